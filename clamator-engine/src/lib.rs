@@ -1,1 +1,41 @@
-//! Placeholder header.
+//! The rules of clamator as pure state machines: Redis replies in, Redis commands out.
+//!
+//! [`Client`] and [`Server`] hold every rule of calling and serving JSON-RPC 2.0 over Redis
+//! Streams. They read no clock, roll no die, start no thread and touch no socket: time, seed and
+//! names are arguments, so a run is a function of its inputs and can be repeated exactly.
+//!
+//! Whoever embeds an engine writes one loop: hand in what happened with
+//! [`Engine::handle_input`], then drain [`Engine::poll_output`] until [`Output::Idle`].
+//! [`memory`] is the other side of the conversation: a model of the Redis commands used here,
+//! which serves as an embedded transport and as the Redis of tests.
+#![no_std]
+
+extern crate alloc;
+
+mod call;
+mod client;
+mod command;
+mod engine;
+mod jitter;
+mod lanes;
+pub mod memory;
+mod reply;
+mod resp;
+mod server;
+mod stream_id;
+#[cfg(test)]
+mod testing;
+mod time;
+
+pub use call::{CallError, CallId, InvalidCall, ProtocolFault};
+pub use client::{Client, ClientConfig, ClientCounters, ClientEvent};
+pub use command::{Command, GroupStart, ReadFrom};
+pub use engine::{Deadline, Engine, Hello, Input, Lane, Loss, Output, Timer, Token, Version};
+pub use reply::{Entry, Fields, GroupInfo, PendingEntry, Refusal, RefusalKind, Reply, StreamInfo};
+pub use resp::{ReplyShape, Undecodable, Value};
+pub use server::{
+    Answer, Concurrency, Job, JobId, Notice, PoisonFault, Server, ServerConfig, ServerCounters,
+    ServerEvent, ServiceConfig, StartFrom,
+};
+pub use stream_id::StreamId;
+pub use time::Instant;

@@ -19,10 +19,7 @@ pub struct Contract {
 impl Contract {
     /// Starts a contract without methods.
     pub fn new(service: ServiceName) -> Self {
-        Self {
-            service,
-            methods: BTreeMap::new(),
-        }
+        Self { service, methods: BTreeMap::new() }
     }
 
     /// Adds a method that is answered.
@@ -53,6 +50,11 @@ impl Contract {
         self.methods.get(method).copied()
     }
 
+    /// The name and the kind of a method; `None` when the service does not have it.
+    pub fn find(&self, method: &str) -> Option<(&MethodName, MethodKind)> {
+        self.methods.get_key_value(method).map(|(name, kind)| (name, *kind))
+    }
+
     /// All methods in the order of their names' bytes.
     pub fn methods(&self) -> impl Iterator<Item = (&MethodName, MethodKind)> {
         self.methods.iter().map(|(name, kind)| (name, *kind))
@@ -60,10 +62,9 @@ impl Contract {
 
     fn with(mut self, method: MethodName, kind: MethodKind) -> Result<Self, DuplicateMethod> {
         match self.methods.entry(method) {
-            Entry::Occupied(entry) => Err(DuplicateMethod {
-                service: self.service,
-                method: entry.key().clone(),
-            }),
+            Entry::Occupied(entry) => {
+                Err(DuplicateMethod { service: self.service, method: entry.key().clone() })
+            }
             Entry::Vacant(entry) => {
                 entry.insert(kind);
                 Ok(self)
@@ -74,10 +75,7 @@ impl Contract {
 
 /// Whether a method is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "JSON-RPC 2.0 has exactly these two"
-)]
+#[expect(clippy::exhaustive_enums, reason = "JSON-RPC 2.0 has exactly these two")]
 pub enum MethodKind {
     /// Never answered.
     Notification,
@@ -138,14 +136,8 @@ mod tests {
     #[test]
     fn a_second_method_of_a_name_is_refused_whatever_its_kind() {
         let expected = "method \"add\" already in the contract of service \"arith\"";
-        assert_eq!(
-            arith().request(name("add")).unwrap_err().to_string(),
-            expected
-        );
+        assert_eq!(arith().request(name("add")).unwrap_err().to_string(), expected);
         let error = arith().notification(name("add")).unwrap_err();
-        assert_eq!(
-            (error.service.as_str(), error.method.as_str()),
-            ("arith", "add")
-        );
+        assert_eq!((error.service.as_str(), error.method.as_str()), ("arith", "add"));
     }
 }

@@ -16,40 +16,20 @@ const ANSWER: &[u8] = br#"{"jsonrpc":"2.0","id":"#;
 
 /// Appends a request; params that are `None` are written as `{}`.
 pub fn request(out: &mut Vec<u8>, id: &RequestId, method: &Method<'_>, params: Option<&Json>) {
-    let (method, params) = (
-        method.as_str().as_bytes(),
-        params.map_or(&b"{}"[..], Json::as_bytes),
-    );
-    append(
-        out,
-        &[
-            CALL,
-            method,
-            PARAMS,
-            params,
-            br#","id":"#,
-            id.as_json().as_bytes(),
-            b"}",
-        ],
-    );
+    let (method, params) = (method.as_str().as_bytes(), params.map_or(&b"{}"[..], Json::as_bytes));
+    append(out, &[CALL, method, PARAMS, params, br#","id":"#, id.as_json().as_bytes(), b"}"]);
 }
 
 /// Appends a notification; params that are `None` are written as `{}`.
 pub fn notification(out: &mut Vec<u8>, method: &Method<'_>, params: Option<&Json>) {
-    let (method, params) = (
-        method.as_str().as_bytes(),
-        params.map_or(&b"{}"[..], Json::as_bytes),
-    );
+    let (method, params) = (method.as_str().as_bytes(), params.map_or(&b"{}"[..], Json::as_bytes));
     append(out, &[CALL, method, PARAMS, params, b"}"]);
 }
 
 /// Appends a success.
 pub fn success(out: &mut Vec<u8>, id: &RequestId, result: &Json) {
     let id = id.as_json().as_bytes();
-    append(
-        out,
-        &[ANSWER, id, br#","result":"#, result.as_bytes(), b"}"],
-    );
+    append(out, &[ANSWER, id, br#","result":"#, result.as_bytes(), b"}"]);
 }
 
 /// Appends a failure; an id that is `None` is written as null, and so is data that is `None`.
@@ -144,15 +124,9 @@ mod tests {
         let id = RequestId::from_text("1");
         let error = RpcError::new(-32000, "division by \"zero\"\n");
         let head = r#"{"jsonrpc":"2.0","id":"1","error":{"code":-32000,"message":"division by \"zero\"\n","data":"#;
-        assert_eq!(
-            written(|out| failure(out, Some(&id), &error)),
-            format!("{head}null}}}}")
-        );
+        assert_eq!(written(|out| failure(out, Some(&id), &error)), format!("{head}null}}}}"));
         let error = error.with_data(&[1, 2]);
-        assert_eq!(
-            written(|out| failure(out, Some(&id), &error)),
-            format!("{head}[1,2]}}}}")
-        );
+        assert_eq!(written(|out| failure(out, Some(&id), &error)), format!("{head}[1,2]}}}}"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! the even places only, so a value that equals a field name is a value. `type` is never read.
 //! Fields that are not known are ignored, and of a field written twice the last counts.
 
+use bytes::Bytes;
 use thiserror::Error;
 
 /// The field that says what an entry is. Written, never read.
@@ -20,9 +21,9 @@ pub const REPLY_TO: &str = "reply-to";
 #[non_exhaustive]
 pub struct CommandFields<'a> {
     /// The JSON text, any bytes but none.
-    pub envelope: &'a [u8],
+    pub envelope: &'a Bytes,
     /// Where the reply goes, unchecked and perhaps empty; `None` when the entry does not say.
-    pub reply_to: Option<&'a [u8]>,
+    pub reply_to: Option<&'a Bytes>,
 }
 
 impl<'a> CommandFields<'a> {
@@ -31,22 +32,13 @@ impl<'a> CommandFields<'a> {
     /// # Errors
     ///
     /// [`MissingEnvelope`] when there is no envelope or an empty one.
-    pub fn read<I>(fields: I) -> Result<Self, MissingEnvelope>
-    where
-        I: IntoIterator<Item = (&'a [u8], &'a [u8])>,
-    {
-        let (mut envelope, mut reply_to) = (&b""[..], None);
-        for (name, value) in fields {
-            if name == ENVELOPE.as_bytes() {
-                envelope = value;
-            } else if name == REPLY_TO.as_bytes() {
-                reply_to = Some(value);
-            }
-        }
-        if envelope.is_empty() {
-            return Err(MissingEnvelope);
-        }
-        Ok(Self { envelope, reply_to })
+    pub fn read(fields: &'a [(Bytes, Bytes)]) -> Result<Self, MissingEnvelope> {
+        let last = |wanted: &str| {
+            let mut named = fields.iter().rev().filter(|(name, _)| name == wanted.as_bytes());
+            named.next().map(|(_, value)| value)
+        };
+        let envelope = last(ENVELOPE).filter(|text| !text.is_empty()).ok_or(MissingEnvelope)?;
+        Ok(Self { envelope, reply_to: last(REPLY_TO) })
     }
 }
 
@@ -55,7 +47,7 @@ impl<'a> CommandFields<'a> {
 #[non_exhaustive]
 pub struct ReplyFields<'a> {
     /// The JSON text, any bytes but none.
-    pub envelope: &'a [u8],
+    pub envelope: &'a Bytes,
 }
 
 impl<'a> ReplyFields<'a> {
@@ -64,10 +56,7 @@ impl<'a> ReplyFields<'a> {
     /// # Errors
     ///
     /// [`MissingEnvelope`] when there is no envelope or an empty one.
-    pub fn read<I>(fields: I) -> Result<Self, MissingEnvelope>
-    where
-        I: IntoIterator<Item = (&'a [u8], &'a [u8])>,
-    {
+    pub fn read(fields: &'a [(Bytes, Bytes)]) -> Result<Self, MissingEnvelope> {
         let CommandFields { envelope, .. } = CommandFields::read(fields)?;
         Ok(Self { envelope })
     }
@@ -81,33 +70,45 @@ pub struct MissingEnvelope;
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     type Field = (&'static [u8], &'static [u8]);
+    type Read = Result<(&'static [u8], Option<&'static [u8]>), MissingEnvelope>;
 
-    const REQUEST: [Field; 3] = [
-        (b"type", b"rpc"),
-        (b"envelope", b"{}"),
-        (b"reply-to", b"p:replies:i"),
-    ];
+    const REQUEST: [Field; 3] =
+        [(b"type", b"rpc"), (b"envelope", b"{}"), (b"reply-to", b"p:replies:i")];
+
+    fn entry(fields: &[Field]) -> Vec<(Bytes, Bytes)> {
+        let bytes = |&(name, value): &Field| (Bytes::from_static(name), Bytes::from_static(value));
+        fields.iter().map(bytes).collect()
+    }
+
+    /// Asserts what a server and a client read.
+    fn assert_read(fields: &[Field], wanted: Read) {
+        let entry = entry(fields);
+        let command = CommandFields::read(&entry);
+        let command = command.map(|read| (&read.envelope[..], read.reply_to.map(|key| &key[..])));
+        assert_eq!(command, wanted, "{fields:?}");
+        let reply = ReplyFields::read(&entry).map(|read| &read.envelope[..]);
+        assert_eq!(reply, wanted.map(|(envelope, _)| envelope), "{fields:?}");
+    }
 
     #[test]
     fn a_request_has_an_envelope_and_a_reply_stream() {
-        let fields = CommandFields::read(REQUEST).unwrap();
-        assert_eq!(fields.envelope, b"{}");
-        assert_eq!(fields.reply_to, Some(&b"p:replies:i"[..]));
+        assert_read(&REQUEST, Ok((b"{}", Some(b"p:replies:i"))));
     }
 
     #[test]
     fn a_notification_has_no_reply_stream() {
-        let fields = CommandFields::read(REQUEST.into_iter().take(2)).unwrap();
-        assert_eq!(fields.reply_to, None);
+        assert_read(&REQUEST[..2], Ok((b"{}", None)));
     }
 
     #[test]
     fn the_order_of_fields_is_irrelevant() {
-        let reversed = CommandFields::read(REQUEST.into_iter().rev());
-        assert_eq!(reversed, CommandFields::read(REQUEST));
+        let [first, second, third] = REQUEST;
+        assert_read(&[third, second, first], Ok((b"{}", Some(b"p:replies:i"))));
     }
 
     #[test]
@@ -120,25 +121,14 @@ mod tests {
             &[(b"type", b"envelope"), (b"reply-to", b"envelope")],
         ];
         for fields in rows {
-            assert_eq!(
-                CommandFields::read(fields.iter().copied()),
-                Err(MissingEnvelope)
-            );
-            assert_eq!(
-                ReplyFields::read(fields.iter().copied()),
-                Err(MissingEnvelope)
-            );
+            assert_read(fields, Err(MissingEnvelope));
         }
     }
 
     #[test]
     fn type_is_never_read() {
-        for fields in [
-            &[(b"envelope".as_slice(), b"{}".as_slice())][..],
-            &[(b"type", b"\xff"), (b"envelope", b"{}")],
-        ] {
-            assert!(CommandFields::read(fields.iter().copied()).is_ok());
-        }
+        assert_read(&[(b"envelope", b"{}")], Ok((b"{}", None)));
+        assert_read(&[(b"type", b"\xff"), (b"envelope", b"{}")], Ok((b"{}", None)));
     }
 
     #[test]
@@ -149,47 +139,26 @@ mod tests {
             (b"reply-to", b"envelope"),
             (b"envelope", b"reply-to"),
         ];
-        let fields = CommandFields::read(fields).unwrap();
-        assert_eq!(
-            (fields.envelope, fields.reply_to),
-            (&b"reply-to"[..], Some(&b"envelope"[..]))
-        );
+        assert_read(&fields, Ok((b"reply-to", Some(b"envelope"))));
     }
 
     #[test]
     fn extra_fields_and_arbitrary_bytes_are_fine() {
-        let fields: [Field; 4] = [
-            (b"\xff\0", b"\xfe"),
-            (b"", b""),
-            (b"traceparent", b"00-"),
-            (b"envelope", b"\xff\0"),
-        ];
-        assert_eq!(CommandFields::read(fields).unwrap().envelope, b"\xff\0");
-        assert_eq!(ReplyFields::read(fields).unwrap().envelope, b"\xff\0");
+        let fields: [Field; 4] =
+            [(b"\xff\0", b"\xfe"), (b"", b""), (b"traceparent", b"00-"), (b"envelope", b"\xff\0")];
+        assert_read(&fields, Ok((b"\xff\0", None)));
     }
 
     #[test]
     fn of_a_field_written_twice_the_last_counts() {
-        let twice: [Field; 4] = [
-            (b"envelope", b"1"),
-            (b"reply-to", b"a"),
-            (b"envelope", b"2"),
-            (b"reply-to", b"b"),
-        ];
-        let fields = CommandFields::read(twice).unwrap();
-        assert_eq!(
-            (fields.envelope, fields.reply_to),
-            (&b"2"[..], Some(&b"b"[..]))
-        );
-        let emptied: [Field; 2] = [(b"envelope", b"1"), (b"envelope", b"")];
-        assert_eq!(CommandFields::read(emptied), Err(MissingEnvelope));
+        let twice: [Field; 4] =
+            [(b"envelope", b"1"), (b"reply-to", b"a"), (b"envelope", b"2"), (b"reply-to", b"b")];
+        assert_read(&twice, Ok((b"2", Some(b"b"))));
+        assert_read(&[(b"envelope", b"1"), (b"envelope", b"")], Err(MissingEnvelope));
     }
 
     #[test]
     fn the_fields_are_the_peers_fields() {
-        assert_eq!(
-            [TYPE, RPC, ENVELOPE, REPLY_TO],
-            ["type", "rpc", "envelope", "reply-to"]
-        );
+        assert_eq!([TYPE, RPC, ENVELOPE, REPLY_TO], ["type", "rpc", "envelope", "reply-to"]);
     }
 }

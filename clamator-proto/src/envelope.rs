@@ -13,10 +13,7 @@ use crate::{error::RpcError, id::RawId, invalid::InvalidEnvelope, method::Method
 
 /// One envelope, told apart by its members.
 #[derive(Debug, Clone)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "JSON-RPC 2.0 has exactly these four"
-)]
+#[expect(clippy::exhaustive_enums, reason = "JSON-RPC 2.0 has exactly these four")]
 pub enum Envelope<'a> {
     /// A call that wants an answer.
     Request(Request<'a>),
@@ -97,9 +94,7 @@ mod tests {
     use crate::{DEPTH_MAX, InvalidJson, Json, Method, Reason, RequestId, encode};
 
     fn refused(text: &[u8]) -> InvalidEnvelope {
-        Envelope::parse(text)
-            .map(|envelope| panic!("{envelope:?}"))
-            .unwrap_err()
+        Envelope::parse(text).map(|envelope| panic!("{envelope:?}")).unwrap_err()
     }
 
     /// A notification whose text is nested `depth` deep, its own braces included.
@@ -112,16 +107,9 @@ mod tests {
     fn whitespace_around_an_envelope_is_fine_and_nothing_else_is() {
         let text = r#"{"jsonrpc":"2.0","method":"a.b"}"#;
         assert!(Envelope::parse(format!(" \r\n\t{text}\n ").as_bytes()).is_ok());
-        for around in [
-            format!("{text}x"),
-            format!("{text}{text}"),
-            format!("\u{a0}{text}"),
-        ] {
+        for around in [format!("{text}x"), format!("{text}{text}"), format!("\u{a0}{text}")] {
             let reason = refused(around.as_bytes()).reason;
-            assert!(
-                matches!(reason, Reason::Json(InvalidJson::Syntax { .. })),
-                "{around}"
-            );
+            assert!(matches!(reason, Reason::Json(InvalidJson::Syntax { .. })), "{around}");
         }
         let bom = refused(format!("\u{feff}{text}").as_bytes());
         assert_eq!(bom.reason, Reason::Json(InvalidJson::ByteOrderMark));
@@ -149,22 +137,10 @@ mod tests {
     fn a_refused_envelope_carries_the_id_that_can_be_answered() {
         let rows = [
             (r#"{"id":"i"}"#, Some(r#""i""#)),
-            (
-                r#"{"jsonrpc":"2.0","id":1.0,"method":"Bad.method"}"#,
-                Some("1.0"),
-            ),
-            (
-                r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"bad"}"#,
-                Some("2"),
-            ),
-            (
-                r#"{"jsonrpc":"2.0","id":5,"result":1,"error":null}"#,
-                Some("5"),
-            ),
-            (
-                r#"{"jsonrpc":"2.0","id":"\ud800","error":5}"#,
-                Some(r#""\ud800""#),
-            ),
+            (r#"{"jsonrpc":"2.0","id":1.0,"method":"Bad.method"}"#, Some("1.0")),
+            (r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"bad"}"#, Some("2")),
+            (r#"{"jsonrpc":"2.0","id":5,"result":1,"error":null}"#, Some("5")),
+            (r#"{"jsonrpc":"2.0","id":"\ud800","error":5}"#, Some(r#""\ud800""#)),
             (r#"{"jsonrpc":"2.0","id":true,"method":"a.b"}"#, None),
             (r#"{"jsonrpc":"2.0","id":null,"method":"bad"}"#, None),
             (r#"{"jsonrpc":"2.0","result":1}"#, None),
@@ -181,21 +157,14 @@ mod tests {
     fn a_depth_of_128_is_read_and_129_refused_with_the_id() {
         assert!(Envelope::parse(nested(DEPTH_MAX).as_bytes()).is_ok());
         let invalid = refused(nested(DEPTH_MAX + 1).as_bytes());
-        assert_eq!(
-            invalid.to_string(),
-            "Invalid Request: nested deeper than 128"
-        );
+        assert_eq!(invalid.to_string(), "Invalid Request: nested deeper than 128");
         assert_eq!(invalid.id.as_ref().map(RequestId::as_json), Some("7"));
     }
 
     #[test]
     fn a_million_brackets_are_refused_without_a_crash() {
         let million = "[".repeat(1_000_000);
-        for text in [
-            million.clone(),
-            million.replace('[', r#"{"a":"#),
-            nested(1_000_000),
-        ] {
+        for text in [million.clone(), million.replace('[', r#"{"a":"#), nested(1_000_000)] {
             refused(text.as_bytes());
         }
         let text = format!(r#"{{"jsonrpc":"2.0","method":"a.b","params":"{million}"}}"#);
@@ -217,15 +186,10 @@ mod tests {
     fn a_lone_surrogate_in_an_error_message_does_not_hide_the_error() {
         let text =
             br#"{"jsonrpc":"2.0","id":1,"error":{"code":7,"message":"\ud800!","data":"\ud800"}}"#;
-        let Ok(Envelope::Failure(failure)) = Envelope::parse(text) else {
-            panic!("no failure")
-        };
+        let Ok(Envelope::Failure(failure)) = Envelope::parse(text) else { panic!("no failure") };
         assert_eq!(failure.error.code, 7);
         assert!(failure.error.message.ends_with("\u{fffd}!"));
-        assert_eq!(
-            failure.error.data.as_ref().map(Json::as_str),
-            Some(r#""\ud800""#)
-        );
+        assert_eq!(failure.error.data.as_ref().map(Json::as_str), Some(r#""\ud800""#));
     }
 
     #[test]
@@ -250,10 +214,7 @@ mod tests {
                 Err(invalid) => assert!(invalid.id.is_none() || invalid.code() == -32600),
             }
         }
-        assert!(
-            accepted.iter().all(|count| *count > 5_000),
-            "too tame: {accepted:?}"
-        );
+        assert!(accepted.iter().all(|count| *count > 5_000), "too tame: {accepted:?}");
     }
 
     const SEEDS: [&str; 8] = [
@@ -339,11 +300,7 @@ mod tests {
         let no = |text: &str| Err(format!("Invalid Request: {text}"));
         let Value::Object(members) = value else {
             let batch = value.is_array();
-            return no(if batch {
-                "batch requests not supported"
-            } else {
-                "not an object"
-            });
+            return no(if batch { "batch requests not supported" } else { "not an object" });
         };
         let id = members.get("id").filter(|id| !id.is_null());
         if members.get("jsonrpc") != Some(&Value::from("2.0")) {

@@ -44,11 +44,7 @@ pub struct RpcError {
 impl RpcError {
     /// Makes an error without data.
     pub fn new(code: i64, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            data: None,
-        }
+        Self { code, message: message.into(), data: None }
     }
 
     /// Replaces the data; null is the same as none.
@@ -58,10 +54,7 @@ impl RpcError {
     #[must_use]
     pub fn with_data<T: Serialize + ?Sized>(self, data: &T) -> Self {
         let data = Json::encode(data).unwrap_or_else(|error| named("EncodeError", &error));
-        Self {
-            data: Some(data).filter(|data| !data.is_null()),
-            ..self
-        }
+        Self { data: Some(data).filter(|data| !data.is_null()), ..self }
     }
 
     /// The answer to a method that the service does not have.
@@ -71,27 +64,18 @@ impl RpcError {
 
     /// The answer to params that do not fit: data is `{name, message}` of what went wrong.
     pub fn invalid_params(name: &str, message: impl fmt::Display) -> Self {
-        Self {
-            data: Some(named(name, &message)),
-            ..Self::new(INVALID_PARAMS, "Invalid params")
-        }
+        Self { data: Some(named(name, &message)), ..Self::new(INVALID_PARAMS, "Invalid params") }
     }
 
     /// The answer of a handler that failed: data is `{name, message}` of what went wrong.
     pub fn internal(name: &str, message: impl fmt::Display) -> Self {
-        Self {
-            data: Some(named(name, &message)),
-            ..Self::new(INTERNAL_ERROR, "Internal error")
-        }
+        Self { data: Some(named(name, &message)), ..Self::new(INTERNAL_ERROR, "Internal error") }
     }
 
     /// The answer when a result does not fit or cannot be written: data is `{name, message}`.
     pub fn invalid_result(name: &str, message: impl fmt::Display) -> Self {
         let error = Self::new(INTERNAL_ERROR, "Result validation failed");
-        Self {
-            data: Some(named(name, &message)),
-            ..error
-        }
+        Self { data: Some(named(name, &message)), ..error }
     }
 }
 
@@ -116,20 +100,13 @@ mod tests {
     use crate::envelope::Envelope;
 
     fn shown(error: &RpcError) -> (i64, &str, Option<&str>) {
-        (
-            error.code,
-            error.message.as_str(),
-            error.data.as_ref().map(Json::as_str),
-        )
+        (error.code, error.message.as_str(), error.data.as_ref().map(Json::as_str))
     }
 
     #[test]
     fn reserved_errors_have_the_codes_and_texts_of_the_peers() {
         let data = Some(r#"{"name":"Missing","message":"no \"a\""}"#);
-        assert_eq!(
-            shown(&RpcError::method_not_found()),
-            (-32601, "Method not found", None)
-        );
+        assert_eq!(shown(&RpcError::method_not_found()), (-32601, "Method not found", None));
         let error = RpcError::invalid_params("Missing", "no \"a\"");
         assert_eq!(shown(&error), (-32602, "Invalid params", data));
         let error = RpcError::internal("Missing", "no \"a\"");
@@ -141,29 +118,16 @@ mod tests {
     #[test]
     fn an_invalid_envelope_is_answered_with_its_own_text() {
         let error = RpcError::from(&Envelope::parse(b"[]").unwrap_err());
-        assert_eq!(
-            shown(&error),
-            (
-                -32600,
-                "Invalid Request: batch requests not supported",
-                None
-            )
-        );
+        assert_eq!(shown(&error), (-32600, "Invalid Request: batch requests not supported", None));
         let error = RpcError::from(&Envelope::parse(b"{").unwrap_err());
-        assert_eq!(
-            shown(&error),
-            (-32700, "Parse error: invalid JSON at line 1 column 1", None)
-        );
+        assert_eq!(shown(&error), (-32700, "Parse error: invalid JSON at line 1 column 1", None));
     }
 
     #[test]
     fn data_is_any_value_and_null_is_none() {
         let error =
             RpcError::new(-32000, "division by zero").with_data(&BTreeMap::from([("a", 10)]));
-        assert_eq!(
-            shown(&error),
-            (-32000, "division by zero", Some(r#"{"a":10}"#))
-        );
+        assert_eq!(shown(&error), (-32000, "division by zero", Some(r#"{"a":10}"#)));
         assert_eq!(error.with_data(&()).data, None);
     }
 
@@ -172,19 +136,12 @@ mod tests {
         let error = RpcError::new(1, "m").with_data(&BTreeMap::from([(vec![1], 1)]));
         assert_eq!(
             shown(&error),
-            (
-                1,
-                "m",
-                Some(r#"{"name":"EncodeError","message":"key must be a string"}"#)
-            )
+            (1, "m", Some(r#"{"name":"EncodeError","message":"key must be a string"}"#))
         );
     }
 
     #[test]
     fn an_error_shows_code_and_message() {
-        assert_eq!(
-            RpcError::method_not_found().to_string(),
-            "-32601 Method not found"
-        );
+        assert_eq!(RpcError::method_not_found().to_string(), "-32601 Method not found");
     }
 }

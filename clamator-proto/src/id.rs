@@ -139,10 +139,7 @@ mod tests {
     #[test]
     fn escapes_do_not_change_what_an_id_correlates_with() {
         assert_eq!(RawId::any(raw(r#""\u0061\/b""#)).unwrap().text(), "a/b");
-        assert!(matches!(
-            RawId::any(raw(r#""a""#)).unwrap().text(),
-            Cow::Borrowed("a")
-        ));
+        assert!(matches!(RawId::any(raw(r#""a""#)).unwrap().text(), Cow::Borrowed("a")));
     }
 
     #[test]

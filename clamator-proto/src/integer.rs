@@ -84,9 +84,7 @@ pub mod option {
 
 fn convert<T: TryFrom<i128>, E: Error>(number: &Number) -> Result<T, E> {
     let Some(value) = number.as_i128().or_else(|| whole(number.as_f64()?)) else {
-        return Err(E::custom(format_args!(
-            "invalid value: {number}, expected an integer"
-        )));
+        return Err(E::custom(format_args!("invalid value: {number}, expected an integer")));
     };
     T::try_from(value).map_err(|_| E::custom(format_args!("integer {value} out of range")))
 }
@@ -98,10 +96,7 @@ fn whole(float: f64) -> Option<i128> {
     if float <= i64::MIN as f64 || float >= u64::MAX as f64 {
         return None;
     }
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "in range, and the next line compares"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "in range, and the next line compares")]
     let whole = float as i128;
     (whole as f64 == float).then_some(whole)
 }
@@ -113,9 +108,7 @@ pub(crate) fn exact(json: &str) -> Option<i64> {
     if let Ok(integer) = json.parse() {
         return Some(integer);
     }
-    let (sign, number) = json
-        .strip_prefix('-')
-        .map_or(("", json), |number| ("-", number));
+    let (sign, number) = json.strip_prefix('-').map_or(("", json), |number| ("-", number));
     let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
     let (integer, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let digits = format!("{integer}{fraction}");
@@ -126,10 +119,7 @@ pub(crate) fn exact(json: &str) -> Option<i64> {
     // The value is `significant` times ten to the `power`.
     let shift = i64::try_from(integer.len()).ok()? - i64::try_from(significant.len()).ok()?;
     let power = u32::try_from(exponent.parse::<i64>().ok()?.checked_add(shift)?).ok()?;
-    format!("{sign}{significant}")
-        .parse::<i64>()
-        .ok()?
-        .checked_mul(10_i64.checked_pow(power)?)
+    format!("{sign}{significant}").parse::<i64>().ok()?.checked_mul(10_i64.checked_pow(power)?)
 }
 
 #[cfg(test)]
@@ -150,11 +140,7 @@ mod tests {
 
     #[derive(Debug, PartialEq, Serialize, serde::Deserialize)]
     struct Optional {
-        #[serde(
-            default,
-            skip_serializing_if = "Option::is_none",
-            with = "crate::integer::option"
-        )]
+        #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::integer::option")]
         n: Option<u8>,
     }
 
@@ -199,19 +185,13 @@ mod tests {
             assert!(read::<i64>(text).is_err(), "{text}");
         }
         assert!(
-            read::<i64>("2.5")
-                .unwrap_err()
-                .contains("invalid value: 2.5, expected an integer")
+            read::<i64>("2.5").unwrap_err().contains("invalid value: 2.5, expected an integer")
         );
     }
 
     #[test]
     fn what_does_not_fit_is_refused_and_never_wrapped() {
-        assert!(
-            read::<u8>("256")
-                .unwrap_err()
-                .contains("integer 256 out of range")
-        );
+        assert!(read::<u8>("256").unwrap_err().contains("integer 256 out of range"));
         assert!(read::<u8>("256.0").is_err());
         assert!(read::<u8>("-1.0").is_err());
         assert!(read::<i64>("9223372036854775808").is_err());
@@ -237,14 +217,8 @@ mod tests {
         assert!(read(r#"{"n":2.5}"#).is_err());
         assert!(read(r#"{"n":"2"}"#).is_err());
         assert_eq!(serde_json::to_string(&Optional { n: None }).unwrap(), "{}");
-        assert_eq!(
-            serde_json::to_string(&Optional { n: Some(7) }).unwrap(),
-            r#"{"n":7}"#
-        );
-        assert_eq!(
-            serde_json::to_string(&Field { n: 7_u64 }).unwrap(),
-            r#"{"n":7}"#
-        );
+        assert_eq!(serde_json::to_string(&Optional { n: Some(7) }).unwrap(), r#"{"n":7}"#);
+        assert_eq!(serde_json::to_string(&Field { n: 7_u64 }).unwrap(), r#"{"n":7}"#);
     }
 
     #[test]

@@ -30,28 +30,17 @@ impl InvalidEnvelope {
     /// The code to answer with: [`PARSE_ERROR`] for a text that is not JSON, else
     /// [`INVALID_REQUEST`].
     pub fn code(&self) -> i64 {
-        if self.reason.is_json() {
-            INVALID_REQUEST
-        } else {
-            PARSE_ERROR
-        }
+        if self.reason.is_json() { INVALID_REQUEST } else { PARSE_ERROR }
     }
 
     fn title(&self) -> &'static str {
-        if self.reason.is_json() {
-            "Invalid Request"
-        } else {
-            "Parse error"
-        }
+        if self.reason.is_json() { "Invalid Request" } else { "Parse error" }
     }
 }
 
 impl<R: Into<Reason>> From<R> for InvalidEnvelope {
     fn from(reason: R) -> Self {
-        Self {
-            reason: reason.into(),
-            id: None,
-        }
+        Self { reason: reason.into(), id: None }
     }
 }
 
@@ -138,10 +127,7 @@ pub enum InvalidJson {
 
 impl From<serde_json::Error> for InvalidJson {
     fn from(error: serde_json::Error) -> Self {
-        Self::Syntax {
-            line: error.line(),
-            column: error.column(),
-        }
+        Self::Syntax { line: error.line(), column: error.column() }
     }
 }
 
@@ -157,31 +143,19 @@ mod tests {
             (Reason::Batch, "batch requests not supported"),
             (Reason::NotObject, "not an object"),
             (Reason::Version, "jsonrpc must equal \"2.0\""),
-            (
-                InvalidMethod::Shape.into(),
-                "method must be \"<service>.<method>\"",
-            ),
+            (InvalidMethod::Shape.into(), "method must be \"<service>.<method>\""),
             (InvalidMethod::Service.into(), "invalid service segment"),
             (InvalidMethod::Name.into(), "invalid method segment"),
             (Reason::Id, "id must be string or number"),
             (Reason::ResponseId, "response must have id"),
-            (
-                Reason::Error,
-                "error must have numeric code + string message",
-            ),
-            (
-                Reason::Kind,
-                "envelope must be request, notification, or response",
-            ),
+            (Reason::Error, "error must have numeric code + string message"),
+            (Reason::Kind, "envelope must be request, notification, or response"),
             (InvalidJson::TooDeep.into(), "nested deeper than 128"),
         ];
         for (reason, text) in rows {
             assert_eq!(reason.to_string(), text);
             let invalid = InvalidEnvelope::from(reason);
-            assert_eq!(
-                invalid.to_string().strip_prefix("Invalid Request: "),
-                Some(text)
-            );
+            assert_eq!(invalid.to_string().strip_prefix("Invalid Request: "), Some(text));
             assert_eq!(invalid.code(), -32600);
         }
     }
@@ -189,25 +163,13 @@ mod tests {
     #[test]
     fn what_is_not_json_is_a_parse_error() {
         let rows = [
-            (
-                InvalidJson::ByteOrderMark,
-                "byte order mark before the text",
-            ),
-            (
-                InvalidJson::InvalidUtf8 { offset: 3 },
-                "invalid UTF-8 at byte 3",
-            ),
-            (
-                InvalidJson::Syntax { line: 1, column: 2 },
-                "invalid JSON at line 1 column 2",
-            ),
+            (InvalidJson::ByteOrderMark, "byte order mark before the text"),
+            (InvalidJson::InvalidUtf8 { offset: 3 }, "invalid UTF-8 at byte 3"),
+            (InvalidJson::Syntax { line: 1, column: 2 }, "invalid JSON at line 1 column 2"),
         ];
         for (invalid, text) in rows {
             let invalid = InvalidEnvelope::from(invalid);
-            assert_eq!(
-                invalid.to_string().strip_prefix("Parse error: "),
-                Some(text)
-            );
+            assert_eq!(invalid.to_string().strip_prefix("Parse error: "), Some(text));
             assert_eq!(invalid.code(), -32700);
         }
     }

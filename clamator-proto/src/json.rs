@@ -55,14 +55,8 @@ impl Json {
     pub fn slice_of(text: &Bytes, value: &RawValue) -> Self {
         let value = value.get().as_bytes();
         let start = value.as_ptr().addr().wrapping_sub(text.as_ptr().addr());
-        let inside = start
-            .checked_add(value.len())
-            .is_some_and(|end| end <= text.len());
-        Self(if inside {
-            text.slice_ref(value)
-        } else {
-            Bytes::copy_from_slice(value)
-        })
+        let inside = start.checked_add(value.len()).is_some_and(|end| end <= text.len());
+        Self(if inside { text.slice_ref(value) } else { Bytes::copy_from_slice(value) })
     }
 
     /// The value null.
@@ -210,10 +204,7 @@ mod tests {
         for text in ["", "NaN", "{} x", "\u{feff}1", "[1,]"] {
             assert!(Json::parse(text).is_err(), "{text:?}");
         }
-        assert_eq!(
-            Json::parse(&b"\"\xff\""[..]),
-            Err(InvalidJson::InvalidUtf8 { offset: 1 })
-        );
+        assert_eq!(Json::parse(&b"\"\xff\""[..]), Err(InvalidJson::InvalidUtf8 { offset: 1 }));
     }
 
     #[test]
@@ -222,22 +213,14 @@ mod tests {
         assert_eq!(Json::parse(nested(129)), Err(InvalidJson::TooDeep));
         assert_eq!(Json::parse(nested(1_000_000)), Err(InvalidJson::TooDeep));
         assert_eq!(Json::encode(&most).unwrap(), most);
-        assert!(matches!(
-            Json::encode(&vec![most]),
-            Err(EncodeError::TooDeep)
-        ));
+        assert!(matches!(Json::encode(&vec![most]), Err(EncodeError::TooDeep)));
     }
 
     #[test]
     fn decoding_the_deepest_value_fails_without_a_crash() {
         let most = Json::parse(nested(128)).unwrap();
         assert!(most.decode::<serde_json::Value>().is_err());
-        assert!(
-            Json::parse(nested(127))
-                .unwrap()
-                .decode::<serde_json::Value>()
-                .is_ok()
-        );
+        assert!(Json::parse(nested(127)).unwrap().decode::<serde_json::Value>().is_ok());
         assert_eq!(most.decode::<Json>().unwrap(), most);
     }
 
@@ -264,10 +247,7 @@ mod tests {
     fn json_passes_through_types_untouched() {
         let text = r#"{"value":{"b": 1.0, "a":123456789012345678901234567890}}"#;
         let map: BTreeMap<String, Json> = json(text).decode().unwrap();
-        assert_eq!(
-            map["value"].as_str(),
-            r#"{"b": 1.0, "a":123456789012345678901234567890}"#
-        );
+        assert_eq!(map["value"].as_str(), r#"{"b": 1.0, "a":123456789012345678901234567890}"#);
         assert_eq!(Json::encode(&map).unwrap().as_str(), text);
         let surrogate: Vec<Json> = json(r#"["\ud800"]"#).decode().unwrap();
         assert_eq!(Json::encode(&surrogate).unwrap().as_str(), r#"["\ud800"]"#);
@@ -285,10 +265,7 @@ mod tests {
     #[test]
     fn encoding_is_compact_and_writes_nan_as_null() {
         let value = BTreeMap::from([("a", vec![1.5, f64::NAN, f64::INFINITY])]);
-        assert_eq!(
-            Json::encode(&value).unwrap().as_str(),
-            r#"{"a":[1.5,null,null]}"#
-        );
+        assert_eq!(Json::encode(&value).unwrap().as_str(), r#"{"a":[1.5,null,null]}"#);
     }
 
     #[test]
@@ -296,28 +273,19 @@ mod tests {
         let error = json(r#""x""#).decode::<u8>().unwrap_err();
         assert!(error.to_string().contains("expected u8"), "{error}");
         let error = Json::encode(&BTreeMap::from([(vec![1], 1)])).unwrap_err();
-        assert!(
-            error.to_string().contains("key must be a string"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("key must be a string"), "{error}");
     }
 
     #[test]
     fn null_is_null() {
         assert_eq!(Json::null(), json(" null "));
         assert!(Json::null().is_null() && !json("0").is_null());
-        assert_eq!(
-            json("[null]").decode::<Vec<Json>>().unwrap(),
-            [Json::null()]
-        );
+        assert_eq!(json("[null]").decode::<Vec<Json>>().unwrap(), [Json::null()]);
     }
 
     #[test]
     fn json_shows_its_text() {
-        assert_eq!(
-            format!("{} {:?}", json("[1]"), json("[1]")),
-            "[1] Json([1])"
-        );
+        assert_eq!(format!("{} {:?}", json("[1]"), json("[1]")), "[1] Json([1])");
         assert_eq!(Bytes::from(json("[1]")), "[1]");
     }
 }

@@ -17,9 +17,7 @@ pub struct Keys {
 impl Keys {
     /// Takes the prefix that all peers of a deployment share; it may be empty.
     pub fn new(prefix: impl Into<Arc<str>>) -> Self {
-        Self {
-            prefix: prefix.into(),
-        }
+        Self { prefix: prefix.into() }
     }
 
     /// The prefix as it was given.

@@ -56,9 +56,7 @@ mod tests {
     use super::*;
 
     fn a_and_b(text: &str) -> [Option<&str>; 2] {
-        named(text, ["a", "b"])
-            .unwrap()
-            .map(|json| json.map(RawValue::get))
+        named(text, ["a", "b"]).unwrap().map(|json| json.map(RawValue::get))
     }
 
     #[test]
@@ -76,10 +74,7 @@ mod tests {
 
     #[test]
     fn of_a_member_written_twice_the_last_counts_even_when_it_is_null() {
-        assert_eq!(
-            a_and_b(r#"{"a":1,"b":1,"a":2,"b":null}"#),
-            [Some("2"), Some("null")]
-        );
+        assert_eq!(a_and_b(r#"{"a":1,"b":1,"a":2,"b":null}"#), [Some("2"), Some("null")]);
     }
 
     #[test]
@@ -90,10 +85,7 @@ mod tests {
 
     #[test]
     fn a_key_that_is_no_text_is_passed_over() {
-        assert_eq!(
-            a_and_b(r#"{"\ud800":1,"a\udc00":2,"a":3}"#),
-            [Some("3"), None]
-        );
+        assert_eq!(a_and_b(r#"{"\ud800":1,"a\udc00":2,"a":3}"#), [Some("3"), None]);
     }
 
     #[test]
@@ -113,19 +105,13 @@ mod tests {
             r#"{"a":1} x"#,
         ];
         for text in refused {
-            assert!(
-                matches!(named(text, ["a"]), Err(InvalidJson::Syntax { .. })),
-                "{text}"
-            );
+            assert!(matches!(named(text, ["a"]), Err(InvalidJson::Syntax { .. })), "{text}");
         }
     }
 
     #[test]
     fn a_million_levels_need_no_stack() {
         let deep = format!("{}{}", "[".repeat(1_000_000), "]".repeat(1_000_000));
-        assert_eq!(
-            a_and_b(&format!(r#"{{"x":{deep},"b":1}}"#)),
-            [None, Some("1")]
-        );
+        assert_eq!(a_and_b(&format!(r#"{{"x":{deep},"b":1}}"#)), [None, Some("1")]);
     }
 }

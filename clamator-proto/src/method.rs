@@ -42,18 +42,12 @@ impl<'a> Method<'a> {
 
     /// Joins two names, which cannot fail.
     pub fn join(service: &ServiceName, name: &MethodName) -> Method<'static> {
-        Method {
-            text: Cow::Owned(format!("{service}.{name}")),
-            dot: service.as_str().len(),
-        }
+        Method { text: Cow::Owned(format!("{service}.{name}")), dot: service.as_str().len() }
     }
 
     /// Detaches the method from the text it was parsed from.
     pub fn into_owned(self) -> Method<'static> {
-        Method {
-            text: Cow::Owned(self.text.into_owned()),
-            dot: self.dot,
-        }
+        Method { text: Cow::Owned(self.text.into_owned()), dot: self.dot }
     }
 
     /// The whole text, `<service>.<method>`.
@@ -102,10 +96,7 @@ mod tests {
     #[test]
     fn a_method_splits_at_the_first_dot() {
         let method = Method::parse("order-service.launchProcess").unwrap();
-        assert_eq!(
-            (method.service(), method.name()),
-            ("order-service", "launchProcess")
-        );
+        assert_eq!((method.service(), method.name()), ("order-service", "launchProcess"));
         assert_eq!(method.to_string(), "order-service.launchProcess");
         assert_eq!(Method::parse("a.b.c"), Err(InvalidMethod::Name));
     }
@@ -146,9 +137,6 @@ mod tests {
             let text = String::from("arith.add");
             Method::parse(text.as_str()).unwrap().into_owned()
         };
-        assert_eq!(
-            (owned.as_str(), owned.service(), owned.name()),
-            ("arith.add", "arith", "add")
-        );
+        assert_eq!((owned.as_str(), owned.service(), owned.name()), ("arith.add", "arith", "add"));
     }
 }

@@ -133,10 +133,7 @@ impl fmt::Display for NameKind {
 
 /// Whether `text` is a service name.
 pub(crate) fn is_service(text: &str) -> bool {
-    starts_lower(text)
-        && text
-            .bytes()
-            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+    starts_lower(text) && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
 /// Whether `text` is a method name.
@@ -145,9 +142,7 @@ pub(crate) fn is_method(text: &str) -> bool {
 }
 
 fn starts_lower(text: &str) -> bool {
-    text.bytes()
-        .next()
-        .is_some_and(|byte| byte.is_ascii_lowercase())
+    text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase())
 }
 
 #[cfg(test)]
@@ -175,19 +170,8 @@ mod tests {
         for text in ["a", "add", "launchProcess", "a1B2", "aZ", "constructor"] {
             assert_eq!(MethodName::new(text).unwrap().as_str(), text);
         }
-        let refused = [
-            "",
-            "Launch",
-            "launch-process",
-            "1a",
-            "a_b",
-            "a.b",
-            "a b",
-            "add\n",
-            "é",
-            "aé",
-            "a\0",
-        ];
+        let refused =
+            ["", "Launch", "launch-process", "1a", "a_b", "a.b", "a b", "add\n", "é", "aé", "a\0"];
         for text in refused {
             assert!(MethodName::new(text).is_err(), "{text:?}");
         }
@@ -220,10 +204,7 @@ mod tests {
     #[test]
     fn a_name_shows_its_text() {
         let name = ServiceName::new("arith").unwrap();
-        assert_eq!(
-            format!("{name}|{name:>7}|{name:?}"),
-            "arith|  arith|ServiceName(\"arith\")"
-        );
+        assert_eq!(format!("{name}|{name:>7}|{name:?}"), "arith|  arith|ServiceName(\"arith\")");
         assert_eq!(name.as_ref(), "arith");
     }
 }

@@ -26,30 +26,15 @@ pub(crate) fn envelope(text: &[u8]) -> Result<Envelope<'_>, InvalidEnvelope> {
     let text = text.trim_start_matches([' ', '\t', '\n', '\r']);
     if !text.starts_with('{') {
         scan::syntax(text)?;
-        let reason = if text.starts_with('[') {
-            Reason::Batch
-        } else {
-            Reason::NotObject
-        };
+        let reason = if text.starts_with('[') { Reason::Batch } else { Reason::NotObject };
         return Err(reason.into());
     }
     let names = ["jsonrpc", "method", "id", "params", "result", "error"];
     let [jsonrpc, method, id, params, result, error] = members::named(text, names)?;
-    let members = Members {
-        jsonrpc,
-        method,
-        id,
-        params,
-        result,
-        error,
-    };
-    scan::depth(text)
-        .map_err(Reason::from)
-        .and_then(|()| members.classify())
-        .map_err(|reason| InvalidEnvelope {
-            reason,
-            id: id.and_then(RawId::valid).map(RequestId::from),
-        })
+    let members = Members { jsonrpc, method, id, params, result, error };
+    scan::depth(text).map_err(Reason::from).and_then(|()| members.classify()).map_err(|reason| {
+        InvalidEnvelope { reason, id: id.and_then(RawId::valid).map(RequestId::from) }
+    })
 }
 
 /// The members that the rules look at; `None` is absent, null is the text `null`.
@@ -78,10 +63,7 @@ impl<'a> Members<'a> {
             }
             (None, Some(error)) => {
                 let error = rpc_error(error).ok_or(Reason::Error)?;
-                Ok(Envelope::Failure(Failure {
-                    id: self.id.and_then(RawId::any),
-                    error,
-                }))
+                Ok(Envelope::Failure(Failure { id: self.id.and_then(RawId::any), error }))
             }
             (None, None) | (Some(_), Some(_)) => Err(Reason::Kind),
         }
@@ -141,10 +123,7 @@ mod tests {
             }
             Envelope::Failure(Failure { id, error }) => {
                 let id = id.map_or("-", RawId::as_json);
-                format!(
-                    "failure {id} {error} {}",
-                    error.data.as_ref().map_or("-", Json::as_str)
-                )
+                format!("failure {id} {error} {}", error.data.as_ref().map_or("-", Json::as_str))
             }
         }
     }
@@ -152,10 +131,7 @@ mod tests {
     /// Checks rows of members behind the version against what is read.
     fn reads(rows: &[(&str, &str)]) {
         for (members, expected) in rows {
-            assert_eq!(
-                shown(&format!(r#"{{"jsonrpc":"2.0",{members}}}"#)),
-                *expected
-            );
+            assert_eq!(shown(&format!(r#"{{"jsonrpc":"2.0",{members}}}"#)), *expected);
         }
     }
 
@@ -174,10 +150,7 @@ mod tests {
                 r#""method":"arith.add","params":{"a":1},"id":"i""#,
                 r#"request "i" arith.add {"a":1}"#,
             ),
-            (
-                r#""method":"arith.add","params":{"a":1}"#,
-                r#"notification arith.add {"a":1}"#,
-            ),
+            (r#""method":"arith.add","params":{"a":1}"#, r#"notification arith.add {"a":1}"#),
             (r#""id":"i","result":[1]"#, r#"success "i" [1]"#),
             (
                 r#""id":"i","error":{"code":-32000,"message":"m","data":{"a":1}}"#,
@@ -198,43 +171,23 @@ mod tests {
 
     #[test]
     fn the_version_is_the_string_2_0() {
-        for version in [
-            "2.0",
-            r#""2""#,
-            r#""1.0""#,
-            r#""2.00""#,
-            "null",
-            "2",
-            r#"["2.0"]"#,
-        ] {
+        for version in ["2.0", r#""2""#, r#""1.0""#, r#""2.00""#, "null", "2", r#"["2.0"]"#] {
             let text = format!(r#"{{"jsonrpc":{version},"method":"bad"}}"#);
             assert_eq!(parse(&text).unwrap_err().reason, Reason::Version, "{text}");
         }
         assert_eq!(parse("{}").unwrap_err().reason, Reason::Version);
-        assert_eq!(
-            shown(r#"{"jsonrpc":"\u0032.0","method":"a.b"}"#),
-            "notification a.b -"
-        );
+        assert_eq!(shown(r#"{"jsonrpc":"\u0032.0","method":"a.b"}"#), "notification a.b -");
     }
 
     #[test]
     fn a_string_method_decides_whatever_else_is_there() {
         reads(&[
-            (
-                r#""method":"a.b","id":1,"result":1,"error":{}"#,
-                "request 1 a.b -",
-            ),
+            (r#""method":"a.b","id":1,"result":1,"error":{}"#, "request 1 a.b -"),
             (r#""method":5,"id":1,"result":2"#, "success 1 2"),
-            (
-                r#""method":null,"id":1,"error":{"code":1,"message":""}"#,
-                "failure 1 1  -",
-            ),
+            (r#""method":null,"id":1,"error":{"code":1,"message":""}"#, "failure 1 1  -"),
             (r#""method":"a\u002eb","id":1"#, "request 1 a.b -"),
         ]);
-        refuses(&[
-            (r#""method":5,"id":1"#, Reason::Kind),
-            (r#""method":["a.b"]"#, Reason::Kind),
-        ]);
+        refuses(&[(r#""method":5,"id":1"#, Reason::Kind), (r#""method":["a.b"]"#, Reason::Kind)]);
     }
 
     #[test]
@@ -242,26 +195,11 @@ mod tests {
         refuses(&[
             (r#""method":"add","id":true"#, InvalidMethod::Shape.into()),
             (r#""method":".add","id":true"#, InvalidMethod::Shape.into()),
-            (
-                r#""method":"Engine.Add","id":true"#,
-                InvalidMethod::Service.into(),
-            ),
-            (
-                r#""method":"arith.Launch","id":true"#,
-                InvalidMethod::Name.into(),
-            ),
-            (
-                r#""method":"arith.add\n","id":1"#,
-                InvalidMethod::Name.into(),
-            ),
-            (
-                r#""method":"arith.\ud800","id":1"#,
-                InvalidMethod::Name.into(),
-            ),
-            (
-                r#""method":"","result":1,"id":1"#,
-                InvalidMethod::Shape.into(),
-            ),
+            (r#""method":"Engine.Add","id":true"#, InvalidMethod::Service.into()),
+            (r#""method":"arith.Launch","id":true"#, InvalidMethod::Name.into()),
+            (r#""method":"arith.add\n","id":1"#, InvalidMethod::Name.into()),
+            (r#""method":"arith.\ud800","id":1"#, InvalidMethod::Name.into()),
+            (r#""method":"","result":1,"id":1"#, InvalidMethod::Shape.into()),
         ]);
     }
 
@@ -277,10 +215,7 @@ mod tests {
                 "request 123456789012345678901234567890 a.b -",
             ),
             (r#""method":"a.b","id":"""#, r#"request "" a.b -"#),
-            (
-                r#""method":"a.b","id":"\ud800""#,
-                r#"request "\ud800" a.b -"#,
-            ),
+            (r#""method":"a.b","id":"\ud800""#, r#"request "\ud800" a.b -"#),
         ]);
         refuses(&[
             (r#""method":"a.b","id":true"#, Reason::Id),
@@ -297,15 +232,7 @@ mod tests {
 
     #[test]
     fn params_are_of_any_type_and_null_is_not_absent() {
-        for params in [
-            "null",
-            "[]",
-            r#""\ud800""#,
-            "false",
-            "0",
-            "1.0",
-            r#"{ "a" : 1e999 }"#,
-        ] {
+        for params in ["null", "[]", r#""\ud800""#, "false", "0", "1.0", r#"{ "a" : 1e999 }"#] {
             let members = format!(r#""method":"a.b","params":{params}"#);
             reads(&[(&members, &format!("notification a.b {params}"))]);
         }
@@ -332,14 +259,8 @@ mod tests {
     fn a_failure_needs_no_id() {
         reads(&[
             (r#""error":{"code":1,"message":"m"}"#, "failure - 1 m -"),
-            (
-                r#""error":{"code":1,"message":"m","data":null},"id":null"#,
-                "failure - 1 m -",
-            ),
-            (
-                r#""error":{"code":1,"message":"m"},"id":{}"#,
-                "failure {} 1 m -",
-            ),
+            (r#""error":{"code":1,"message":"m","data":null},"id":null"#, "failure - 1 m -"),
+            (r#""error":{"code":1,"message":"m"},"id":{}"#, "failure {} 1 m -"),
         ]);
     }
 
@@ -347,10 +268,7 @@ mod tests {
     fn result_beside_error_is_refused_even_when_one_is_null() {
         refuses(&[
             (r#""id":1,"result":1,"error":null"#, Reason::Kind),
-            (
-                r#""id":1,"result":null,"error":{"code":1,"message":"m"}"#,
-                Reason::Kind,
-            ),
+            (r#""id":1,"result":null,"error":{"code":1,"message":"m"}"#, Reason::Kind),
             (r#""id":1"#, Reason::Kind),
             (r#""x":1"#, Reason::Kind),
         ]);
@@ -360,18 +278,9 @@ mod tests {
     fn an_error_is_an_integral_code_and_a_string_message() {
         reads(&[
             (r#""error":{"code":1.0,"message":"m"}"#, "failure - 1 m -"),
-            (
-                r#""error":{"code":1e3,"message":"m"}"#,
-                "failure - 1000 m -",
-            ),
-            (
-                r#""error":{"x":[],"code":-32000,"message":"\u0061","y":1}"#,
-                "failure - -32000 a -",
-            ),
-            (
-                r#""error":{"code":1,"code":2,"message":5,"message":"m"}"#,
-                "failure - 2 m -",
-            ),
+            (r#""error":{"code":1e3,"message":"m"}"#, "failure - 1000 m -"),
+            (r#""error":{"x":[],"code":-32000,"message":"\u0061","y":1}"#, "failure - -32000 a -"),
+            (r#""error":{"code":1,"code":2,"message":5,"message":"m"}"#, "failure - 2 m -"),
         ]);
         for error in [
             "null",

@@ -17,9 +17,8 @@ pub const DEPTH_MAX: usize = 128;
 
 /// Takes the text as UTF-8 without a byte order mark.
 pub(crate) fn utf8(text: &[u8]) -> Result<&str, InvalidJson> {
-    let text = str::from_utf8(text).map_err(|error| InvalidJson::InvalidUtf8 {
-        offset: error.valid_up_to(),
-    })?;
+    let text = str::from_utf8(text)
+        .map_err(|error| InvalidJson::InvalidUtf8 { offset: error.valid_up_to() })?;
     if text.starts_with('\u{feff}') {
         return Err(InvalidJson::ByteOrderMark);
     }
@@ -83,11 +82,7 @@ mod tests {
         for (open, close) in [("[", "]"), (r#"{"a":"#, "}"), (r#"[{"a":"#, "}]")] {
             let most = DEPTH_MAX / open.matches(['[', '{']).count();
             assert_eq!(depth(&nested(open, close, most)), Ok(()), "{open}");
-            assert_eq!(
-                depth(&nested(open, close, most + 1)),
-                Err(InvalidJson::TooDeep),
-                "{open}"
-            );
+            assert_eq!(depth(&nested(open, close, most + 1)), Err(InvalidJson::TooDeep), "{open}");
         }
     }
 
@@ -115,13 +110,7 @@ mod tests {
     #[test]
     fn a_million_brackets_need_no_stack() {
         let open = "[".repeat(1_000_000);
-        assert_eq!(
-            syntax(&open),
-            Err(InvalidJson::Syntax {
-                line: 1,
-                column: 1_000_000
-            })
-        );
+        assert_eq!(syntax(&open), Err(InvalidJson::Syntax { line: 1, column: 1_000_000 }));
         assert_eq!(depth(&open), Err(InvalidJson::TooDeep));
         let closed = format!("{open}{}", "]".repeat(1_000_000));
         assert_eq!(syntax(&closed), Ok(()));
@@ -130,14 +119,8 @@ mod tests {
 
     #[test]
     fn bytes_that_are_not_utf8_are_placed() {
-        assert_eq!(
-            utf8(b"\"a\xff\""),
-            Err(InvalidJson::InvalidUtf8 { offset: 2 })
-        );
-        assert_eq!(
-            utf8(b"\"\xed\xa0\x80\""),
-            Err(InvalidJson::InvalidUtf8 { offset: 1 })
-        );
+        assert_eq!(utf8(b"\"a\xff\""), Err(InvalidJson::InvalidUtf8 { offset: 2 }));
+        assert_eq!(utf8(b"\"\xed\xa0\x80\""), Err(InvalidJson::InvalidUtf8 { offset: 1 }));
         assert_eq!(utf8(b"\xef\xbb\xbf{}"), Err(InvalidJson::ByteOrderMark));
     }
 
@@ -171,10 +154,7 @@ mod tests {
             "\u{a0}1",
         ];
         for text in refused {
-            assert!(
-                matches!(syntax(text), Err(InvalidJson::Syntax { .. })),
-                "{text:?}"
-            );
+            assert!(matches!(syntax(text), Err(InvalidJson::Syntax { .. })), "{text:?}");
         }
     }
 }

@@ -20,9 +20,7 @@ pub(crate) fn string(json: &str) -> Option<Cow<'_, str>> {
     if !inner.contains('\\') {
         return Some(Cow::Borrowed(inner));
     }
-    serde_json::from_str::<Lossy>(json)
-        .ok()
-        .map(|Lossy(text)| Cow::Owned(text))
+    serde_json::from_str::<Lossy>(json).ok().map(|Lossy(text)| Cow::Owned(text))
 }
 
 /// Writes `text` as a JSON string, quotes included.
@@ -81,10 +79,7 @@ mod tests {
 
     #[test]
     fn escapes_are_resolved() {
-        assert_eq!(
-            string(r#""\u0061\n\"\\\ud83d\ude00""#).as_deref(),
-            Some("a\n\"\\\u{1f600}")
-        );
+        assert_eq!(string(r#""\u0061\n\"\\\ud83d\ude00""#).as_deref(), Some("a\n\"\\\u{1f600}"));
     }
 
     #[test]

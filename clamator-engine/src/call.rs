@@ -1,0 +1,91 @@
+//! [`CallError`]: how a call ends when it does not end with a result.
+//!
+//! Sorted by what the caller may do next, not by where it went wrong: see each variant. Not the
+//! rules of when a call ends: those are the client's.
+//!
+//! <https://www.jsonrpc.org/specification#error_object>
+
+use alloc::string::String;
+
+use clamator_proto::{InvalidEnvelope, InvalidMethod, RpcError};
+
+use crate::reply::Refusal;
+
+/// Names one call or notification of one [`Client`](crate::Client).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(pub(crate) u64);
+
+/// How a call or notification failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The call itself is at fault. Nothing was sent; change the call.
+    #[error("the call is not valid: {0}")]
+    Invalid(InvalidCall),
+    /// Nobody serves it: it was not queued. Safe to call again.
+    #[error("no worker serves this request")]
+    NoWorkers,
+    /// Redis could not be reached, so the request never left. Safe to call again.
+    #[error("the request was not sent: Redis is not connected")]
+    NotSent,
+    /// The connection ended before Redis confirmed the request. It may run, or may have run.
+    #[error("the connection ended before Redis confirmed the request, which may have run")]
+    OutcomeUnknown,
+    /// A reply came that makes no sense. The request may have run.
+    #[error("{0}")]
+    Protocol(ProtocolFault),
+    /// Redis refused to queue the request; it will not run.
+    #[error("Redis refused the request: {0}")]
+    Refused(Refusal),
+    /// The server answered with an error.
+    #[error("{0}")]
+    Rpc(RpcError),
+    /// The client was stopped. A request that was sent may run.
+    #[error("the client has been stopped")]
+    Stopped,
+    /// No reply came in time. The request may run, may have run, or may still wait for a worker.
+    #[error("call timeout")]
+    Timeout,
+}
+
+/// What is wrong with a call.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidCall {
+    /// The method is not `<service>.<method>`.
+    #[error("{0}")]
+    Method(#[from] InvalidMethod),
+    /// The parameters cannot be written as JSON.
+    #[error("the parameters cannot be written as JSON: {detail}")]
+    Params {
+        /// What the encoder said.
+        detail: String,
+    },
+    /// The request is larger than Redis takes in one value (512 MiB).
+    #[error("the request has {bytes} bytes, more than Redis takes in one value")]
+    TooLarge {
+        /// Size of the envelope.
+        bytes: usize,
+    },
+}
+
+/// What is wrong with a reply.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProtocolFault {
+    /// The reply is no JSON-RPC response.
+    #[error("invalid response envelope: {0}")]
+    Envelope(InvalidEnvelope),
+    /// The result does not have the type that the caller asked for.
+    #[error("the result does not have the expected type: {detail}")]
+    Result {
+        /// What the decoder said.
+        detail: String,
+    },
+    /// The reply is a request or a notification.
+    #[error("unexpected response kind: {kind}")]
+    Kind {
+        /// What it is: `request` or `notification`.
+        kind: &'static str,
+    },
+}

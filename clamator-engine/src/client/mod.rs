@@ -1,0 +1,503 @@
+//! [`Client`]: the rules of calling, as a state machine.
+//!
+//! Not the serving, and not the waiting: a call's outcome is an event. Requests go to the command
+//! stream of their service; replies come back on one stream of this client's own, read with XREAD
+//! on the blocking lane and matched by id. No request is ever sent twice: what may have run is
+//! said to have an unknown outcome (rules 5.4 and 5.5).
+//!
+//! Commands: <https://redis.io/docs/latest/commands/xadd/>,
+//! <https://redis.io/docs/latest/commands/xread/>
+
+mod calls;
+mod event;
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+use clamator_proto::entry::{self, ReplyFields};
+use clamator_proto::{Envelope, InvalidMethod, Json, Keys, Method, RequestId, ServiceName, encode};
+
+use self::calls::{Calls, Ended, Kind, Outgoing};
+pub(crate) use self::event::hexadecimal;
+pub use self::event::{ClientConfig, ClientCounters, ClientEvent};
+use crate::call::{CallError, CallId, InvalidCall, ProtocolFault};
+use crate::command::Command;
+use crate::engine::{Deadline, Engine, Input, Lane, Loss, Output, Timer, Token};
+use crate::jitter::Jitter;
+use crate::lanes::{Lanes, Voided};
+use crate::reply::{Entry, Refusal, RefusalKind, Reply};
+use crate::stream_id::StreamId;
+use crate::time::Instant;
+
+/// The lane that reads the reply stream.
+const REPLIES: Lane = Lane::Blocking(0);
+/// Most replies taken in one read.
+const READ_COUNT: u64 = 256;
+/// Pause after a refused read.
+const READ_PAUSE: Duration = Duration::from_secs(1);
+/// How much longer than its BLOCK a blocking read may take to be answered.
+const READ_SLACK: Duration = Duration::from_secs(1);
+/// How long replies may be missing before the reply stream is read again from its start.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// Most bytes that Redis takes in one value.
+/// <https://redis.io/docs/latest/develop/data-types/strings/>
+pub(crate) const VALUE_MAX: usize = 512 * 1024 * 1024;
+
+/// A client: calls methods of services, from one reply stream of its own.
+#[derive(Debug)]
+pub struct Client {
+    config: ClientConfig,
+    keys: Keys,
+    /// Key of the reply stream.
+    replies: Bytes,
+    /// What every request id starts with.
+    id_prefix: String,
+    /// Keys of the command streams used so far, by service.
+    commands: BTreeMap<String, Bytes>,
+    lanes: Lanes<Purpose>,
+    calls: Calls,
+    reader: Reader,
+    stage: Stage,
+    events: VecDeque<ClientEvent>,
+    counters: ClientCounters,
+}
+
+/// What a command was sent for.
+#[derive(Clone, Copy, Debug)]
+enum Purpose {
+    DeleteReplies,
+    Read,
+    Send(u64),
+}
+
+/// How far the reply stream has been read.
+#[derive(Debug)]
+struct Reader {
+    after: StreamId,
+    under_way: bool,
+    /// No read before this time.
+    paused_until: Option<Instant>,
+    /// Since when replies are missing.
+    silent_since: Instant,
+    /// Whether the stream was read from its start in this silence.
+    reread: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Running,
+    Stopping,
+    Stopped,
+}
+
+impl Client {
+    /// Makes a client that connects at once.
+    #[must_use]
+    pub fn new(now: Instant, config: ClientConfig) -> Self {
+        let keys = Keys::new(config.prefix.as_str());
+        Self {
+            replies: keys.replies(&config.instance).into(),
+            keys,
+            id_prefix: format!("{}-", hexadecimal(&config.nonce)),
+            commands: BTreeMap::new(),
+            lanes: Lanes::new(now, 1, config.connect_timeout, Jitter::new(config.seed)),
+            calls: Calls::default(),
+            reader: Reader {
+                after: StreamId::ZERO,
+                under_way: false,
+                paused_until: None,
+                silent_since: now,
+                reread: false,
+            },
+            stage: Stage::Running,
+            events: VecDeque::new(),
+            counters: ClientCounters::default(),
+            config,
+        }
+    }
+
+    /// Calls a method. [`ClientEvent::Finished`] tells how it ended, within `timeout` from `now`
+    /// (default: the client's).
+    ///
+    /// A call waits for a connection that is being made and fails at once with
+    /// [`CallError::NotSent`] while Redis is known to be out of reach.
+    pub fn call(
+        &mut self,
+        now: Instant,
+        method: &Method<'_>,
+        params: &Json,
+        timeout: Option<Duration>,
+    ) -> CallId {
+        let id = self.calls.number();
+        let mut envelope = Vec::new();
+        encode::request(&mut envelope, &self.request_id(id), method, Some(params));
+        let timeout = timeout.unwrap_or(self.config.timeout);
+        self.submit(now, id, Kind::Call, method, envelope, timeout);
+        CallId(id)
+    }
+
+    /// Sends a notification. [`ClientEvent::Notified`] tells when it is on its stream; whether it
+    /// is handled is never known.
+    pub fn notify(&mut self, now: Instant, method: &Method<'_>, params: &Json) -> CallId {
+        let id = self.calls.number();
+        let mut envelope = Vec::new();
+        encode::notification(&mut envelope, method, Some(params));
+        self.submit(now, id, Kind::Notification, method, envelope, self.config.timeout);
+        CallId(id)
+    }
+
+    /// Stops waiting for a call or notification: no event follows. What was sent may run.
+    pub fn cancel(&mut self, now: Instant, id: CallId) {
+        self.calls.forget(now, id.0);
+        self.send_waiting(now);
+    }
+
+    /// Stops: every call under way fails with [`CallError::Stopped`], the reply stream is deleted,
+    /// the lanes are closed; then [`ClientEvent::Stopped`]. Stopping twice is stopping once.
+    pub fn stop(&mut self, now: Instant) {
+        if self.stage != Stage::Running {
+            return;
+        }
+        self.stage = Stage::Stopping;
+        let ended: Vec<Ended> = self.calls.clear().collect();
+        for ended in ended {
+            self.fail(&ended, CallError::Stopped);
+        }
+        let delete = Command::Del { key: self.replies.clone() };
+        let timeout = self.config.command_timeout;
+        let sent = self.lanes.send(now, Lane::Command, delete, timeout, Purpose::DeleteReplies);
+        if sent.is_err() {
+            self.stopped();
+        }
+    }
+
+    /// What the client has seen so far.
+    #[must_use]
+    pub const fn counters(&self) -> &ClientCounters {
+        &self.counters
+    }
+
+    fn request_id(&self, id: u64) -> RequestId {
+        RequestId::from_text(&format!("{}{id}", self.id_prefix))
+    }
+
+    fn submit(
+        &mut self,
+        now: Instant,
+        id: u64,
+        kind: Kind,
+        method: &Method<'_>,
+        envelope: Vec<u8>,
+        timeout: Duration,
+    ) {
+        let unsent = Ended { id, kind, sent: false };
+        if self.stage != Stage::Running {
+            return self.fail(&unsent, CallError::Stopped);
+        }
+        if envelope.len() > VALUE_MAX {
+            let fault = InvalidCall::TooLarge { bytes: envelope.len() };
+            return self.fail(&unsent, CallError::Invalid(fault));
+        }
+        let key = match self.command_stream(method) {
+            Ok(key) => key,
+            Err(fault) => return self.fail(&unsent, CallError::Invalid(fault)),
+        };
+        let outgoing = Outgoing { key, envelope: envelope.into() };
+        self.calls.insert(now, id, kind, outgoing, timeout);
+        self.send_waiting(now);
+    }
+
+    fn command_stream(&mut self, method: &Method<'_>) -> Result<Bytes, InvalidCall> {
+        if let Some(key) = self.commands.get(method.service()) {
+            return Ok(key.clone());
+        }
+        let service = ServiceName::new(method.service())
+            .map_err(|_| InvalidCall::Method(InvalidMethod::Service))?;
+        let key = Bytes::from(self.keys.commands(&service));
+        self.commands.insert(method.service().into(), key.clone());
+        Ok(key)
+    }
+
+    /// Sends what has a place, or fails it all when there is no connection to wait for.
+    fn send_waiting(&mut self, now: Instant) {
+        let embedded = match self.lanes.hello(Lane::Command) {
+            Some(hello) => hello.embedded,
+            None if self.lanes.is_opening(Lane::Command) => return,
+            None => {
+                while let Some(ended) = self.calls.unsent() {
+                    self.fail(&ended, CallError::NotSent);
+                }
+                return;
+            }
+        };
+        let expected = self.calls.expects_replies();
+        while let Some((id, kind, outgoing)) = self.calls.next_to_send(self.config.in_flight_max) {
+            let command = self.request_entry(kind, outgoing, !embedded);
+            let timeout = self.config.command_timeout;
+            // The lane is open, so the command is taken.
+            let _ = self.lanes.send(now, Lane::Command, command, timeout, Purpose::Send(id));
+        }
+        if !expected {
+            self.reader.silent_since = now;
+        }
+    }
+
+    /// The entry of a request. A missing stream is created, so that a request may come before its
+    /// first server; streams that live in this process are never waited for.
+    fn request_entry(&self, kind: Kind, outgoing: Outgoing, create: bool) -> Command {
+        let pair = |name: &'static str, value| (Bytes::from_static(name.as_bytes()), value);
+        let mut fields = vec![
+            pair(entry::TYPE, Bytes::from_static(entry::RPC.as_bytes())),
+            pair(entry::ENVELOPE, outgoing.envelope),
+        ];
+        if kind == Kind::Call {
+            fields.push(pair(entry::REPLY_TO, self.replies.clone()));
+        }
+        Command::XAdd { key: outgoing.key, create, max_len: None, fields }
+    }
+
+    fn read(&mut self, now: Instant) {
+        if self.reader.paused_until.is_some_and(|until| now < until) {
+            return;
+        }
+        self.reader.paused_until = None;
+        if self.stage != Stage::Running || self.reader.under_way {
+            return;
+        }
+        let block = self.config.read_block;
+        let command = Command::XRead {
+            key: self.replies.clone(),
+            after: self.reader.after,
+            count: READ_COUNT,
+            block: Some(block),
+        };
+        let sent = self.lanes.send(now, REPLIES, command, block + READ_SLACK, Purpose::Read);
+        if sent.is_ok() {
+            self.reader.under_way = true;
+        }
+    }
+
+    fn handle_reply(&mut self, now: Instant, token: &Token, reply: Result<Reply, Refusal>) {
+        let Some(purpose) = self.lanes.reply(now, token) else {
+            return;
+        };
+        let lane = token.lane();
+        if let Err(refusal) = &reply
+            && refusal.kind() == RefusalKind::WrongServer
+        {
+            self.give_up(now, lane, Loss::Unfit(refusal.clone()));
+        }
+        match (purpose, reply) {
+            (Purpose::DeleteReplies, _) => self.stopped(),
+            (Purpose::Read, Ok(Reply::Entries(entries))) => {
+                self.reader.under_way = false;
+                for entry in entries {
+                    self.handle_entry(now, entry);
+                }
+                self.send_waiting(now);
+            }
+            (Purpose::Read, Err(refusal)) => {
+                self.reader.under_way = false;
+                self.reader.paused_until = Some(now + READ_PAUSE);
+                self.events.push_back(ClientEvent::ReadRefused(refusal));
+            }
+            (Purpose::Send(id), Ok(Reply::Added(added))) => self.handle_sent(id, added),
+            (Purpose::Send(id), Err(refusal)) => self.finish(id, CallError::Refused(refusal)),
+            (Purpose::Read | Purpose::Send(_), Ok(_)) => {
+                let detail = "a reply of another command".into();
+                self.give_up(now, lane, Loss::Garbled { detail });
+                if let Purpose::Send(id) = purpose {
+                    self.finish(id, CallError::OutcomeUnknown);
+                }
+            }
+        }
+    }
+
+    /// Redis has queued the request, or has not because nobody serves the stream.
+    fn handle_sent(&mut self, id: u64, added: Option<StreamId>) {
+        if added.is_none() {
+            return self.finish(id, CallError::NoWorkers);
+        }
+        if self.calls.is_notification(id) {
+            self.calls.finish(id);
+            self.events.push_back(ClientEvent::Notified(CallId(id), Ok(())));
+        }
+    }
+
+    fn handle_entry(&mut self, now: Instant, entry: Entry) {
+        self.reader.after = entry.id;
+        self.reader.silent_since = now;
+        self.reader.reread = false;
+        let fields = entry.fields.unwrap_or_default();
+        let Ok(reply) = ReplyFields::read(&fields) else {
+            return self.unparsable(entry.id, None);
+        };
+        let outcome = match Envelope::parse(reply.envelope) {
+            Ok(Envelope::Success(success)) => {
+                let result = Json::slice_of(reply.envelope, success.result);
+                (self.call_of(&success.id.text()), Ok(result))
+            }
+            Ok(Envelope::Failure(failure)) => {
+                let id = failure.id.and_then(|id| self.call_of(&id.text()));
+                (id, Err(CallError::Rpc(failure.error)))
+            }
+            Ok(Envelope::Request(request)) => {
+                let fault = ProtocolFault::Kind { kind: "request" };
+                (self.call_of(&request.id.text()), Err(CallError::Protocol(fault)))
+            }
+            Ok(Envelope::Notification(_)) => {
+                let fault = ProtocolFault::Kind { kind: "notification" };
+                (None, Err(CallError::Protocol(fault)))
+            }
+            Err(fault) => {
+                let id = fault.id.as_ref().and_then(|id| self.call_of(&id.text()));
+                if id.is_none() {
+                    return self.unparsable(entry.id, Some(fault));
+                }
+                (id, Err(CallError::Protocol(ProtocolFault::Envelope(fault))))
+            }
+        };
+        match outcome {
+            (Some(id), outcome) => self.settle(id, outcome),
+            (None, _) => self.counters.replies_unmatched += 1,
+        }
+    }
+
+    /// The call that a reply's id names. Ids of another start have another nonce.
+    fn call_of(&self, id: &str) -> Option<u64> {
+        id.strip_prefix(self.id_prefix.as_str())?.parse().ok()
+    }
+
+    fn settle(&mut self, id: u64, outcome: Result<Json, CallError>) {
+        if self.calls.finish(id).is_some() {
+            self.events.push_back(ClientEvent::Finished(CallId(id), outcome));
+        } else {
+            self.counters.replies_unmatched += 1;
+        }
+    }
+
+    fn unparsable(&mut self, entry: StreamId, fault: Option<clamator_proto::InvalidEnvelope>) {
+        self.counters.replies_unparsable += 1;
+        self.events.push_back(ClientEvent::Unparsable { entry, fault });
+    }
+
+    fn finish(&mut self, id: u64, error: CallError) {
+        if let Some(ended) = self.calls.finish(id) {
+            self.fail(&ended, error);
+        }
+    }
+
+    fn fail(&mut self, ended: &Ended, error: CallError) {
+        let id = CallId(ended.id);
+        self.events.push_back(match ended.kind {
+            Kind::Call => ClientEvent::Finished(id, Err(error)),
+            Kind::Notification => ClientEvent::Notified(id, Err(error)),
+        });
+    }
+
+    fn give_up(&mut self, now: Instant, lane: Lane, loss: Loss) {
+        if let Some(ended) = self.lanes.fail(now, lane, loss) {
+            self.handle_ended(now, ended.voided);
+        }
+    }
+
+    fn handle_ended(&mut self, now: Instant, voided: Vec<Voided<Purpose>>) {
+        for Voided { purpose, sent } in voided {
+            match purpose {
+                Purpose::DeleteReplies => self.stopped(),
+                Purpose::Read => self.reader.under_way = false,
+                Purpose::Send(id) if sent => self.finish(id, CallError::OutcomeUnknown),
+                Purpose::Send(id) => self.finish(id, CallError::NotSent),
+            }
+        }
+        self.send_waiting(now);
+    }
+
+    fn tick(&mut self, now: Instant) {
+        for ended in self.lanes.tick(now) {
+            self.handle_ended(now, ended.voided);
+        }
+        while let Some(ended) = self.calls.expire(now) {
+            let error = if ended.sent { CallError::Timeout } else { CallError::NotSent };
+            self.fail(&ended, error);
+        }
+        self.send_waiting(now);
+        if self.silence_ends().is_some_and(|at| at <= now) {
+            self.reader.after = StreamId::ZERO;
+            self.reader.reread = true;
+        }
+    }
+
+    /// When the reply stream is read again from its start: it may have been re-created with lower
+    /// ids than the last one seen (rule 5.1).
+    fn silence_ends(&self) -> Option<Instant> {
+        let waits = self.calls.expects_replies() && !self.reader.reread;
+        waits.then(|| self.reader.silent_since + SILENCE_MAX)
+    }
+
+    fn stopped(&mut self) {
+        if self.stage != Stage::Stopped {
+            self.stage = Stage::Stopped;
+            self.lanes.close_all();
+            self.events.push_back(ClientEvent::Stopped);
+        }
+    }
+
+    fn deadline(&self) -> Option<Deadline> {
+        let at = |timer| move |at| Deadline::new(at, timer);
+        [
+            self.lanes.deadline(),
+            self.calls.deadline().map(at(Timer::Call)),
+            self.reader.paused_until.map(at(Timer::Heal)),
+            self.silence_ends().map(at(Timer::Reread)),
+        ]
+        .into_iter()
+        .fold(None, Deadline::earlier)
+    }
+}
+
+impl Engine for Client {
+    type Event = ClientEvent;
+
+    fn handle_input(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::LaneOpen(lane, hello) => {
+                if lane == REPLIES {
+                    self.reader.after = StreamId::ZERO;
+                }
+                if let Some(ended) = self.lanes.opened(now, lane, hello) {
+                    self.handle_ended(now, ended.voided);
+                }
+                self.send_waiting(now);
+            }
+            Input::LaneLost(lane, loss) => {
+                if let Some(ended) = self.lanes.lost(now, lane, loss) {
+                    self.handle_ended(now, ended.voided);
+                }
+            }
+            Input::Reply(token, reply) => self.handle_reply(now, &token, reply),
+            Input::Tick => self.tick(now),
+        }
+        self.read(now);
+    }
+
+    fn poll_output(&mut self) -> Output<ClientEvent> {
+        if let Some(event) = self.events.pop_front() {
+            return Output::Event(event);
+        }
+        match self.lanes.poll() {
+            Some(action) => action.into_output(|loss| match loss {
+                None => ClientEvent::Connected,
+                Some(loss) => ClientEvent::Disconnected(loss),
+            }),
+            None => Output::Idle(self.deadline()),
+        }
+    }
+}

@@ -1,0 +1,478 @@
+//! [`Command`]: every Redis command that an engine may send, one variant each, named after it.
+//!
+//! Not a general client: only the forms in use exist. [`Command::args`] is the one place that
+//! knows how a command is spelled, so whoever drives an engine needs no knowledge of Redis beyond
+//! framing. What a command's reply looks like is [`crate::ReplyShape`].
+//!
+//! <https://redis.io/docs/latest/commands/>
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use crate::stream_id::StreamId;
+
+/// A Redis command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Command {
+    /// `CLIENT UNBLOCK client`: ends another connection's blocking read without a result.
+    ClientUnblock {
+        /// Connection that is blocked.
+        client: u64,
+    },
+    /// `DEL key`.
+    Del {
+        /// Key to delete.
+        key: Bytes,
+    },
+    /// `XACK key group id…`.
+    XAck {
+        /// Stream.
+        key: Bytes,
+        /// Consumer group.
+        group: Bytes,
+        /// Entries to acknowledge; at least one.
+        ids: Vec<StreamId>,
+    },
+    /// `XADD key [NOMKSTREAM] [MAXLEN ~ max_len] * field value…`.
+    XAdd {
+        /// Stream.
+        key: Bytes,
+        /// Whether a missing stream is created; if not, nothing is added to it.
+        create: bool,
+        /// About how many entries the stream keeps; `None` keeps all.
+        max_len: Option<u64>,
+        /// Fields and values, in order; at least one.
+        fields: Vec<(Bytes, Bytes)>,
+    },
+    /// `XAUTOCLAIM key group consumer idle_min start COUNT count`.
+    XAutoClaim {
+        /// Stream.
+        key: Bytes,
+        /// Consumer group.
+        group: Bytes,
+        /// Who takes the entries over.
+        consumer: Bytes,
+        /// Entries idle for at least this long are taken; whole milliseconds.
+        idle_min: Duration,
+        /// First id to look at: the cursor.
+        start: StreamId,
+        /// Most entries to take.
+        count: u64,
+    },
+    /// `XDEL key id…`.
+    XDel {
+        /// Stream.
+        key: Bytes,
+        /// Entries to delete; at least one.
+        ids: Vec<StreamId>,
+    },
+    /// `XGROUP CREATE key group start MKSTREAM`.
+    XGroupCreate {
+        /// Stream, created when missing.
+        key: Bytes,
+        /// Consumer group.
+        group: Bytes,
+        /// Where the group starts to read.
+        start: GroupStart,
+    },
+    /// `XGROUP DELCONSUMER key group consumer`. Destroys what the consumer has pending.
+    XGroupDelConsumer {
+        /// Stream.
+        key: Bytes,
+        /// Consumer group.
+        group: Bytes,
+        /// Consumer to delete.
+        consumer: Bytes,
+    },
+    /// `XINFO GROUPS key`.
+    XInfoGroups {
+        /// Stream.
+        key: Bytes,
+    },
+    /// `XINFO STREAM key`.
+    XInfoStream {
+        /// Stream.
+        key: Bytes,
+    },
+    /// `XPENDING key group`: the summary.
+    XPending {
+        /// Stream.
+        key: Bytes,
+        /// Consumer group.
+        group: Bytes,
+    },
+    /// `XPENDING key group start end count consumer`: entry by entry.
+    XPendingRange {
+        /// Stream.
+        key: Bytes,
+        /// Consumer group.
+        group: Bytes,
+        /// First id.
+        start: StreamId,
+        /// Last id.
+        end: StreamId,
+        /// Most entries to tell.
+        count: u64,
+        /// Whose pending entries.
+        consumer: Bytes,
+    },
+    /// `XRANGE key start end COUNT count`.
+    XRange {
+        /// Stream.
+        key: Bytes,
+        /// First id.
+        start: StreamId,
+        /// Last id.
+        end: StreamId,
+        /// Most entries to read.
+        count: u64,
+    },
+    /// `XREAD COUNT count [BLOCK block] STREAMS key after`.
+    XRead {
+        /// Stream.
+        key: Bytes,
+        /// Last id that was seen.
+        after: StreamId,
+        /// Most entries to read.
+        count: u64,
+        /// How long to wait for an entry, whole milliseconds, never zero; `None` does not wait.
+        block: Option<Duration>,
+    },
+    /// `XREADGROUP GROUP group consumer COUNT count [BLOCK block] STREAMS key from`.
+    XReadGroup {
+        /// Stream.
+        key: Bytes,
+        /// Consumer group.
+        group: Bytes,
+        /// Who reads.
+        consumer: Bytes,
+        /// What to read.
+        from: ReadFrom,
+        /// Most entries to read.
+        count: u64,
+        /// How long to wait for an entry, whole milliseconds, never zero; `None` does not wait.
+        block: Option<Duration>,
+    },
+}
+
+/// Where a consumer group starts to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GroupStart {
+    /// Behind this id; [`StreamId::ZERO`] for the whole stream.
+    After(StreamId),
+    /// `$`: only what is added from now on.
+    New,
+}
+
+/// Which entries a consumer of a group reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReadFrom {
+    /// Its own pending entries behind this id, as often as asked.
+    History(StreamId),
+    /// `>`: entries that no consumer of the group was given yet.
+    New,
+}
+
+impl Command {
+    /// Spells the command: hands its name and arguments to `arg`, one call each, in order.
+    #[expect(clippy::too_many_lines, reason = "one arm for each command")]
+    pub fn args(&self, arg: &mut dyn FnMut(&[u8])) {
+        let mut spell = Speller(arg);
+        match self {
+            Self::ClientUnblock { client } => spell.words(&["CLIENT", "UNBLOCK"]).number(*client),
+            Self::Del { key } => spell.words(&["DEL"]).bytes(key),
+            Self::XAck { key, group, ids } => spell.words(&["XACK"]).all(&[key, group]).ids(ids),
+            Self::XAdd { key, create, max_len, fields } => {
+                spell.words(&["XADD"]).bytes(key).words(if *create {
+                    &[]
+                } else {
+                    &["NOMKSTREAM"]
+                });
+                spell.max_len(*max_len).words(&["*"]).fields(fields)
+            }
+            Self::XAutoClaim { key, group, consumer, idle_min, start, count } => {
+                spell.words(&["XAUTOCLAIM"]).all(&[key, group, consumer]);
+                spell.millis(*idle_min).id(*start).count(*count)
+            }
+            Self::XDel { key, ids } => spell.words(&["XDEL"]).bytes(key).ids(ids),
+            Self::XGroupCreate { key, group, start } => {
+                spell.words(&["XGROUP", "CREATE"]).all(&[key, group]);
+                match start {
+                    GroupStart::After(id) => spell.id(*id).words(&["MKSTREAM"]),
+                    GroupStart::New => spell.words(&["$", "MKSTREAM"]),
+                }
+            }
+            Self::XGroupDelConsumer { key, group, consumer } => {
+                spell.words(&["XGROUP", "DELCONSUMER"]).all(&[key, group, consumer])
+            }
+            Self::XInfoGroups { key } => spell.words(&["XINFO", "GROUPS"]).bytes(key),
+            Self::XInfoStream { key } => spell.words(&["XINFO", "STREAM"]).bytes(key),
+            Self::XPending { key, group } => spell.words(&["XPENDING"]).all(&[key, group]),
+            Self::XPendingRange { key, group, start, end, count, consumer } => {
+                spell.words(&["XPENDING"]).all(&[key, group]);
+                spell.id(*start).id(*end).number(*count).bytes(consumer)
+            }
+            Self::XRange { key, start, end, count } => {
+                spell.words(&["XRANGE"]).bytes(key).id(*start).id(*end).count(*count)
+            }
+            Self::XRead { key, after, count, block } => {
+                spell.words(&["XREAD"]).count(*count).block(*block);
+                spell.words(&["STREAMS"]).bytes(key).id(*after)
+            }
+            Self::XReadGroup { key, group, consumer, from, count, block } => {
+                spell.words(&["XREADGROUP", "GROUP"]).all(&[group, consumer]);
+                spell.count(*count).block(*block).words(&["STREAMS"]).bytes(key);
+                match from {
+                    ReadFrom::History(after) => spell.id(*after),
+                    ReadFrom::New => spell.words(&[">"]),
+                }
+            }
+        };
+    }
+}
+
+/// Hands out arguments one by one.
+struct Speller<'a>(&'a mut dyn FnMut(&[u8]));
+
+impl Speller<'_> {
+    fn words(&mut self, words: &[&str]) -> &mut Self {
+        for word in words {
+            (self.0)(word.as_bytes());
+        }
+        self
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        (self.0)(bytes);
+        self
+    }
+
+    fn all(&mut self, all: &[&Bytes]) -> &mut Self {
+        for bytes in all {
+            (self.0)(bytes);
+        }
+        self
+    }
+
+    fn fields(&mut self, fields: &[(Bytes, Bytes)]) -> &mut Self {
+        for (name, value) in fields {
+            self.all(&[name, value]);
+        }
+        self
+    }
+
+    fn max_len(&mut self, max_len: Option<u64>) -> &mut Self {
+        match max_len {
+            Some(max_len) => self.words(&["MAXLEN", "~"]).number(max_len),
+            None => self,
+        }
+    }
+
+    fn number(&mut self, number: u64) -> &mut Self {
+        let mut text = Text::default();
+        text.decimal(number);
+        self.bytes(text.as_bytes())
+    }
+
+    fn id(&mut self, id: StreamId) -> &mut Self {
+        let mut text = Text::default();
+        text.decimal(id.ms);
+        text.push(b'-');
+        text.decimal(id.seq);
+        self.bytes(text.as_bytes())
+    }
+
+    fn ids(&mut self, ids: &[StreamId]) -> &mut Self {
+        for id in ids {
+            self.id(*id);
+        }
+        self
+    }
+
+    fn millis(&mut self, duration: Duration) -> &mut Self {
+        self.number(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn count(&mut self, count: u64) -> &mut Self {
+        self.words(&["COUNT"]).number(count)
+    }
+
+    fn block(&mut self, block: Option<Duration>) -> &mut Self {
+        match block {
+            Some(block) => self.words(&["BLOCK"]).millis(block.max(Duration::from_millis(1))),
+            None => self,
+        }
+    }
+}
+
+/// Room for two numbers and a dash, so that spelling allocates nothing.
+#[derive(Default)]
+struct Text {
+    bytes: [[u8; 21]; 2],
+    len: usize,
+}
+
+impl Text {
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.as_flattened_mut().get_mut(self.len) {
+            *place = byte;
+            self.len += 1;
+        }
+    }
+
+    fn decimal(&mut self, number: u64) {
+        let mut divisor = 1u64;
+        while number / divisor >= 10 {
+            divisor *= 10;
+        }
+        while divisor > 0 {
+            let digit = u8::try_from(number / divisor % 10).unwrap_or(0);
+            self.push(b'0' + digit);
+            divisor /= 10;
+        }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.as_flattened().get(..self.len).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::String;
+    use alloc::vec;
+
+    fn spelled(command: &Command) -> String {
+        let mut words = Vec::new();
+        command.args(&mut |arg| words.push(String::from_utf8_lossy(arg).into_owned()));
+        words.join(" ")
+    }
+
+    fn key() -> Bytes {
+        Bytes::from_static(b"k")
+    }
+
+    fn group() -> Bytes {
+        Bytes::from_static(b"g")
+    }
+
+    fn consumer() -> Bytes {
+        Bytes::from_static(b"c")
+    }
+
+    #[test]
+    fn commands_are_spelled_as_redis_wants_them() {
+        let id = StreamId::new(10, 2);
+        let second = Some(Duration::from_secs(1));
+        let cases = [
+            (Command::ClientUnblock { client: 7 }, "CLIENT UNBLOCK 7"),
+            (Command::Del { key: key() }, "DEL k"),
+            (
+                Command::XAck { key: key(), group: group(), ids: vec![id, StreamId::MAX] },
+                "XACK k g 10-2 18446744073709551615-18446744073709551615",
+            ),
+            (
+                Command::XAutoClaim {
+                    key: key(),
+                    group: group(),
+                    consumer: consumer(),
+                    idle_min: Duration::from_millis(1500),
+                    start: StreamId::ZERO,
+                    count: 100,
+                },
+                "XAUTOCLAIM k g c 1500 0-0 COUNT 100",
+            ),
+            (Command::XDel { key: key(), ids: vec![id] }, "XDEL k 10-2"),
+            (
+                Command::XGroupCreate {
+                    key: key(),
+                    group: group(),
+                    start: GroupStart::After(StreamId::ZERO),
+                },
+                "XGROUP CREATE k g 0-0 MKSTREAM",
+            ),
+            (
+                Command::XGroupCreate { key: key(), group: group(), start: GroupStart::New },
+                "XGROUP CREATE k g $ MKSTREAM",
+            ),
+            (
+                Command::XGroupDelConsumer { key: key(), group: group(), consumer: consumer() },
+                "XGROUP DELCONSUMER k g c",
+            ),
+            (Command::XInfoGroups { key: key() }, "XINFO GROUPS k"),
+            (Command::XInfoStream { key: key() }, "XINFO STREAM k"),
+            (Command::XPending { key: key(), group: group() }, "XPENDING k g"),
+            (
+                Command::XPendingRange {
+                    key: key(),
+                    group: group(),
+                    start: StreamId::ZERO,
+                    end: id,
+                    count: 5,
+                    consumer: consumer(),
+                },
+                "XPENDING k g 0-0 10-2 5 c",
+            ),
+            (
+                Command::XRange { key: key(), start: id, end: id, count: 1 },
+                "XRANGE k 10-2 10-2 COUNT 1",
+            ),
+            (
+                Command::XRead { key: key(), after: id, count: 256, block: second },
+                "XREAD COUNT 256 BLOCK 1000 STREAMS k 10-2",
+            ),
+            (
+                Command::XReadGroup {
+                    key: key(),
+                    group: group(),
+                    consumer: consumer(),
+                    from: ReadFrom::New,
+                    count: 16,
+                    block: second,
+                },
+                "XREADGROUP GROUP g c COUNT 16 BLOCK 1000 STREAMS k >",
+            ),
+            (
+                Command::XReadGroup {
+                    key: key(),
+                    group: group(),
+                    consumer: consumer(),
+                    from: ReadFrom::History(StreamId::ZERO),
+                    count: 100,
+                    block: None,
+                },
+                "XREADGROUP GROUP g c COUNT 100 STREAMS k 0-0",
+            ),
+        ];
+        for (command, words) in cases {
+            assert_eq!(spelled(&command), words);
+        }
+    }
+
+    #[test]
+    fn an_entry_is_added_with_or_without_a_bound_and_creation() {
+        let fields = vec![(Bytes::from_static(b"type"), Bytes::from_static(b"rpc"))];
+        let add =
+            |create, max_len| Command::XAdd { key: key(), create, max_len, fields: fields.clone() };
+        assert_eq!(spelled(&add(true, None)), "XADD k * type rpc");
+        assert_eq!(spelled(&add(true, Some(1024))), "XADD k MAXLEN ~ 1024 * type rpc");
+        assert_eq!(spelled(&add(false, None)), "XADD k NOMKSTREAM * type rpc");
+    }
+
+    #[test]
+    fn a_blocking_read_never_blocks_for_ever() {
+        let read = Command::XRead {
+            key: key(),
+            after: StreamId::ZERO,
+            count: 1,
+            block: Some(Duration::ZERO),
+        };
+        assert_eq!(spelled(&read), "XREAD COUNT 1 BLOCK 1 STREAMS k 0-0");
+    }
+}

@@ -1,0 +1,116 @@
+//! [`ServerConfig`] and [`ServiceConfig`]: what a server is told before it starts.
+//!
+//! Not the rules that use them. Every duration and limit has a default that suits a deployment
+//! shared with the Python and TypeScript peers; nothing here is read from the environment.
+
+use alloc::string::String;
+use core::time::Duration;
+
+use clamator_proto::Contract;
+
+/// Settings of a server.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ServerConfig {
+    /// How long an entry must be idle before another worker's is taken over. Default 60 s;
+    /// should be equal across a pool.
+    pub claim_idle: Duration,
+    /// How long any command but a blocking read may take. Default 5 s.
+    pub command_timeout: Duration,
+    /// How long connecting a lane may take, handshake included. Default 2 s.
+    pub connect_timeout: Duration,
+    /// Name of this server within its pool; `<service>:<instance>` is its consumer name. Must be
+    /// unique; `released` is reserved.
+    pub instance: String,
+    /// Most requests of one service that wait unstarted in this process. Default 256, at least 1.
+    pub prefetch_max: usize,
+    /// About how much work, at the measured pace of the handlers, may wait unstarted in this
+    /// process. Default 5 ms.
+    pub prefetch_time: Duration,
+    /// First part of every key.
+    pub prefix: String,
+    /// How long a blocking read waits. Default 1 s, at least 1 ms.
+    pub read_block: Duration,
+    /// Time between two looks for what dead workers left. Default 1 s, spread by ±25 %.
+    pub reclaim_tick: Duration,
+    /// Whether a `reply-to` outside `<prefix>:replies:` is accepted. Default false: anybody who
+    /// can write the command stream could make the server write to any stream.
+    pub relaxed_reply_to: bool,
+    /// About how many entries a reply stream keeps. Default 1024.
+    pub reply_stream_max_len: u64,
+    /// Decides the spread of timers. Take it from a random source, or fix it to repeat a run.
+    pub seed: u64,
+}
+
+impl ServerConfig {
+    /// Makes the default settings for this key prefix, instance name and seed.
+    #[must_use]
+    pub fn new(prefix: impl Into<String>, instance: impl Into<String>, seed: u64) -> Self {
+        Self {
+            claim_idle: Duration::from_secs(60),
+            command_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(2),
+            instance: instance.into(),
+            prefetch_max: 256,
+            prefetch_time: Duration::from_millis(5),
+            prefix: prefix.into(),
+            read_block: Duration::from_secs(1),
+            reclaim_tick: Duration::from_secs(1),
+            relaxed_reply_to: false,
+            reply_stream_max_len: 1024,
+            seed,
+        }
+    }
+}
+
+/// Settings of one service.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ServiceConfig {
+    /// How many handlers of the service run at once in this server. Default: one.
+    pub concurrency: Concurrency,
+    /// Its methods. A request for any other is answered `Method not found`.
+    pub contract: Contract,
+    /// Where the consumer group starts if this server is the one to create it.
+    pub start_from: StartFrom,
+}
+
+impl ServiceConfig {
+    /// Makes the default settings for this contract.
+    #[must_use]
+    pub const fn new(contract: Contract) -> Self {
+        Self { concurrency: Concurrency::Serial, contract, start_from: StartFrom::Oldest }
+    }
+}
+
+/// How many handlers of one service run at once in one server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Concurrency {
+    /// Up to this many at once, in no promised order; 0 means 1.
+    Limit(usize),
+    /// One at a time, in stream order: a request sees the full effect of the one before it.
+    #[default]
+    Serial,
+}
+
+impl Concurrency {
+    /// The most handlers that run at once.
+    pub(crate) fn limit(self) -> usize {
+        match self {
+            Self::Limit(limit) => limit.max(1),
+            Self::Serial => 1,
+        }
+    }
+}
+
+/// Where a new consumer group starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StartFrom {
+    /// Only with what is sent after the group was created, as the Python and TypeScript peers do.
+    New,
+    /// With the oldest entry of the stream, so what was queued before the first start is served.
+    #[default]
+    Oldest,
+}

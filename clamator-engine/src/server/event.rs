@@ -1,0 +1,142 @@
+//! [`ServerEvent`] and [`Job`]: what a server tells its application, and [`Answer`], what it is
+//! told back.
+//!
+//! Not the rules of when a job starts or an entry is settled. A job is one delivery of one entry:
+//! the application runs its handler once and ends it once, with `answer` or `abandoned`.
+
+use clamator_proto::{InvalidEnvelope, Json, MethodName, RequestId, RpcError, ServiceName};
+
+use crate::engine::Loss;
+use crate::reply::Refusal;
+use crate::stream_id::StreamId;
+
+/// What a server tells its application.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ServerEvent {
+    /// Drop this job's handler: the grace of the stop is over. Then say `abandoned`.
+    Abandon(JobId),
+    /// Every lane is open again.
+    Connected,
+    /// A lane that was open is not, or could not be opened. Said once until all are open again.
+    Disconnected(Loss),
+    /// Something an operator may want to know.
+    Notice(Notice),
+    /// Run the handler of this job.
+    Start(Job),
+    /// Every service is being served. Said once.
+    Started,
+    /// Stopped; every lane is closed. Said once, the last event.
+    Stopped {
+        /// How many entries this server had been given and did not settle.
+        left: usize,
+    },
+}
+
+/// Names one job of one [`Server`](crate::Server).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(pub(crate) u64);
+
+/// One delivery of one request or notification.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Job {
+    /// How often the entry was given to a worker, this time included. At least 1.
+    pub deliveries: u64,
+    /// Id of its stream entry.
+    pub entry: StreamId,
+    /// Names the job towards the server.
+    pub id: JobId,
+    /// Which method is called.
+    pub method: MethodName,
+    /// Its parameters, as they came; `None` when there are none.
+    pub params: Option<Json>,
+    /// Id of the request; `None` for a notification.
+    pub request: Option<RequestId>,
+    /// Which service is called.
+    pub service: ServiceName,
+}
+
+/// How a handler ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Answer {
+    /// With an error. Not sent for a notification.
+    Error(RpcError),
+    /// With a result; `null` when it has none to give. Not sent for a notification.
+    Result(Json),
+}
+
+/// Something an operator may want to know. Nothing needs to be done about it by the application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// A consumer group could not be created. It is tried again.
+    GroupRefused {
+        /// Whose group.
+        service: ServiceName,
+        /// What Redis said.
+        refusal: Refusal,
+    },
+    /// A consumer group was gone and was created again. What it delivers may have run before.
+    GroupRestored {
+        /// Whose group.
+        service: ServiceName,
+        /// Behind which id it starts.
+        after: StreamId,
+    },
+    /// The server's own consumer was not removed at its stop.
+    ConsumerLeft {
+        /// In whose group.
+        service: ServiceName,
+        /// How many pending entries Redis destroyed with the consumer; 0 when it is still there.
+        destroyed: u64,
+    },
+    /// An entry is no request. It was acknowledged.
+    Poison {
+        /// On whose stream.
+        service: ServiceName,
+        /// Which entry.
+        entry: StreamId,
+        /// What is wrong with it.
+        fault: PoisonFault,
+    },
+    /// A stream could not be read. It is tried again.
+    ReadRefused {
+        /// Whose stream.
+        service: ServiceName,
+        /// What Redis said.
+        refusal: Refusal,
+    },
+    /// A reply will never be accepted by Redis. The entry was acknowledged without it.
+    ReplyRefused {
+        /// Whose reply.
+        service: ServiceName,
+        /// To which entry.
+        entry: StreamId,
+        /// What Redis said.
+        refusal: Refusal,
+    },
+    /// A request asks for its reply outside this deployment. It runs and gets none.
+    ReplyToRefused {
+        /// On whose stream.
+        service: ServiceName,
+        /// Which entry.
+        entry: StreamId,
+    },
+}
+
+/// Why an entry is no request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PoisonFault {
+    /// Its envelope is not a valid JSON-RPC envelope.
+    #[error("{0}")]
+    Envelope(InvalidEnvelope),
+    /// It has no envelope, or an empty one.
+    #[error("no envelope")]
+    NoEnvelope,
+    /// Its envelope is a response.
+    #[error("a response is not a request")]
+    Response,
+}

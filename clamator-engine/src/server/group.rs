@@ -1,0 +1,233 @@
+//! The consumer group of a service: creating it, and creating it again when it is gone (rule 4.1).
+//!
+//! Not the reading of it. A group that is gone (FLUSHALL, DEL, a failover without its data) starts
+//! again at its low-water mark, up to which everything was given out and settled: so nothing that
+//! was pending is lost and no history is replayed. A stream whose last id lies below the mark is
+//! another stream, of which everything is read.
+//!
+//! Mark: <https://redis.io/docs/latest/commands/xinfo-groups/>,
+//! <https://redis.io/docs/latest/commands/xpending/>
+
+use core::time::Duration;
+
+use super::config::StartFrom;
+use super::event::Notice;
+use super::service::{GroupState, Reclaim, Service};
+use super::{Aim, Server, Stage};
+use crate::command::{Command, GroupStart};
+use crate::engine::{Deadline, Lane, Timer};
+use crate::reply::{Refusal, RefusalKind, Reply};
+use crate::stream_id::StreamId;
+
+/// Least time between two creations of one group, and after a refused one.
+const CREATE_PAUSE: Duration = Duration::from_secs(1);
+/// An idle group's mark is read on every tick of this number only.
+const IDLE_TICKS: u64 = 5;
+
+impl Server {
+    /// Creates the group if it is absent and it is time.
+    pub(super) fn ensure_group(&mut self, index: usize) {
+        let Some(service) = self.services.get(index) else {
+            return;
+        };
+        let serving = matches!(self.stage, Stage::Running | Stage::Starting);
+        let due = matches!(service.group.state, GroupState::Absent(at) if at <= self.now);
+        if !serving || !due || !self.lanes.is_open(Lane::Command) {
+            return;
+        }
+        if service.group.lost {
+            let command = Command::XInfoStream { key: service.stream.clone() };
+            self.send(index, command, Aim::InspectStream);
+        } else {
+            let start = first_start(service.start_from);
+            self.create_group(index, start, None);
+        }
+        self.set_group(index, GroupState::Creating);
+    }
+
+    /// A command was refused because the group, or its stream, is not there.
+    pub(super) fn lose_group(&mut self, index: usize) {
+        let Some(service) = self.services.get_mut(index) else {
+            return;
+        };
+        if service.group.state == GroupState::Ready {
+            let at = match service.group.created_at {
+                Some(created) => self.now.max(created + CREATE_PAUSE),
+                None => self.now,
+            };
+            service.group.state = GroupState::Absent(at);
+            service.group.lost = true;
+        }
+    }
+
+    pub(super) fn handle_inspected(&mut self, index: usize, reply: &Result<Reply, Refusal>) {
+        let Some(service) = self.services.get_mut(index) else {
+            return;
+        };
+        let last = match reply {
+            Ok(Reply::Stream(stream)) => Some(stream.last_generated),
+            _ => None,
+        };
+        let (start, same) = match (service.group.mark, last) {
+            (Some(mark), Some(last)) if mark <= last => (GroupStart::After(mark), true),
+            (None, Some(_)) => (first_start(service.start_from), true),
+            (Some(_) | None, _) => (GroupStart::After(StreamId::ZERO), false),
+        };
+        if !same {
+            service.start_epoch();
+        }
+        let after = match start {
+            GroupStart::After(id) => id,
+            GroupStart::New => last.unwrap_or_default(),
+        };
+        self.create_group(index, start, Some(after));
+    }
+
+    fn create_group(&mut self, index: usize, start: GroupStart, restore: Option<StreamId>) {
+        let Some(service) = self.services.get(index) else {
+            return;
+        };
+        let (key, group) = (service.stream.clone(), service.group_name.clone());
+        let command = Command::XGroupCreate { key, group, start };
+        if !self.send(index, command, Aim::CreateGroup { restore }) {
+            self.void_creation(index);
+        }
+    }
+
+    pub(super) fn handle_created(
+        &mut self,
+        index: usize,
+        restore: Option<StreamId>,
+        reply: Result<Reply, Refusal>,
+    ) {
+        let now = self.now;
+        let Some(service) = self.services.get_mut(index) else {
+            return;
+        };
+        let existed = match reply {
+            Ok(_) => false,
+            Err(refusal) if refusal.kind() == RefusalKind::GroupExists => true,
+            Err(refusal) => {
+                service.group.state = GroupState::Absent(now + CREATE_PAUSE);
+                let notice = Notice::GroupRefused { service: service.name(), refusal };
+                return self.notice(notice);
+            }
+        };
+        service.group.state = GroupState::Ready;
+        service.group.lost = false;
+        service.group.created_at = Some(now);
+        service.reclaim = Reclaim { counting: service.reclaim.counting, ..Reclaim::default() };
+        if let Some(after) = restore.filter(|_| !existed) {
+            let service = service.name();
+            self.counters.groups_restored += 1;
+            self.notice(Notice::GroupRestored { service, after });
+        }
+        self.read_mark(index);
+    }
+
+    /// The lane ended before the group was known to be there.
+    pub(super) fn void_creation(&mut self, index: usize) {
+        let now = self.now;
+        self.set_group(index, GroupState::Absent(now));
+    }
+
+    fn set_group(&mut self, index: usize, state: GroupState) {
+        if let Some(service) = self.services.get_mut(index) {
+            service.group.state = state;
+        }
+    }
+
+    /// Reads the marks again of groups that have moved, and of all from time to time.
+    pub(super) fn tick_marks(&mut self) {
+        for index in 0..self.services.len() {
+            let all = self.ticks.is_multiple_of(IDLE_TICKS);
+            if self.services.get(index).is_some_and(|service| all || service.group.moved) {
+                self.read_mark(index);
+            }
+        }
+    }
+
+    /// Reads the low-water mark: first the groups, *then* what is pending. In the other order an
+    /// entry given out in between would be above neither.
+    fn read_mark(&mut self, index: usize) {
+        let Some(service) = self.services.get_mut(index) else {
+            return;
+        };
+        if !service.is_ready() {
+            return;
+        }
+        service.group.moved = false;
+        service.group.last_delivered = None;
+        let (key, group) = (service.stream.clone(), service.group_name.clone());
+        self.send(index, Command::XInfoGroups { key: key.clone() }, Aim::ListGroups);
+        self.send(index, Command::XPending { key, group }, Aim::ListPending);
+    }
+
+    pub(super) fn handle_groups(&mut self, index: usize, reply: Result<Reply, Refusal>) {
+        let Some(service) = self.services.get_mut(index) else {
+            return;
+        };
+        let Ok(Reply::Groups(groups)) = reply else {
+            return;
+        };
+        if !service.is_ready() {
+            return;
+        }
+        let ours = groups.iter().find(|group| group.name == service.group_name);
+        service.group.sole = groups.len() == 1;
+        service.group.last_delivered = ours.map(|group| group.last_delivered);
+        if ours.is_none() {
+            self.lose_group(index);
+        }
+    }
+
+    pub(super) fn handle_pending(&mut self, index: usize, reply: &Result<Reply, Refusal>) {
+        let Some(service) = self.services.get_mut(index) else {
+            return;
+        };
+        let Ok(Reply::Pending { first, .. }) = reply else {
+            return;
+        };
+        let Some(last_delivered) = service.group.last_delivered.take() else {
+            return;
+        };
+        if service.is_ready() {
+            let threshold = first.map_or(last_delivered.next(), |id| id.min(last_delivered.next()));
+            service.group.mark = Some(threshold.previous());
+        }
+    }
+
+    pub(super) fn group_deadline(&self, service: &Service) -> Option<Deadline> {
+        let serving = matches!(self.stage, Stage::Running | Stage::Starting);
+        match service.group.state {
+            GroupState::Absent(at) if serving && self.lanes.is_open(Lane::Command) => {
+                Some(Deadline::new(at, Timer::Heal))
+            }
+            GroupState::Absent(_) | GroupState::Creating | GroupState::Ready => None,
+        }
+    }
+}
+
+impl Service {
+    /// The stream is another one: what is held of the old one is served but not acknowledged.
+    fn start_epoch(&mut self) {
+        for key in self.held.uncounted().clone() {
+            // How often is not known any more; it was given out again, so at least twice.
+            self.held.count(key, 2);
+        }
+        self.epoch += 1;
+        self.acks.clear();
+        self.held.drop_settling();
+        self.group.mark = None;
+        self.reader.settled.clear();
+        self.reader.history = None;
+        self.reader.history_again = None;
+    }
+}
+
+const fn first_start(start_from: StartFrom) -> GroupStart {
+    match start_from {
+        StartFrom::New => GroupStart::New,
+        StartFrom::Oldest => GroupStart::After(StreamId::ZERO),
+    }
+}

@@ -1,0 +1,274 @@
+//! [`Held`]: the entries of one service that this server has been given and has not settled.
+//!
+//! Not the sending of anything. An entry is here from the moment Redis gives it out until the
+//! answer to its XACK; while it is here, nothing that Redis gives out again under its id starts a
+//! second handler (rule 4.5). Entries of an earlier stream of the same name keep an older epoch,
+//! so that an id that comes again there is not taken for the same entry.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use super::event::JobId;
+use super::request::ReplyTo;
+use crate::reply::Fields;
+use crate::stream_id::StreamId;
+use crate::time::Instant;
+
+/// Names an entry: the epoch of its stream, and its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) epoch: u32,
+    pub(super) id: StreamId,
+}
+
+/// The entries that one service holds.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    entries: BTreeMap<Key, State>,
+    /// What waits to be started, oldest first.
+    waiting: BTreeSet<Key>,
+    /// What waits for its delivery count.
+    uncounted: BTreeSet<Key>,
+    running: usize,
+    /// Replies that Redis could not take.
+    unsent: BTreeSet<Key>,
+}
+
+/// How far an entry has come.
+#[derive(Debug)]
+pub(super) enum State {
+    /// Its handler has ended; the reply is on its way.
+    Replying(Outbound),
+    /// Its handler is running.
+    Running(Run),
+    /// Nothing is left to do but to acknowledge it.
+    Settling,
+    /// Given out again, and how often is not known yet.
+    Uncounted(Fields),
+    /// Ready to be started.
+    Waiting(Unstarted),
+}
+
+/// An entry that is ready to be started.
+#[derive(Debug)]
+pub(super) struct Unstarted {
+    pub(super) fields: Fields,
+    pub(super) deliveries: u64,
+}
+
+/// A running handler.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) job: JobId,
+    pub(super) started: Instant,
+    pub(super) reply: Option<ReplyTo>,
+}
+
+/// An encoded reply.
+#[derive(Clone, Debug)]
+pub(super) struct Outbound {
+    pub(super) key: Bytes,
+    pub(super) envelope: Bytes,
+}
+
+impl Held {
+    /// Takes in an entry that is ready to be started.
+    pub(super) fn insert_waiting(&mut self, key: Key, unstarted: Unstarted) {
+        self.uncounted.remove(&key);
+        self.waiting.insert(key);
+        self.entries.insert(key, State::Waiting(unstarted));
+    }
+
+    /// Takes in an entry whose delivery count has to be asked for first.
+    pub(super) fn insert_uncounted(&mut self, key: Key, fields: Fields) {
+        self.uncounted.insert(key);
+        self.entries.insert(key, State::Uncounted(fields));
+    }
+
+    /// Takes in an entry that needs nothing but to be acknowledged.
+    pub(super) fn insert_settling(&mut self, key: Key) {
+        self.remove(key);
+        self.entries.insert(key, State::Settling);
+    }
+
+    /// The delivery count of an entry is known: it is ready to be started.
+    pub(super) fn count(&mut self, key: Key, deliveries: u64) {
+        if let Some(State::Uncounted(fields)) = self.entries.get_mut(&key) {
+            let fields = core::mem::take(fields);
+            self.insert_waiting(key, Unstarted { fields, deliveries });
+        }
+    }
+
+    /// Takes out the oldest entry that is ready to be started.
+    pub(super) fn pop_waiting(&mut self) -> Option<(Key, Unstarted)> {
+        let key = self.waiting.pop_first()?;
+        match self.entries.remove(&key) {
+            Some(State::Waiting(unstarted)) => Some((key, unstarted)),
+            other => unreachable!("what waits is held as waiting, not as {other:?}"),
+        }
+    }
+
+    /// The handler of an entry is running.
+    pub(super) fn insert_running(&mut self, key: Key, run: Run) {
+        self.running += 1;
+        self.entries.insert(key, State::Running(run));
+    }
+
+    /// Takes out an entry whose handler was running.
+    pub(super) fn take_running(&mut self, key: Key) -> Option<Run> {
+        match self.remove(key) {
+            Some(State::Running(run)) => Some(run),
+            Some(other) => unreachable!("a job's entry is held as running, not as {other:?}"),
+            None => None,
+        }
+    }
+
+    /// The reply to an entry is to be sent.
+    pub(super) fn insert_replying(&mut self, key: Key, outbound: Outbound) {
+        self.unsent.insert(key);
+        self.entries.insert(key, State::Replying(outbound));
+    }
+
+    /// Marks a reply as under way, and gives it out.
+    pub(super) fn send_reply(&mut self, key: Key) -> Option<Outbound> {
+        self.unsent.remove(&key);
+        match self.entries.get(&key) {
+            Some(State::Replying(outbound)) => Some(outbound.clone()),
+            _ => None,
+        }
+    }
+
+    /// A reply that was under way has to be sent again.
+    pub(super) fn unsend_reply(&mut self, key: Key) {
+        if let Some(State::Replying(_)) = self.entries.get(&key) {
+            self.unsent.insert(key);
+        }
+    }
+
+    /// Drops an entry, whatever became of it.
+    pub(super) fn remove(&mut self, key: Key) -> Option<State> {
+        self.waiting.remove(&key);
+        self.uncounted.remove(&key);
+        self.unsent.remove(&key);
+        let state = self.entries.remove(&key);
+        if let Some(State::Running(_)) = state {
+            self.running -= 1;
+        }
+        state
+    }
+
+    /// Drops an entry that was acknowledged.
+    pub(super) fn remove_settled(&mut self, key: Key) {
+        if let Some(State::Settling) = self.entries.get(&key) {
+            self.entries.remove(&key);
+        }
+    }
+
+    /// How far an entry has come.
+    pub(super) fn state(&self, key: Key) -> Option<&State> {
+        self.entries.get(&key)
+    }
+
+    pub(super) fn contains(&self, key: Key) -> bool {
+        self.entries.contains_key(&key)
+    }
+
+    /// How many entries are held.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// How many handlers are running.
+    pub(super) const fn running(&self) -> usize {
+        self.running
+    }
+
+    /// How many entries wait to be started, counted or not.
+    pub(super) fn unstarted(&self) -> usize {
+        self.waiting.len() + self.uncounted.len()
+    }
+
+    /// Entries whose delivery count has to be asked for, oldest first.
+    pub(super) const fn uncounted(&self) -> &BTreeSet<Key> {
+        &self.uncounted
+    }
+
+    /// Replies that have to be sent, oldest first.
+    pub(super) const fn unsent(&self) -> &BTreeSet<Key> {
+        &self.unsent
+    }
+
+    /// Jobs whose handlers are running.
+    pub(super) fn jobs(&self) -> impl Iterator<Item = JobId> {
+        self.entries.values().filter_map(|state| match state {
+            State::Running(run) => Some(run.job),
+            State::Replying(_) | State::Settling | State::Uncounted(_) | State::Waiting(_) => None,
+        })
+    }
+
+    /// Drops what needs nothing but to be acknowledged.
+    pub(super) fn drop_settling(&mut self) {
+        self.entries.retain(|_, state| !matches!(state, State::Settling));
+    }
+
+    /// Drops what was not started.
+    pub(super) fn drop_unstarted(&mut self) -> usize {
+        let unstarted = self.unstarted();
+        for key in core::mem::take(&mut self.waiting) {
+            self.entries.remove(&key);
+        }
+        for key in core::mem::take(&mut self.uncounted) {
+            self.entries.remove(&key);
+        }
+        unstarted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    fn key(number: u64) -> Key {
+        Key { epoch: 0, id: StreamId::new(number, 0) }
+    }
+
+    fn waiting(held: &mut Held, number: u64) {
+        held.insert_waiting(key(number), Unstarted { fields: Vec::new(), deliveries: 1 });
+    }
+
+    #[test]
+    fn the_oldest_entry_starts_first_whatever_came_first() {
+        let mut held = Held::default();
+        waiting(&mut held, 2);
+        waiting(&mut held, 1);
+        assert_eq!(held.pop_waiting().map(|(key, _)| key), Some(key(1)));
+        assert_eq!(held.pop_waiting().map(|(key, _)| key), Some(key(2)));
+    }
+
+    #[test]
+    fn an_entry_whose_deliveries_are_not_known_does_not_start() {
+        let mut held = Held::default();
+        held.insert_uncounted(key(1), Vec::new());
+        assert!(held.pop_waiting().is_none());
+        assert_eq!(held.unstarted(), 1);
+        held.count(key(1), 3);
+        assert_eq!(held.pop_waiting().map(|(_, unstarted)| unstarted.deliveries), Some(3));
+    }
+
+    #[test]
+    fn what_is_dropped_is_not_held_in_any_way() {
+        let mut held = Held::default();
+        waiting(&mut held, 1);
+        held.insert_uncounted(key(2), Vec::new());
+        let run = Run { job: JobId(1), started: Instant::ZERO, reply: None };
+        held.insert_running(key(3), run);
+        held.insert_replying(key(4), Outbound { key: Bytes::new(), envelope: Bytes::new() });
+        for number in 1..=4 {
+            held.remove(key(number));
+        }
+        assert_eq!((held.len(), held.unstarted(), held.running()), (0, 0, 0));
+        assert!(held.unsent().is_empty());
+    }
+}

@@ -1,0 +1,423 @@
+//! [`Server`]: the rules of serving, as a state machine.
+//!
+//! Not the running of handlers: a job is an event, its outcome a verb. Per entry the order is
+//! read → run → reply XADD → its answer → XACK and XDEL; each step may be repeated, none is
+//! undone by the failure of a later one, and no failure runs a handler again in this process.
+//! Rules are cited by the numbers of the design's section 4: the group (4.1) is in `group`,
+//! reading and reclaiming (4.3, 4.5) in `intake`, judging entries (4.6–4.8) in `request`, replies
+//! and acknowledgements in `settle`, the stop (4.10) in `stop`.
+//!
+//! Commands: <https://redis.io/docs/latest/commands/xreadgroup/>
+
+mod config;
+mod event;
+mod group;
+mod held;
+mod intake;
+mod pace;
+mod request;
+mod service;
+mod settle;
+mod stop;
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+
+use clamator_proto::Keys;
+
+pub use self::config::{Concurrency, ServerConfig, ServiceConfig, StartFrom};
+pub use self::event::{Answer, Job, JobId, Notice, PoisonFault, ServerEvent};
+use self::held::{Key, Run, Unstarted};
+use self::request::{Judge, Verdict};
+use self::service::Service;
+use self::settle::Retry;
+use self::stop::Drain;
+use crate::command::Command;
+use crate::engine::{Deadline, Engine, Input, Lane, Loss, Output, Timer};
+use crate::jitter::Jitter;
+use crate::lanes::{Ended, Lanes};
+use crate::reply::{Refusal, RefusalKind, Reply};
+use crate::stream_id::StreamId;
+use crate::time::Instant;
+
+/// A server: serves services to the clients of one key prefix.
+#[derive(Debug)]
+pub struct Server {
+    config: ServerConfig,
+    keys: Keys,
+    /// The last time that was handed in.
+    now: Instant,
+    jitter: Jitter,
+    lanes: Lanes<Purpose>,
+    services: Vec<Service>,
+    /// Services to be looked at before the next idle.
+    dirty: BTreeSet<usize>,
+    jobs: BTreeMap<JobId, (usize, Key)>,
+    next_job: u64,
+    tick_at: Instant,
+    ticks: u64,
+    /// Set while Redis cannot take replies.
+    retry: Option<Retry>,
+    /// No XACK before this time.
+    acks_paused_until: Option<Instant>,
+    stage: Stage,
+    events: VecDeque<ServerEvent>,
+    counters: ServerCounters,
+}
+
+/// What a server has seen since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerCounters {
+    /// Entries that were given to this server although they are no longer in the stream.
+    pub entries_deleted: u64,
+    /// Consumer groups that were gone and were created again.
+    pub groups_restored: u64,
+    /// Jobs that were started.
+    pub jobs_started: u64,
+    /// Jobs among them whose entry had been given to a worker before.
+    pub jobs_redelivered: u64,
+    /// Entries that are no request.
+    pub poison: u64,
+    /// Replies that Redis will never accept.
+    pub replies_refused: u64,
+    /// Requests whose reply was asked for outside this deployment.
+    pub reply_to_refused: u64,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Draining(Drain),
+    Running,
+    Starting,
+    Stopped,
+}
+
+/// What a command was sent for.
+#[derive(Debug)]
+struct Purpose {
+    service: usize,
+    aim: Aim,
+}
+
+#[derive(Debug)]
+enum Aim {
+    Acknowledge { epoch: u32, ids: Vec<StreamId> },
+    CheckConsumer,
+    CheckGhost(StreamId),
+    Claim { start: StreamId, count: usize },
+    Count,
+    CreateGroup { restore: Option<StreamId> },
+    Delete,
+    FindGhosts,
+    History,
+    InspectStream,
+    ListGroups,
+    ListPending,
+    Read,
+    RemoveConsumer,
+    Reply(Key),
+    Unblock,
+}
+
+impl Server {
+    /// Makes a server that connects at once. The services' names must differ.
+    #[must_use]
+    pub fn new(now: Instant, config: ServerConfig, services: Vec<ServiceConfig>) -> Self {
+        let keys = Keys::new(config.prefix.as_str());
+        let services: Vec<Service> = (0u16..)
+            .zip(services)
+            .map(|(number, service)| Service::new(now, number, service, &keys, &config.instance))
+            .collect();
+        let lanes = u16::try_from(services.len()).unwrap_or(u16::MAX);
+        let mut jitter = Jitter::new(config.seed);
+        let tick_at = now + jitter.spread(config.reclaim_tick);
+        Self {
+            keys,
+            now,
+            lanes: Lanes::new(now, lanes, config.connect_timeout, jitter.clone()),
+            jitter,
+            dirty: (0..services.len()).collect(),
+            services,
+            jobs: BTreeMap::new(),
+            next_job: 0,
+            tick_at,
+            ticks: 0,
+            retry: None,
+            acks_paused_until: None,
+            stage: Stage::Starting,
+            events: VecDeque::new(),
+            counters: ServerCounters::default(),
+            config,
+        }
+    }
+
+    /// What the server has seen so far.
+    #[must_use]
+    pub const fn counters(&self) -> &ServerCounters {
+        &self.counters
+    }
+
+    /// Looks at one service: does whatever can be done now.
+    fn advance(&mut self, service: usize) {
+        self.ensure_group(service);
+        self.send_replies(service);
+        self.start_waiting(service);
+        self.count_deliveries(service);
+        self.read(service);
+        self.claim(service);
+        self.acknowledge(service);
+    }
+
+    /// Starts what waits, oldest first, as far as the service's concurrency allows (rule 4.2).
+    fn start_waiting(&mut self, index: usize) {
+        loop {
+            let Some(service) = self.services.get_mut(index) else {
+                return;
+            };
+            if service.held.running() >= service.concurrency.limit() {
+                return;
+            }
+            let Some((key, unstarted)) = service.held.pop_waiting() else {
+                return;
+            };
+            let judge = Judge {
+                contract: &service.contract,
+                keys: &self.keys,
+                relaxed_reply_to: self.config.relaxed_reply_to,
+            };
+            let verdict = judge.judge(&unstarted.fields);
+            self.carry_out(index, key, &unstarted, verdict);
+        }
+    }
+
+    fn carry_out(&mut self, index: usize, key: Key, unstarted: &Unstarted, verdict: Verdict) {
+        let Some(service) = self.services.get_mut(index) else {
+            return;
+        };
+        match verdict {
+            Verdict::Answer { reply, error } => {
+                self.reply(index, key, &reply, &Answer::Error(error));
+            }
+            Verdict::Drop => self.settle(index, key),
+            Verdict::Poison { fault, reply } => {
+                self.counters.poison += 1;
+                let answer = match &fault {
+                    PoisonFault::Envelope(fault) => reply.zip(Some(fault.into())),
+                    PoisonFault::NoEnvelope | PoisonFault::Response => None,
+                };
+                let service = service.name();
+                let notice = Notice::Poison { service, entry: key.id, fault };
+                self.events.push_back(ServerEvent::Notice(notice));
+                match answer {
+                    Some((reply, error)) => self.reply(index, key, &reply, &Answer::Error(error)),
+                    None => self.settle(index, key),
+                }
+            }
+            Verdict::Run { method, params, request, reply, refused } => {
+                let job = JobId(self.next_job);
+                self.next_job += 1;
+                self.jobs.insert(job, (index, key));
+                service.held.insert_running(key, Run { job, started: self.now, reply });
+                let name = service.name();
+                self.counters.jobs_started += 1;
+                self.counters.jobs_redelivered += u64::from(unstarted.deliveries > 1);
+                if refused {
+                    self.counters.reply_to_refused += 1;
+                    let notice = Notice::ReplyToRefused { service: name.clone(), entry: key.id };
+                    self.events.push_back(ServerEvent::Notice(notice));
+                }
+                self.events.push_back(ServerEvent::Start(Job {
+                    deliveries: unstarted.deliveries,
+                    entry: key.id,
+                    id: job,
+                    method,
+                    params,
+                    request,
+                    service: name,
+                }));
+            }
+        }
+    }
+
+    /// Sends a command on the command lane; says whether it could.
+    fn send(&mut self, service: usize, command: Command, aim: Aim) -> bool {
+        let timeout = self.config.command_timeout;
+        self.lanes.send(self.now, Lane::Command, command, timeout, Purpose { service, aim }).is_ok()
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        self.events.push_back(ServerEvent::Notice(notice));
+    }
+
+    fn handle_reply(&mut self, lane: Lane, purpose: Purpose, reply: Result<Reply, Refusal>) {
+        let Purpose { service, aim } = purpose;
+        if let Err(refusal) = &reply {
+            match refusal.kind() {
+                RefusalKind::WrongServer => self.give_up(lane, Loss::Unfit(refusal.clone())),
+                RefusalKind::NoGroup => self.lose_group(service),
+                RefusalKind::Final | RefusalKind::GroupExists | RefusalKind::Heals => {}
+            }
+        }
+        self.dirty.insert(service);
+        match aim {
+            Aim::Acknowledge { epoch, ids } => {
+                self.handle_acknowledged(service, epoch, ids, &reply)
+            }
+            Aim::CheckConsumer => self.handle_consumer_checked(service, &reply),
+            Aim::CheckGhost(id) => self.handle_ghost_checked(service, id, &reply),
+            Aim::Claim { start, count } => self.handle_claimed(service, start, count, reply),
+            Aim::Count => self.handle_counted(service, reply),
+            Aim::CreateGroup { restore } => self.handle_created(service, restore, reply),
+            Aim::Delete | Aim::Unblock => {}
+            Aim::FindGhosts => self.handle_ghosts(service, reply),
+            Aim::History => self.handle_history(service, reply),
+            Aim::InspectStream => self.handle_inspected(service, &reply),
+            Aim::ListGroups => self.handle_groups(service, reply),
+            Aim::ListPending => self.handle_pending(service, &reply),
+            Aim::Read => self.handle_read(service, reply),
+            Aim::RemoveConsumer => self.handle_consumer_removed(service, &reply),
+            Aim::Reply(key) => self.handle_replied(service, key, reply),
+        }
+    }
+
+    fn give_up(&mut self, lane: Lane, loss: Loss) {
+        if let Some(ended) = self.lanes.fail(self.now, lane, loss) {
+            self.handle_ended(ended);
+        }
+    }
+
+    /// A lane has ended: what was under way on it has an unknown outcome.
+    fn handle_ended(&mut self, ended: Ended<Purpose>) {
+        for voided in ended.voided {
+            let Purpose { service, aim } = voided.purpose;
+            match aim {
+                Aim::Acknowledge { epoch, ids } => self.unacknowledge(service, epoch, ids),
+                Aim::CheckConsumer | Aim::RemoveConsumer => self.consumer_done(),
+                Aim::Claim { .. } => self.void_claim(service, voided.sent),
+                Aim::Count => self.void_count(service),
+                Aim::CreateGroup { .. } | Aim::InspectStream => self.void_creation(service),
+                Aim::History => self.void_history(service),
+                Aim::Read => self.void_read(service, voided.sent),
+                Aim::Reply(key) => self.void_reply(service, key),
+                Aim::CheckGhost(_)
+                | Aim::Delete
+                | Aim::FindGhosts
+                | Aim::ListGroups
+                | Aim::ListPending
+                | Aim::Unblock => {}
+            }
+        }
+        self.dirty.extend(0..self.services.len());
+    }
+
+    fn tick(&mut self) {
+        for ended in self.lanes.tick(self.now) {
+            self.handle_ended(ended);
+        }
+        if self.acks_paused_until.is_some_and(|at| at <= self.now) {
+            self.acks_paused_until = None;
+        }
+        self.tick_history();
+        self.tick_retry();
+        if self.tick_at <= self.now {
+            self.tick_at = self.now + self.jitter.spread(self.config.reclaim_tick);
+            self.ticks += 1;
+            self.tick_reclaim();
+            self.tick_marks();
+        }
+        self.dirty.extend(0..self.services.len());
+    }
+
+    /// Says once that every service is being served.
+    fn check_started(&mut self) -> bool {
+        let ready = matches!(self.stage, Stage::Starting)
+            && self.lanes.is_open(Lane::Command)
+            && self
+                .services
+                .iter()
+                .all(|service| service.is_ready() && self.lanes.is_open(service.lane));
+        if ready {
+            self.stage = Stage::Running;
+            self.events.push_back(ServerEvent::Started);
+            self.dirty.extend(0..self.services.len());
+        }
+        ready
+    }
+
+    const fn is_running(&self) -> bool {
+        matches!(self.stage, Stage::Running)
+    }
+
+    fn deadline(&self) -> Option<Deadline> {
+        let tick = match &self.stage {
+            Stage::Draining(drain) => Some(Deadline::new(drain.deadline(), Timer::Grace)),
+            Stage::Running | Stage::Starting => Some(Deadline::new(self.tick_at, Timer::Reclaim)),
+            Stage::Stopped => return None,
+        };
+        let retry = self.retry.as_ref().map(|retry| Deadline::new(retry.at, Timer::RetryReplies));
+        let acks = self.acks_paused_until.map(|at| Deadline::new(at, Timer::RetryReplies));
+        self.services
+            .iter()
+            .map(|service| {
+                Deadline::earlier(self.group_deadline(service), reader_deadline(service))
+            })
+            .fold(
+                [self.lanes.deadline(), retry, acks].into_iter().fold(tick, Deadline::earlier),
+                Deadline::earlier,
+            )
+    }
+}
+
+fn reader_deadline(service: &Service) -> Option<Deadline> {
+    let again = service.reader.history_again.map(|at| Deadline::new(at, Timer::History));
+    let paused = service.reader.paused_until.map(|at| Deadline::new(at, Timer::Heal));
+    Deadline::earlier(again, paused)
+}
+
+impl Engine for Server {
+    type Event = ServerEvent;
+
+    fn handle_input(&mut self, now: Instant, input: Input) {
+        self.now = now;
+        match input {
+            Input::LaneOpen(lane, hello) => {
+                if let Some(ended) = self.lanes.opened(now, lane, hello) {
+                    self.handle_ended(ended);
+                }
+                self.dirty.extend(0..self.services.len());
+            }
+            Input::LaneLost(lane, loss) => {
+                if let Some(ended) = self.lanes.lost(now, lane, loss) {
+                    self.handle_ended(ended);
+                }
+            }
+            Input::Reply(token, reply) => {
+                if let Some(purpose) = self.lanes.reply(now, &token) {
+                    self.handle_reply(token.lane(), purpose, reply);
+                }
+            }
+            Input::Tick => self.tick(),
+        }
+    }
+
+    fn poll_output(&mut self) -> Output<ServerEvent> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Output::Event(event);
+            }
+            if let Some(service) = self.dirty.pop_first() {
+                self.advance(service);
+            } else if let Some(action) = self.lanes.poll() {
+                return action.into_output(|loss| match loss {
+                    None => ServerEvent::Connected,
+                    Some(loss) => ServerEvent::Disconnected(loss),
+                });
+            } else if !self.check_started() && !self.advance_stop() {
+                return Output::Idle(self.deadline());
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! [`Service`]: what a server knows about one of its services.
+//!
+//! Only the state; the rules that move it are in `group`, `intake`, `settle` and `stop`. Services
+//! share nothing but the command lane: each has its own consumer group, blocking lane and queue, so
+//! that none waits for another (rule 4.2).
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use clamator_proto::{Contract, Keys, ServiceName};
+
+use super::config::{Concurrency, ServiceConfig, StartFrom};
+use super::held::{Held, Key};
+use super::pace::Pace;
+use crate::engine::Lane;
+use crate::stream_id::StreamId;
+use crate::time::Instant;
+
+/// One service of a server.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) contract: Contract,
+    pub(super) concurrency: Concurrency,
+    pub(super) start_from: StartFrom,
+    /// Key of its command stream.
+    pub(super) stream: Bytes,
+    pub(super) group_name: Bytes,
+    pub(super) consumer: Bytes,
+    pub(super) lane: Lane,
+    /// Counts the streams of this name: rises when another stream takes the old one's place.
+    pub(super) epoch: u32,
+    pub(super) group: Group,
+    pub(super) reader: Reader,
+    pub(super) reclaim: Reclaim,
+    pub(super) held: Held,
+    pub(super) pace: Pace,
+    /// What is to be acknowledged with the next XACK.
+    pub(super) acks: Vec<StreamId>,
+}
+
+/// The consumer group.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) state: GroupState,
+    /// Whether it was there and is gone.
+    pub(super) lost: bool,
+    /// The low-water mark: everything up to it was given out and settled.
+    pub(super) mark: Option<StreamId>,
+    /// Last entry given out, while the mark is being read.
+    pub(super) last_delivered: Option<StreamId>,
+    /// Whether no other group reads the stream, so that what is settled can be deleted.
+    pub(super) sole: bool,
+    /// When it was last created.
+    pub(super) created_at: Option<Instant>,
+    /// Whether something was given out since the mark was last read.
+    pub(super) moved: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GroupState {
+    /// To be created, not before this time.
+    Absent(Instant),
+    Creating,
+    Ready,
+}
+
+/// Reading on the blocking lane.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    pub(super) under_way: Option<ReadKind>,
+    /// Own pending entries behind this id are to be read before anything new.
+    pub(super) history: Option<StreamId>,
+    /// When they are to be read once more: a lost read may be given something until its BLOCK ends.
+    pub(super) history_again: Option<Instant>,
+    /// No read before this time.
+    pub(super) paused_until: Option<Instant>,
+    /// What was settled while the history read under way may still name it.
+    pub(super) settled: BTreeSet<Key>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReadKind {
+    /// Own pending entries.
+    History,
+    /// Entries that nobody was given yet.
+    New,
+}
+
+/// Taking over what dead workers left.
+#[derive(Debug, Default)]
+pub(super) struct Reclaim {
+    /// Where the next scan starts.
+    pub(super) cursor: StreamId,
+    pub(super) under_way: bool,
+    /// Whether there is more to scan in this tick.
+    pub(super) more: bool,
+    /// Scans of this tick that found nothing.
+    pub(super) empty_scans: u32,
+    pub(super) counting: Counting,
+}
+
+/// Asking how often entries were given out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Counting {
+    #[default]
+    Idle,
+    /// Not again before the next tick.
+    Refused,
+    UnderWay,
+}
+
+impl Service {
+    pub(super) fn new(
+        now: Instant,
+        number: u16,
+        config: ServiceConfig,
+        keys: &Keys,
+        instance: &str,
+    ) -> Self {
+        let name = config.contract.service();
+        Self {
+            stream: keys.commands(name).into(),
+            group_name: Bytes::copy_from_slice(keys.group(name).as_bytes()),
+            consumer: keys.consumer(name, instance).into(),
+            lane: Lane::Blocking(number),
+            epoch: 0,
+            group: Group {
+                state: GroupState::Absent(now),
+                lost: false,
+                mark: None,
+                last_delivered: None,
+                sole: false,
+                created_at: None,
+                moved: false,
+            },
+            reader: Reader::default(),
+            reclaim: Reclaim::default(),
+            held: Held::default(),
+            pace: Pace::default(),
+            acks: Vec::new(),
+            contract: config.contract,
+            concurrency: config.concurrency,
+            start_from: config.start_from,
+        }
+    }
+
+    pub(super) fn name(&self) -> ServiceName {
+        self.contract.service().clone()
+    }
+
+    /// Names an entry of the stream as it is now.
+    pub(super) const fn entry(&self, id: StreamId) -> Key {
+        Key { epoch: self.epoch, id }
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.group.state == GroupState::Ready
+    }
+}

@@ -1,0 +1,257 @@
+//! Replies and acknowledgements: what happens to an entry once its handler has ended.
+//!
+//! Section 4, first paragraph: an entry is acknowledged only after its reply was *answered*, with
+//! an id or with a refusal that can never heal. While Redis cannot take replies (OOM, a lost lane)
+//! they are kept and sent again, reading stops, and nothing runs again. A reply whose answer got
+//! lost may so be written twice; clients drop the second.
+//!
+//! <https://redis.io/docs/latest/commands/xack/>
+
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+use clamator_proto::{RpcError, encode, entry};
+
+use super::event::{Answer, JobId, Notice};
+use super::held::{Key, Outbound};
+use super::request::ReplyTo;
+use super::service::ReadKind;
+use super::{Aim, Server};
+use crate::client::VALUE_MAX;
+use crate::command::Command;
+use crate::engine::Lane;
+use crate::reply::{Refusal, RefusalKind, Reply};
+use crate::stream_id::StreamId;
+use crate::time::Instant;
+
+/// Most entries of one XACK.
+const ACK_MAX: usize = 1000;
+/// Pause after a refused XACK.
+const ACK_PAUSE: Duration = Duration::from_secs(1);
+/// First pause after a refused reply; doubled for each further one.
+const RETRY_MIN: Duration = Duration::from_millis(100);
+/// Longest pause between two tries.
+const RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// Replies that Redis could not take are tried again.
+#[derive(Debug)]
+pub(super) struct Retry {
+    pub(super) at: Instant,
+    pause: Duration,
+}
+
+impl Server {
+    /// The handler of a job has ended. A second answer to one job changes nothing.
+    pub fn answer(&mut self, now: Instant, job: JobId, answer: Answer) {
+        self.now = now;
+        let Some((index, key)) = self.jobs.remove(&job) else {
+            return;
+        };
+        let Some(service) = self.services.get_mut(index) else {
+            return;
+        };
+        let Some(run) = service.held.take_running(key) else {
+            return;
+        };
+        service.pace.observe(now.since(run.started));
+        match &run.reply {
+            Some(reply) => self.reply(index, key, reply, &answer),
+            None => self.settle(index, key),
+        }
+        self.dirty.insert(index);
+    }
+
+    /// The handler of a job was dropped before it ended. The entry is left as it is: another
+    /// worker takes it over once it is idle for `claim_idle`.
+    pub fn abandoned(&mut self, now: Instant, job: JobId) {
+        self.now = now;
+        let Some((index, key)) = self.jobs.remove(&job) else {
+            return;
+        };
+        if let Some(service) = self.services.get_mut(index) {
+            service.held.remove(key);
+        }
+        self.count_left(1);
+        self.dirty.insert(index);
+    }
+
+    /// Encodes a reply and sends it; what cannot be sent because of its size becomes an error.
+    pub(super) fn reply(&mut self, index: usize, key: Key, reply: &ReplyTo, answer: &Answer) {
+        let mut envelope = encoded(reply, answer);
+        if envelope.len() > VALUE_MAX {
+            let message = "larger than Redis takes in one value";
+            let error = RpcError::invalid_result("TooLarge", message);
+            envelope = encoded(reply, &Answer::Error(error));
+        }
+        let Some(service) = self.services.get_mut(index) else {
+            return;
+        };
+        let outbound = Outbound { key: reply.key.clone(), envelope: envelope.into() };
+        service.held.insert_replying(key, outbound);
+        self.send_replies(index);
+    }
+
+    /// Sends the replies that wait, unless Redis is known not to take any.
+    pub(super) fn send_replies(&mut self, index: usize) {
+        if self.retry.is_none() {
+            self.send_all_replies(index);
+        }
+    }
+
+    fn send_all_replies(&mut self, index: usize) {
+        while self.lanes.is_open(Lane::Command) {
+            let Some(service) = self.services.get_mut(index) else {
+                return;
+            };
+            let Some(key) = service.held.unsent().first().copied() else {
+                return;
+            };
+            let Some(Outbound { key: stream, envelope }) = service.held.send_reply(key) else {
+                continue;
+            };
+            let pair = |name: &'static str, value| (Bytes::from_static(name.as_bytes()), value);
+            let command = Command::XAdd {
+                key: stream,
+                create: true,
+                max_len: Some(self.config.reply_stream_max_len),
+                fields: vec![
+                    pair(entry::TYPE, Bytes::from_static(entry::RPC.as_bytes())),
+                    pair(entry::ENVELOPE, envelope),
+                ],
+            };
+            self.send(index, command, Aim::Reply(key));
+        }
+    }
+
+    pub(super) fn handle_replied(&mut self, index: usize, key: Key, reply: Result<Reply, Refusal>) {
+        let Err(refusal) = reply else {
+            self.retry = None;
+            return self.settle(index, key);
+        };
+        match refusal.kind() {
+            RefusalKind::Heals => {
+                self.void_reply(index, key);
+                let at = self.now + self.jitter.spread(RETRY_MIN);
+                self.retry.get_or_insert(Retry { at, pause: RETRY_MIN });
+            }
+            RefusalKind::WrongServer => self.void_reply(index, key),
+            RefusalKind::Final | RefusalKind::GroupExists | RefusalKind::NoGroup => {
+                let Some(service) = self.services.get(index) else {
+                    return;
+                };
+                let service = service.name();
+                self.counters.replies_refused += 1;
+                self.notice(Notice::ReplyRefused { service, entry: key.id, refusal });
+                self.settle(index, key);
+            }
+        }
+    }
+
+    /// A reply's outcome is unknown: it is sent again.
+    pub(super) fn void_reply(&mut self, index: usize, key: Key) {
+        if let Some(service) = self.services.get_mut(index) {
+            service.held.unsend_reply(key);
+        }
+    }
+
+    /// Tries the replies again that Redis could not take.
+    pub(super) fn tick_retry(&mut self) {
+        let Some(retry) = &mut self.retry else { return };
+        if retry.at > self.now {
+            return;
+        }
+        retry.pause = RETRY_MAX.min(retry.pause.saturating_mul(2));
+        retry.at = self.now + self.jitter.spread(retry.pause);
+        if self.services.iter().all(|service| service.held.unsent().is_empty()) {
+            self.retry = None;
+        }
+        for index in 0..self.services.len() {
+            self.send_all_replies(index);
+        }
+    }
+
+    /// Nothing is left to do for the entry but to acknowledge it.
+    pub(super) fn settle(&mut self, index: usize, key: Key) {
+        let Some(service) = self.services.get_mut(index) else {
+            return;
+        };
+        if key.epoch == service.epoch {
+            service.held.insert_settling(key);
+            service.acks.push(key.id);
+            self.dirty.insert(index);
+        } else {
+            service.held.remove(key);
+        }
+    }
+
+    /// Acknowledges what this turn has settled, and deletes it while no other group reads it.
+    pub(super) fn acknowledge(&mut self, index: usize) {
+        if self.acks_paused_until.is_some() || !self.lanes.is_open(Lane::Command) {
+            return;
+        }
+        let Some(service) = self.services.get_mut(index) else {
+            return;
+        };
+        if service.acks.is_empty() || !service.is_ready() {
+            return;
+        }
+        let rest = service.acks.split_off(service.acks.len().min(ACK_MAX));
+        let ids = core::mem::replace(&mut service.acks, rest);
+        let (key, group) = (service.stream.clone(), service.group_name.clone());
+        let (epoch, sole) = (service.epoch, service.group.sole);
+        let more = !service.acks.is_empty();
+        let acknowledge = Command::XAck { key: key.clone(), group, ids: ids.clone() };
+        let delete = sole.then(|| Command::XDel { key, ids: ids.clone() });
+        self.send(index, acknowledge, Aim::Acknowledge { epoch, ids });
+        if let Some(delete) = delete {
+            self.send(index, delete, Aim::Delete);
+        }
+        if more {
+            self.dirty.insert(index);
+        }
+    }
+
+    pub(super) fn handle_acknowledged(
+        &mut self,
+        index: usize,
+        epoch: u32,
+        ids: Vec<StreamId>,
+        reply: &Result<Reply, Refusal>,
+    ) {
+        if reply.is_err() {
+            self.acks_paused_until = Some(self.now + ACK_PAUSE);
+            return self.unacknowledge(index, epoch, ids);
+        }
+        let Some(service) = self.services.get_mut(index) else {
+            return;
+        };
+        for id in ids {
+            let key = Key { epoch, id };
+            service.held.remove_settled(key);
+            if service.reader.under_way == Some(ReadKind::History) {
+                service.reader.settled.insert(key);
+            }
+        }
+    }
+
+    /// An acknowledgement's outcome is unknown: it is sent again.
+    pub(super) fn unacknowledge(&mut self, index: usize, epoch: u32, ids: Vec<StreamId>) {
+        let Some(service) = self.services.get_mut(index) else {
+            return;
+        };
+        if service.epoch == epoch {
+            service.acks.extend(ids);
+        }
+    }
+}
+
+fn encoded(reply: &ReplyTo, answer: &Answer) -> Vec<u8> {
+    let mut envelope = Vec::new();
+    match answer {
+        Answer::Error(error) => encode::failure(&mut envelope, Some(&reply.id), error),
+        Answer::Result(result) => encode::success(&mut envelope, &reply.id, result),
+    }
+    envelope
+}

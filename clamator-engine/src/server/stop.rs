@@ -1,0 +1,195 @@
+//! The stop of a server: what is read is finished, what is finished is acknowledged (rule 4.10).
+//!
+//! In this order: no further reads (a waiting one is ended by CLIENT UNBLOCK, or runs out; its lane
+//! is never closed under it) → running handlers and what waits behind them, within the grace →
+//! replies and acknowledgements answered → the own consumer removed if nothing is pending →
+//! the lanes closed. What was not settled stays pending for another worker.
+//!
+//! <https://redis.io/docs/latest/commands/xgroup-delconsumer/>
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::event::{JobId, Notice, ServerEvent};
+use super::service::ReadKind;
+use super::{Aim, Server, Stage};
+use crate::command::Command;
+use crate::reply::{Refusal, Reply};
+use crate::stream_id::StreamId;
+use crate::time::Instant;
+
+/// How far the stop has come.
+#[derive(Debug)]
+pub(super) struct Drain {
+    /// End of the grace: handlers that still run are dropped.
+    until: Instant,
+    /// End of everything: what is unanswered then is left.
+    end: Instant,
+    step: Step,
+    /// Entries that were not settled.
+    left: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Handlers may run.
+    Working,
+    /// Handlers are being dropped; replies and acknowledgements are awaited.
+    Settling,
+    /// This many answers about the own consumers are awaited.
+    Leaving(usize),
+}
+
+impl Drain {
+    pub(super) const fn deadline(&self) -> Instant {
+        match self.step {
+            Step::Working => self.until,
+            Step::Leaving(_) | Step::Settling => self.end,
+        }
+    }
+}
+
+impl Server {
+    /// Stops: nothing new is read, handlers that run or wait may end within `grace`, then
+    /// [`ServerEvent::Stopped`]. Stopping twice is stopping once.
+    pub fn drain(&mut self, now: Instant, grace: Duration) {
+        self.now = now;
+        if matches!(self.stage, Stage::Draining(_) | Stage::Stopped) {
+            return;
+        }
+        let until = now + grace;
+        let end = until + self.config.command_timeout + self.config.read_block;
+        self.stage = Stage::Draining(Drain { until, end, step: Step::Working, left: 0 });
+        for index in 0..self.services.len() {
+            self.unblock(index);
+            self.dirty.insert(index);
+        }
+    }
+
+    /// Ends a waiting read without losing what it may be given at this moment.
+    fn unblock(&mut self, index: usize) {
+        let Some(service) = self.services.get(index) else {
+            return;
+        };
+        if service.reader.under_way != Some(ReadKind::New) {
+            return;
+        }
+        let client = self.lanes.hello(service.lane).and_then(|hello| hello.client_id);
+        if let Some(client) = client {
+            self.send(index, Command::ClientUnblock { client }, Aim::Unblock);
+        }
+    }
+
+    /// Takes the stop one step further, if it is time; says whether it did.
+    pub(super) fn advance_stop(&mut self) -> bool {
+        let Stage::Draining(drain) = &self.stage else {
+            return false;
+        };
+        let (step, over) = (drain.step, self.now >= drain.end);
+        match step {
+            _ if over => self.finish_stop(),
+            Step::Working if self.now >= drain.until => self.abandon(),
+            Step::Settling | Step::Working if self.is_idle() => self.leave(),
+            Step::Leaving(0) => self.finish_stop(),
+            Step::Leaving(_) | Step::Settling | Step::Working => return false,
+        }
+        true
+    }
+
+    /// Whether nothing is held and no read may yet be given something.
+    fn is_idle(&self) -> bool {
+        self.services
+            .iter()
+            .all(|service| service.held.len() == 0 && service.reader.under_way.is_none())
+    }
+
+    /// The grace is over: nothing more is started, and handlers that still run are dropped.
+    fn abandon(&mut self) {
+        let unstarted: usize =
+            self.services.iter_mut().map(|service| service.held.drop_unstarted()).sum();
+        self.count_left(unstarted);
+        let jobs: Vec<JobId> =
+            self.services.iter().flat_map(|service| service.held.jobs()).collect();
+        self.events.extend(jobs.into_iter().map(ServerEvent::Abandon));
+        self.set_step(Step::Settling);
+    }
+
+    /// Removes the own consumers that have nothing pending.
+    fn leave(&mut self) {
+        let mut awaited = 0;
+        for index in 0..self.services.len() {
+            let Some(service) = self.services.get(index) else {
+                continue;
+            };
+            // A read whose lane ended may still be given something until its BLOCK ends.
+            let unsure = service.reader.history.is_some() || service.reader.history_again.is_some();
+            if service.is_ready() && !unsure {
+                let command = self.own_pending(service, StreamId::ZERO, StreamId::MAX, 1);
+                awaited += usize::from(self.send(index, command, Aim::CheckConsumer));
+            }
+        }
+        self.set_step(Step::Leaving(awaited));
+    }
+
+    pub(super) fn handle_consumer_checked(&mut self, index: usize, reply: &Result<Reply, Refusal>) {
+        let Some(service) = self.services.get(index) else {
+            return;
+        };
+        let empty = matches!(reply, Ok(Reply::PendingRange(rows)) if rows.is_empty());
+        let command = Command::XGroupDelConsumer {
+            key: service.stream.clone(),
+            group: service.group_name.clone(),
+            consumer: service.consumer.clone(),
+        };
+        if !empty || !self.send(index, command, Aim::RemoveConsumer) {
+            self.consumer_done();
+        }
+    }
+
+    pub(super) fn handle_consumer_removed(&mut self, index: usize, reply: &Result<Reply, Refusal>) {
+        let Some(service) = self.services.get(index) else {
+            return;
+        };
+        let destroyed = match reply {
+            Ok(Reply::Integer(destroyed)) => u64::try_from(*destroyed).unwrap_or(0),
+            Ok(_) | Err(_) => 0,
+        };
+        if destroyed > 0 || reply.is_err() {
+            let service = service.name();
+            self.notice(Notice::ConsumerLeft { service, destroyed });
+        }
+        self.consumer_done();
+    }
+
+    pub(super) fn consumer_done(&mut self) {
+        if let Stage::Draining(drain) = &mut self.stage
+            && let Step::Leaving(awaited) = &mut drain.step
+        {
+            *awaited = awaited.saturating_sub(1);
+        }
+    }
+
+    /// Counts entries that were not settled.
+    pub(super) const fn count_left(&mut self, entries: usize) {
+        if let Stage::Draining(drain) = &mut self.stage {
+            drain.left += entries;
+        }
+    }
+
+    fn set_step(&mut self, step: Step) {
+        if let Stage::Draining(drain) = &mut self.stage {
+            drain.step = step;
+        }
+    }
+
+    fn finish_stop(&mut self) {
+        let held: usize = self.services.iter().map(|service| service.held.len()).sum();
+        self.count_left(held);
+        let left = if let Stage::Draining(drain) = &self.stage { drain.left } else { 0 };
+        self.stage = Stage::Stopped;
+        self.retry = None;
+        self.acks_paused_until = None;
+        self.lanes.close_all();
+        self.events.push_back(ServerEvent::Stopped { left });
+    }
+}

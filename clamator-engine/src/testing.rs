@@ -1,0 +1,171 @@
+//! [`Rig`]: drives one engine by hand, for unit tests.
+//!
+//! Not a Redis: every reply is the test's own. What the engine does is kept until the test asks
+//! for it, in the order in which it came.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::command::Command;
+use crate::engine::{Deadline, Engine, Hello, Input, Lane, Loss, Output, Token, Version};
+use crate::reply::{Refusal, Reply};
+use crate::time::Instant;
+
+/// One engine and what it has said so far.
+pub(crate) struct Rig<E: Engine> {
+    pub(crate) engine: E,
+    pub(crate) now: Instant,
+    pub(crate) events: Vec<E::Event>,
+    pub(crate) opening: Vec<Lane>,
+    pub(crate) closed: Vec<Lane>,
+    pub(crate) deadline: Option<Deadline>,
+    commands: Vec<Sent>,
+}
+
+/// A command that waits for the test's reply.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub(crate) token: Token,
+    pub(crate) command: Command,
+}
+
+impl<E: Engine> Rig<E> {
+    pub(crate) fn new(engine: E) -> Self {
+        let mut rig = Self {
+            engine,
+            now: Instant::ZERO,
+            events: Vec::new(),
+            opening: Vec::new(),
+            closed: Vec::new(),
+            deadline: None,
+            commands: Vec::new(),
+        };
+        rig.drain();
+        rig
+    }
+
+    /// Takes everything the engine has to say.
+    pub(crate) fn drain(&mut self) {
+        for _ in 0..100_000 {
+            match self.engine.poll_output() {
+                Output::Open(lane) => self.opening.push(lane),
+                Output::Close(lane) => {
+                    self.opening.retain(|opening| *opening != lane);
+                    self.forget(lane);
+                    self.closed.push(lane);
+                }
+                Output::Command { token, command, .. } => {
+                    self.commands.push(Sent { token, command });
+                }
+                Output::Event(event) => self.events.push(event),
+                Output::Idle(deadline) => {
+                    self.deadline = deadline;
+                    return;
+                }
+            }
+        }
+        panic!("the engine never idles");
+    }
+
+    pub(crate) fn input(&mut self, input: Input) {
+        self.engine.handle_input(self.now, input);
+        self.drain();
+    }
+
+    /// Opens every lane that the engine wants open.
+    pub(crate) fn open_lanes(&mut self) {
+        for lane in core::mem::take(&mut self.opening) {
+            let mut hello = Hello::new(Version::new(7, 0, 15));
+            hello.client_id = Some(match lane {
+                Lane::Command => 1,
+                Lane::Blocking(number) => 2 + u64::from(number),
+            });
+            self.input(Input::LaneOpen(lane, hello));
+        }
+    }
+
+    pub(crate) fn lose(&mut self, lane: Lane) {
+        self.forget(lane);
+        let detail = "reset by peer".into();
+        self.input(Input::LaneLost(lane, Loss::Closed { detail }));
+    }
+
+    /// Lets time pass in one step.
+    pub(crate) fn pass(&mut self, duration: Duration) {
+        self.now = self.now + duration;
+        self.input(Input::Tick);
+    }
+
+    /// Lets time pass, ticking at every deadline; what is sent on the way is kept.
+    pub(crate) fn run(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        for _ in 0..10_000 {
+            match self.deadline {
+                Some(deadline) if deadline.at <= end => {
+                    self.now = self.now.max(deadline.at);
+                    self.input(Input::Tick);
+                }
+                _ => {
+                    self.now = end;
+                    return;
+                }
+            }
+        }
+        panic!("a hot loop: {:?} at {}", self.deadline, self.now);
+    }
+
+    /// Takes the oldest waiting command of this name out.
+    pub(crate) fn take(&mut self, name: &str) -> Sent {
+        match self.find(name) {
+            Some(sent) => sent,
+            None => panic!("no {name} among {:?}", self.commands),
+        }
+    }
+
+    /// Takes the oldest waiting command of this name out, if there is one.
+    pub(crate) fn find(&mut self, name: &str) -> Option<Sent> {
+        let place = self.commands.iter().position(|sent| is(&sent.command, name))?;
+        Some(self.commands.remove(place))
+    }
+
+    /// How many commands of this name wait.
+    pub(crate) fn count(&self, name: &str) -> usize {
+        self.commands.iter().filter(|sent| is(&sent.command, name)).count()
+    }
+
+    pub(crate) fn reply(&mut self, token: Token, reply: Reply) {
+        self.input(Input::Reply(token, Ok(reply)));
+    }
+
+    pub(crate) fn refuse(&mut self, token: Token, code: &str) {
+        self.input(Input::Reply(token, Err(Refusal::new(code, "text"))));
+    }
+
+    /// Takes the oldest waiting command of this name and answers it.
+    pub(crate) fn answer(&mut self, name: &str, reply: Reply) -> Command {
+        let Sent { token, command } = self.take(name);
+        self.reply(token, reply);
+        command
+    }
+
+    /// Takes the events out.
+    pub(crate) fn events(&mut self) -> Vec<E::Event> {
+        core::mem::take(&mut self.events)
+    }
+
+    fn forget(&mut self, lane: Lane) {
+        self.commands.retain(|sent| sent.token.lane() != lane);
+    }
+}
+
+/// Whether the command is spelled with this name first.
+fn is(command: &Command, name: &str) -> bool {
+    let mut words = name.split(' ').map(str::as_bytes);
+    let mut matches = true;
+    command.args(&mut |arg| {
+        if let Some(word) = words.next() {
+            matches &= word == arg;
+        }
+    });
+    matches
+}
