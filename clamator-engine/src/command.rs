@@ -180,7 +180,6 @@ pub enum ReadFrom {
 
 impl Command {
     /// Spells the command: hands its name and arguments to `arg`, one call each, in order.
-    #[expect(clippy::too_many_lines, reason = "one arm for each command")]
     pub fn args(&self, arg: &mut dyn FnMut(&[u8])) {
         let mut spell = Speller(arg);
         match self {

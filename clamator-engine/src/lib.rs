@@ -9,6 +9,14 @@
 //! [`memory`] is the other side of the conversation: a model of the Redis commands used here,
 //! which serves as an embedded transport and as the Redis of tests.
 #![no_std]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::too_many_lines,
+        clippy::wildcard_enum_match_arm,
+        reason = "a test names the one case it wants"
+    )
+)]
 
 extern crate alloc;
 

@@ -19,6 +19,10 @@ pub(crate) struct Rig<E: Engine> {
     pub(crate) opening: Vec<Lane>,
     pub(crate) closed: Vec<Lane>,
     pub(crate) deadline: Option<Deadline>,
+    /// What [`Rig::run`] answers by itself, at once.
+    pub(crate) habit: fn(&Command) -> Option<Reply>,
+    /// Whether waiting reads run out, as they do with a Redis that answers.
+    pub(crate) reads_run_out: bool,
     commands: Vec<Sent>,
 }
 
@@ -27,6 +31,8 @@ pub(crate) struct Rig<E: Engine> {
 pub(crate) struct Sent {
     pub(crate) token: Token,
     pub(crate) command: Command,
+    /// When a waiting read runs out.
+    runs_out: Option<Instant>,
 }
 
 impl<E: Engine> Rig<E> {
@@ -38,6 +44,8 @@ impl<E: Engine> Rig<E> {
             opening: Vec::new(),
             closed: Vec::new(),
             deadline: None,
+            habit: |_| None,
+            reads_run_out: true,
             commands: Vec::new(),
         };
         rig.drain();
@@ -55,7 +63,8 @@ impl<E: Engine> Rig<E> {
                     self.closed.push(lane);
                 }
                 Output::Command { token, command, .. } => {
-                    self.commands.push(Sent { token, command });
+                    let runs_out = block(&command).map(|block| self.now + block);
+                    self.commands.push(Sent { token, command, runs_out });
                 }
                 Output::Event(event) => self.events.push(event),
                 Output::Idle(deadline) => {
@@ -96,13 +105,21 @@ impl<E: Engine> Rig<E> {
         self.input(Input::Tick);
     }
 
-    /// Lets time pass, ticking at every deadline; what is sent on the way is kept.
+    /// Lets time pass, ticking at every deadline; what is sent on the way is kept, but for what
+    /// [`Rig::habit`] answers and for waiting reads that run out.
     pub(crate) fn run(&mut self, duration: Duration) {
         let end = self.now + duration;
         for _ in 0..10_000 {
-            match self.deadline {
-                Some(deadline) if deadline.at <= end => {
-                    self.now = self.now.max(deadline.at);
+            self.answer_by_habit();
+            let read = self.commands.iter().filter_map(|sent| sent.runs_out).min();
+            let read = read.filter(|_| self.reads_run_out);
+            let tick = self.deadline.map(|deadline| deadline.at);
+            match [read, tick].into_iter().flatten().min() {
+                Some(at) if at <= end => {
+                    self.now = self.now.max(at);
+                    if read == Some(at) {
+                        self.end_reads();
+                    }
                     self.input(Input::Tick);
                 }
                 _ => {
@@ -112,6 +129,28 @@ impl<E: Engine> Rig<E> {
             }
         }
         panic!("a hot loop: {:?} at {}", self.deadline, self.now);
+    }
+
+    fn answer_by_habit(&mut self) {
+        let answers: Vec<Option<Reply>> =
+            self.commands.iter().map(|sent| (self.habit)(&sent.command)).collect();
+        let mut answers = answers.into_iter();
+        let sent = core::mem::take(&mut self.commands);
+        for sent in sent {
+            match answers.next().flatten() {
+                Some(reply) => self.reply(sent.token, reply),
+                None => self.commands.push(sent),
+            }
+        }
+    }
+
+    fn end_reads(&mut self) {
+        let over = |sent: &Sent| sent.runs_out.is_some_and(|at| at <= self.now);
+        let place = self.commands.iter().position(over);
+        if let Some(place) = place {
+            let sent = self.commands.remove(place);
+            self.reply(sent.token, Reply::Entries(Vec::new()));
+        }
     }
 
     /// Takes the oldest waiting command of this name out.
@@ -143,7 +182,7 @@ impl<E: Engine> Rig<E> {
 
     /// Takes the oldest waiting command of this name and answers it.
     pub(crate) fn answer(&mut self, name: &str, reply: Reply) -> Command {
-        let Sent { token, command } = self.take(name);
+        let Sent { token, command, .. } = self.take(name);
         self.reply(token, reply);
         command
     }
@@ -155,6 +194,15 @@ impl<E: Engine> Rig<E> {
 
     fn forget(&mut self, lane: Lane) {
         self.commands.retain(|sent| sent.token.lane() != lane);
+    }
+}
+
+/// How long the command waits.
+const fn block(command: &Command) -> Option<Duration> {
+    if let Command::XRead { block, .. } | Command::XReadGroup { block, .. } = command {
+        *block
+    } else {
+        None
     }
 }
 

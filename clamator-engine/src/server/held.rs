@@ -199,6 +199,11 @@ impl Held {
         &self.unsent
     }
 
+    /// Whether any reply has to be sent or is under way.
+    pub(super) fn has_replies(&self) -> bool {
+        self.entries.values().any(|state| matches!(state, State::Replying(_)))
+    }
+
     /// Jobs whose handlers are running.
     pub(super) fn jobs(&self) -> impl Iterator<Item = JobId> {
         self.entries.values().filter_map(|state| match state {

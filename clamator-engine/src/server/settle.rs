@@ -164,7 +164,7 @@ impl Server {
         }
         retry.pause = RETRY_MAX.min(retry.pause.saturating_mul(2));
         retry.at = self.now + self.jitter.spread(retry.pause);
-        if self.services.iter().all(|service| service.held.unsent().is_empty()) {
+        if !self.services.iter().any(|service| service.held.has_replies()) {
             self.retry = None;
         }
         for index in 0..self.services.len() {

@@ -1,0 +1,241 @@
+//! Rule 4.1: the consumer group, its mark, and its return.
+//!
+//! Not what is read from it (`intake`).
+
+use super::*;
+use crate::command::GroupStart;
+use crate::engine::Lane;
+use crate::reply::StreamInfo;
+use crate::server::StartFrom;
+
+fn created(rig: &mut Rig<Server>) -> GroupStart {
+    let Command::XGroupCreate { key, group, start } = rig.answer("XGROUP CREATE", Reply::Ok) else {
+        panic!()
+    };
+    assert_eq!((&key[..], &group[..]), (&b"app:cmds:arith"[..], &b"arith"[..]));
+    start
+}
+
+/// Refuses the read under way because the group is gone.
+fn lose_group(rig: &mut Rig<Server>, code: &str) {
+    rig.run(SECOND);
+    let sent = rig.take("XREADGROUP");
+    rig.refuse(sent.token, code);
+}
+
+#[test]
+fn what_was_queued_before_the_first_server_started_is_served() {
+    let mut rig = rig_of(config(), vec![service("arith")]);
+    rig.open_lanes();
+    assert_eq!(created(&mut rig), GroupStart::After(StreamId::ZERO));
+}
+
+#[test]
+fn a_service_may_start_with_new_requests_only() {
+    let mut arith = service("arith");
+    arith.start_from = StartFrom::New;
+    let mut rig = rig_of(config(), vec![arith]);
+    rig.open_lanes();
+    assert_eq!(created(&mut rig), GroupStart::New);
+}
+
+#[test]
+fn a_group_that_is_there_is_used() {
+    let mut rig = rig_of(config(), vec![service("arith")]);
+    rig.open_lanes();
+    let sent = rig.take("XGROUP CREATE");
+    rig.refuse(sent.token, "BUSYGROUP");
+    assert_eq!(rig.count("XREADGROUP"), 1);
+    assert!(rig.notices().is_empty());
+}
+
+#[test]
+fn a_refused_group_is_told_and_tried_again_once_a_second() {
+    let mut rig = rig_of(config(), vec![service("arith")]);
+    rig.open_lanes();
+    let mut tries = 0;
+    while rig.now < Instant::ZERO + 5 * SECOND {
+        while let Some(sent) = rig.find("XGROUP CREATE") {
+            rig.refuse(sent.token, "NOPERM");
+            tries += 1;
+        }
+        rig.run(SECOND / 10);
+    }
+    assert!((4..=6).contains(&tries), "{tries}");
+    assert_eq!(rig.notices().len(), tries);
+}
+
+#[test]
+fn a_group_that_is_gone_returns_at_its_mark() {
+    for code in ["NOGROUP", "UNBLOCKED"] {
+        let mut rig = rig();
+        rig.deliver(vec![notification(5)]);
+        rig.habit = |_| None;
+        rig.run(2 * SECOND);
+        rig.mark(id(9), Some(id(7)));
+        lose_group(&mut rig, code);
+        rig.answer("XINFO STREAM", Reply::Stream(StreamInfo::new(id(20))));
+        assert_eq!(created(&mut rig), GroupStart::After(id(7).previous()), "{code}");
+        let notices = rig.notices();
+        assert!(matches!(notices[..], [Notice::GroupRestored { .. }]), "{notices:?}");
+        assert_eq!(rig.engine.counters().groups_restored, 1);
+        assert_eq!(rig.count("XREADGROUP"), 1);
+    }
+}
+
+#[test]
+fn a_mark_without_anything_pending_is_the_last_entry_given_out() {
+    let mut rig = rig();
+    rig.deliver(vec![notification(5)]);
+    rig.habit = |_| None;
+    rig.run(2 * SECOND);
+    rig.mark(id(9), None);
+    lose_group(&mut rig, "NOGROUP");
+    rig.answer("XINFO STREAM", Reply::Stream(StreamInfo::new(id(9))));
+    assert_eq!(created(&mut rig), GroupStart::After(id(9)));
+}
+
+#[test]
+fn another_stream_of_the_name_is_read_from_its_start() {
+    let mut rig = rig();
+    rig.deliver(vec![notification(5)]);
+    rig.habit = |_| None;
+    rig.run(2 * SECOND);
+    rig.mark(id(9), None);
+    lose_group(&mut rig, "NOGROUP");
+    rig.answer("XINFO STREAM", Reply::Stream(StreamInfo::new(id(8))));
+    assert_eq!(created(&mut rig), GroupStart::After(StreamId::ZERO));
+}
+
+#[test]
+fn a_stream_that_is_gone_is_made_anew() {
+    let mut rig = rig();
+    lose_group(&mut rig, "UNBLOCKED");
+    let sent = rig.take("XINFO STREAM");
+    rig.refuse(sent.token, "ERR");
+    assert_eq!(created(&mut rig), GroupStart::After(StreamId::ZERO));
+}
+
+#[test]
+fn the_groups_are_read_before_what_is_pending() {
+    let mut rig = rig_of(config(), vec![service("arith")]);
+    rig.open_lanes();
+    created(&mut rig);
+    let (groups, pending) = (rig.take("XINFO GROUPS"), rig.take("XPENDING"));
+    assert!(groups.token.number() < pending.token.number());
+}
+
+#[test]
+fn a_group_that_keeps_vanishing_makes_no_hot_loop() {
+    let mut rig = rig();
+    let (mut reads, mut creations) = (0, 0);
+    while rig.now < Instant::ZERO + 5 * SECOND {
+        for _ in 0..10 {
+            if let Some(sent) = rig.find("XREADGROUP") {
+                rig.refuse(sent.token, "NOGROUP");
+                reads += 1;
+            }
+            if let Some(sent) = rig.find("XINFO STREAM") {
+                rig.refuse(sent.token, "ERR");
+            }
+            if let Some(sent) = rig.find("XGROUP CREATE") {
+                rig.reply(sent.token, Reply::Ok);
+                creations += 1;
+            }
+        }
+        rig.run(SECOND / 10);
+    }
+    assert!((4..=7).contains(&creations), "{creations}");
+    assert!(reads <= creations + 1, "{reads} reads, {creations} creations");
+    assert!(rig.notices().len() <= 6);
+}
+
+#[test]
+fn a_vanished_group_is_back_within_two_seconds() {
+    let mut rig = rig();
+    lose_group(&mut rig, "NOGROUP");
+    rig.run(SECOND);
+    let sent = rig.take("XINFO STREAM");
+    rig.refuse(sent.token, "ERR");
+    created(&mut rig);
+    assert!(rig.now <= Instant::ZERO + 2 * SECOND);
+}
+
+#[test]
+fn an_entry_of_the_old_stream_is_answered_but_not_acknowledged_on_the_new_one() {
+    let mut rig = rig();
+    rig.deliver(vec![request(5)]);
+    let old = rig.job();
+    lose_group(&mut rig, "NOGROUP");
+    let sent = rig.take("XINFO STREAM");
+    rig.refuse(sent.token, "ERR");
+    created(&mut rig);
+    rig.end(&old);
+    rig.deliver(vec![request(5)]);
+    let new = rig.job();
+    assert_ne!(old.id, new.id);
+    rig.answer("XADD", added());
+    assert_eq!(rig.count("XACK"), 0);
+    rig.end(&new);
+    rig.answer("XADD", added());
+    assert_eq!(rig.acknowledged(), [id(5)]);
+}
+
+#[test]
+fn an_entry_given_out_again_by_a_restored_group_is_acknowledged_there_too() {
+    let mut rig = rig();
+    rig.deliver(vec![notification(5)]);
+    let job = rig.job();
+    rig.end(&job);
+    let first = rig.take("XACK");
+    rig.deliver(vec![notification(5)]);
+    rig.no_job();
+    rig.reply(first.token, Reply::Integer(0));
+    assert_eq!(rig.acknowledged(), [id(5)]);
+}
+
+#[test]
+fn a_creation_whose_answer_got_lost_is_tried_again() {
+    let mut rig = rig_of(config(), vec![service("arith")]);
+    rig.open_lanes();
+    rig.lose(Lane::Command);
+    rig.run(SECOND);
+    rig.open_lanes();
+    created(&mut rig);
+}
+
+#[test]
+fn a_server_has_started_when_every_service_can_be_read() {
+    let mut rig = rig_of(config(), vec![service("arith"), service("other")]);
+    let started = |rig: &Rig<Server>| {
+        rig.events.iter().filter(|event| matches!(event, ServerEvent::Started)).count()
+    };
+    rig.open_lanes();
+    rig.answer("XGROUP CREATE", Reply::Ok);
+    assert_eq!(started(&rig), 0);
+    rig.answer("XGROUP CREATE", Reply::Ok);
+    assert_eq!(started(&rig), 1);
+    rig.lose(Lane::Command);
+    rig.run(SECOND);
+    rig.open_lanes();
+    assert_eq!(started(&rig), 1);
+}
+
+#[test]
+fn an_idle_server_sends_few_commands() {
+    let mut rig = rig();
+    let mut sent = 0;
+    for _ in 0..60 {
+        rig.habit = |_| None;
+        rig.run(SECOND);
+        // A read each second runs out by itself.
+        sent += 1;
+        for name in ["XAUTOCLAIM", "XINFO GROUPS", "XPENDING"] {
+            sent += rig.count(name);
+        }
+        rig.habit = quiet;
+        rig.run(Duration::ZERO);
+    }
+    assert!(sent <= 3 * 60, "{sent} commands in a minute");
+    assert!(sent > 60, "{sent} commands in a minute");
+}

@@ -1,0 +1,147 @@
+//! Rule 4.10 without hand-back: stopping.
+//!
+//! Not what is left for other workers to do.
+
+use super::*;
+use crate::engine::Lane;
+use crate::reply::PendingEntry;
+
+impl Rig<Server> {
+    fn stop(&mut self, grace: Duration) {
+        self.engine.drain(self.now, grace);
+        self.drain();
+    }
+
+    fn stopped(&mut self) -> Option<usize> {
+        self.events.iter().find_map(|event| match event {
+            ServerEvent::Stopped { left } => Some(*left),
+            _ => None,
+        })
+    }
+
+    /// Answers the waiting read with nothing, as CLIENT UNBLOCK makes Redis do.
+    fn unblocked(&mut self) {
+        self.deliver(vec![]);
+    }
+
+    fn remove_consumer(&mut self) {
+        self.answer("XPENDING", Reply::PendingRange(vec![]));
+        self.answer("XGROUP DELCONSUMER", Reply::Integer(0));
+    }
+}
+
+#[test]
+fn a_stop_ends_the_waiting_read_without_closing_its_lane() {
+    let mut rig = rig();
+    rig.stop(5 * SECOND);
+    let Sent { command, .. } = rig.take("CLIENT UNBLOCK");
+    assert_eq!(command, Command::ClientUnblock { client: 2 });
+    assert!(rig.closed.is_empty());
+    rig.unblocked();
+    assert_eq!(rig.count("XREADGROUP"), 0, "nothing more is read");
+    rig.remove_consumer();
+    assert_eq!(rig.closed, [Lane::Command, Lane::Blocking(0)]);
+    assert_eq!(rig.stopped(), Some(0));
+    assert_eq!(rig.deadline, None);
+}
+
+#[test]
+fn a_stop_waits_for_the_read_where_unblocking_is_not_allowed() {
+    let mut rig = rig();
+    rig.stop(5 * SECOND);
+    let sent = rig.take("CLIENT UNBLOCK");
+    rig.refuse(sent.token, "NOPERM");
+    assert!(rig.closed.is_empty());
+    rig.unblocked();
+    rig.remove_consumer();
+    assert_eq!(rig.stopped(), Some(0));
+}
+
+#[test]
+fn what_runs_or_waits_at_a_stop_is_finished_answered_and_acknowledged() {
+    let mut rig = rig();
+    rig.deliver(vec![request(1)]);
+    rig.deliver(vec![request(2)]);
+    rig.stop(5 * SECOND);
+    for number in 1..=2 {
+        let job = rig.job();
+        assert_eq!(job.entry, id(number));
+        rig.end(&job);
+        rig.answer("XADD", added());
+        assert!(rig.stopped().is_none());
+        rig.acknowledged();
+    }
+    rig.remove_consumer();
+    assert_eq!(rig.stopped(), Some(0));
+}
+
+#[test]
+fn what_a_read_still_brings_at_a_stop_is_served() {
+    let mut rig = rig();
+    rig.stop(5 * SECOND);
+    rig.deliver(vec![notification(1)]);
+    let job = rig.job();
+    rig.end(&job);
+    assert_eq!(rig.acknowledged(), [id(1)]);
+}
+
+#[test]
+fn a_handler_past_the_grace_is_abandoned_and_its_entry_left_pending() {
+    let mut rig = rig();
+    rig.deliver(vec![request(1)]);
+    rig.deliver(vec![request(2)]);
+    let job = rig.job();
+    rig.stop(5 * SECOND);
+    rig.run(5 * SECOND);
+    let events = rig.events();
+    assert!(matches!(events[..], [ServerEvent::Abandon(id)] if id == job.id), "{events:?}");
+    rig.engine.abandoned(rig.now, job.id);
+    rig.drain();
+    let row = PendingEntry::new(id(1), Bytes::from_static(b"arith:w1"), 0, 1);
+    rig.answer("XPENDING", Reply::PendingRange(vec![row]));
+    assert_eq!(rig.count("XGROUP DELCONSUMER"), 0, "its entries would be lost");
+    assert_eq!(rig.count("XACK"), 0);
+    assert_eq!(rig.stopped(), Some(2));
+}
+
+#[test]
+fn the_consumer_stays_while_a_lost_read_may_still_be_given_something() {
+    let mut rig = rig();
+    rig.lose(Lane::Blocking(0));
+    rig.events();
+    rig.stop(5 * SECOND);
+    assert_eq!((rig.count("XPENDING"), rig.count("XGROUP DELCONSUMER")), (0, 0));
+    assert_eq!(rig.stopped(), Some(0));
+}
+
+#[test]
+fn a_consumer_that_had_something_pending_after_all_is_reported() {
+    let mut rig = rig();
+    rig.stop(SECOND);
+    rig.unblocked();
+    rig.answer("XPENDING", Reply::PendingRange(vec![]));
+    rig.answer("XGROUP DELCONSUMER", Reply::Integer(3));
+    assert!(matches!(rig.notices()[..], [Notice::ConsumerLeft { destroyed: 3, .. }]));
+}
+
+#[test]
+fn a_stop_ends_although_redis_does_not_answer() {
+    let mut rig = rig();
+    rig.deliver(vec![request(1)]);
+    let job = rig.job();
+    rig.stop(SECOND);
+    rig.end(&job);
+    rig.run(30 * SECOND);
+    assert_eq!(rig.stopped(), Some(1));
+    assert!(rig.now <= Instant::ZERO + 31 * SECOND);
+}
+
+#[test]
+fn a_stop_without_redis_ends_at_once() {
+    let mut rig = rig_of(config(), vec![service("arith")]);
+    rig.lose(Lane::Command);
+    rig.stop(5 * SECOND);
+    rig.stop(5 * SECOND);
+    assert_eq!(rig.stopped(), Some(0));
+    assert_eq!(rig.now, Instant::ZERO);
+}
