@@ -156,14 +156,28 @@ impl Server {
 
     /// The lane ended with a read of new entries unanswered.
     pub(super) fn void_read(&mut self, index: usize, sent: bool) {
-        let again = self.now + self.config.read_block + READ_SLACK;
-        let Some(service) = self.services.get_mut(index) else {
-            return;
-        };
+        let Some(service) = self.services.get_mut(index) else { return };
         service.reader.under_way = None;
         if sent {
-            service.reader.history = Some(StreamId::ZERO);
-            service.reader.history_again = Some(again);
+            self.look_back(index);
+        }
+    }
+
+    /// What this consumer was given on a lane that ended is to be read from its pending list: at
+    /// once, and again when what Redis still had to do for that lane must be done.
+    fn look_back(&mut self, index: usize) {
+        let again = self.now + self.config.read_block + READ_SLACK;
+        let Some(service) = self.services.get_mut(index) else { return };
+        service.reader.history = Some(StreamId::ZERO);
+        service.reader.history_again = Some(again);
+    }
+
+    /// A lane was opened. If a look back waits for it, Redis may have been out of reach until now:
+    /// the time until the second look counts from here.
+    pub(super) fn expect_history(&mut self, lane: Lane) {
+        let waits = |service: &Service| service.lane == lane && service.reader.history.is_some();
+        if let Some(index) = self.services.iter().position(waits) {
+            self.look_back(index);
         }
     }
 
@@ -201,6 +215,10 @@ impl Server {
             None if again && service.reader.settled.contains(&key) => return,
             None => service.group.moved = true,
         }
+        if !self.may_start() {
+            return self.count_left(1);
+        }
+        let Some(service) = self.services.get_mut(index) else { return };
         match entry.fields {
             None => {
                 self.counters.entries_deleted += 1;
@@ -289,7 +307,7 @@ impl Server {
         };
         service.reclaim.under_way = false;
         if sent {
-            service.reader.history = Some(StreamId::ZERO);
+            self.look_back(index);
         }
     }
 

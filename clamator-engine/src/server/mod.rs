@@ -173,11 +173,12 @@ impl Server {
 
     /// Starts what waits, oldest first, as far as the service's concurrency allows (rule 4.2).
     fn start_waiting(&mut self, index: usize) {
+        let may_start = self.may_start();
         loop {
             let Some(service) = self.services.get_mut(index) else {
                 return;
             };
-            if service.held.running() >= service.concurrency.limit() {
+            if service.held.running() >= service.concurrency.limit() || !may_start {
                 return;
             }
             let Some((key, unstarted)) = service.held.pop_waiting() else {
@@ -387,6 +388,7 @@ impl Engine for Server {
                 if let Some(ended) = self.lanes.opened(now, lane, hello) {
                     self.handle_ended(ended);
                 }
+                self.expect_history(lane);
                 self.dirty.extend(0..self.services.len());
             }
             Input::LaneLost(lane, loss) => {

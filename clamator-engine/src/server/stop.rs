@@ -96,11 +96,21 @@ impl Server {
         true
     }
 
-    /// Whether nothing is held and no read may yet be given something.
+    /// Whether nothing is held and nothing that was asked for may yet come.
     fn is_idle(&self) -> bool {
-        self.services
-            .iter()
-            .all(|service| service.held.len() == 0 && service.reader.under_way.is_none())
+        self.services.iter().all(|service| {
+            let asked = service.reader.under_way.is_some() || service.reclaim.under_way;
+            service.held.len() == 0 && !asked
+        })
+    }
+
+    /// Whether handlers may still be started.
+    pub(super) const fn may_start(&self) -> bool {
+        match &self.stage {
+            Stage::Draining(drain) => matches!(drain.step, Step::Working),
+            Stage::Running | Stage::Starting => true,
+            Stage::Stopped => false,
+        }
     }
 
     /// The grace is over: nothing more is started, and handlers that still run are dropped.

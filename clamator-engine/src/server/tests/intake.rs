@@ -205,11 +205,29 @@ fn the_own_pending_entries_are_read_again_when_the_lost_reads_block_has_ended() 
     rig.open_lanes();
     let (sent, _) = history(&mut rig);
     rig.reply(sent.token, Reply::Entries(vec![]));
-    rig.run(2 * SECOND);
-    rig.run(SECOND / 2);
+    rig.run(3 * SECOND);
     let (sent, after) = history(&mut rig);
     assert_eq!(after, StreamId::ZERO);
     rig.reply(sent.token, Reply::Entries(vec![request(1)]));
+}
+
+#[test]
+fn the_second_look_waits_until_redis_is_in_reach_again() {
+    let mut rig = rig_with_handlers(4);
+    rig.habit = quiet;
+    rig.lose(Lane::Blocking(0));
+    for _ in 0..5 {
+        rig.run(SECOND);
+        rig.opening.clear();
+        rig.lose(Lane::Blocking(0));
+    }
+    rig.run(2 * SECOND);
+    rig.open_lanes();
+    let (sent, _) = history(&mut rig);
+    rig.reply(sent.token, Reply::Entries(vec![]));
+    rig.run(3 * SECOND);
+    let (_, after) = history(&mut rig);
+    assert_eq!(after, StreamId::ZERO);
 }
 
 #[test]

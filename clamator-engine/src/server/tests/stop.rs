@@ -12,7 +12,7 @@ impl Rig<Server> {
         self.drain();
     }
 
-    fn stopped(&mut self) -> Option<usize> {
+    fn stopped(&self) -> Option<usize> {
         self.events.iter().find_map(|event| match event {
             ServerEvent::Stopped { left } => Some(*left),
             _ => None,
@@ -144,4 +144,35 @@ fn a_stop_without_redis_ends_at_once() {
     rig.stop(5 * SECOND);
     assert_eq!(rig.stopped(), Some(0));
     assert_eq!(rig.now, Instant::ZERO);
+}
+
+#[test]
+fn a_claim_under_way_at_a_stop_is_waited_for_and_served() {
+    let mut rig = rig();
+    rig.run(2 * SECOND);
+    rig.stop(5 * SECOND);
+    rig.unblocked();
+    assert_eq!(rig.count("XPENDING"), 0, "the claim is not answered yet");
+    rig.answer("XAUTOCLAIM", claimed(StreamId::ZERO, vec![notification(1)]));
+    let row = PendingEntry::new(id(1), Bytes::from_static(b"arith:w1"), 0, 2);
+    rig.answer("XPENDING", Reply::PendingRange(vec![row]));
+    let job = rig.job();
+    rig.end(&job);
+    assert_eq!(rig.acknowledged(), [id(1)]);
+    rig.remove_consumer();
+    assert_eq!(rig.stopped(), Some(0));
+}
+
+#[test]
+fn nothing_is_started_after_the_grace() {
+    let mut rig = rig();
+    rig.reads_run_out = false;
+    rig.stop(SECOND / 2);
+    rig.run(SECOND / 2);
+    rig.deliver(vec![request(1)]);
+    rig.no_job();
+    assert_eq!(rig.count("XGROUP DELCONSUMER"), 0);
+    let row = PendingEntry::new(id(1), Bytes::from_static(b"arith:w1"), 0, 1);
+    rig.answer("XPENDING", Reply::PendingRange(vec![row]));
+    assert_eq!(rig.stopped(), Some(1));
 }
