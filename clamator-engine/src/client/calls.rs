@@ -230,6 +230,7 @@ mod tests {
         send(&mut calls, 1);
         let ended = Ended { id: first, kind: Kind::Call, sent: true };
         assert_eq!(calls.expire(at(10)), Some(ended));
+        assert_eq!(calls.expire(at(19)), None);
         insert(&mut calls, Kind::Notification);
         insert(&mut calls, Kind::Call);
         send(&mut calls, 1);

@@ -1,38 +1,68 @@
-//! [`Streams`]: a Redis server's streams in memory, as an exact and pure state machine.
+//! [`Streams`]: a Redis server's streams in memory, as a pure and exact state machine.
 //!
 //! Not a server: no socket, no thread, no clock. Commands go in with [`Streams::handle`], replies
-//! come out of [`Streams::poll`]; a blocked read has no reply until something ends it. The one
-//! thing a caller could break: `now` must never go back.
+//! come out of [`Streams::poll`]; a blocked read has no reply until something ends it. What real
+//! servers answer, errors included, is the specification. The one thing a caller could break:
+//! `now` must never go back.
 //!
 //! <https://redis.io/docs/latest/develop/data-types/streams/>
 
+mod arguments;
+mod commands;
+mod dialect;
+mod group;
+mod keyspace;
+mod log;
+mod node;
+mod reads;
+mod refusals;
+#[cfg(test)]
+mod testing;
+mod waits;
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
 use bytes::Bytes;
 
+use self::commands::Outcome;
+use self::dialect::Dialect;
+use self::keyspace::Keyspace;
+use self::waits::Waits;
 use crate::command::Command;
 use crate::engine::Version;
 use crate::reply::{PendingEntry, Refusal, Reply};
 use crate::time::Instant;
-use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 
-/// A Redis server, as far as the commands of [`Command`] go.
+/// A Redis server, as far as [`Command`] goes.
+///
+/// Connections are served in the order in which their commands are handed in. A connection with a
+/// blocked read is not served until the read ends; its later commands wait in a queue. Blocked
+/// reads of one key are served in the order in which they began.
 #[derive(Debug)]
 pub struct Streams {
-    options: Options,
-    connections: u64,
-    outbox: VecDeque<Progress>,
+    /// Commands that wait for their connection's blocked read, by open connection.
+    connections: BTreeMap<ConnectionId, VecDeque<(u64, Command)>>,
+    connections_made: u64,
+    epoch_ms: u64,
+    keys: Keyspace,
+    outbox: VecDeque<(ConnectionId, u64, Result<Reply, Refusal>)>,
+    /// Connections that may have commands to carry out. Empty between calls.
+    runnable: VecDeque<ConnectionId>,
+    waits: Waits,
 }
 
-/// What a server is.
+/// Which server is modelled.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Options {
-    /// The server's clock at [`Instant::ZERO`]: milliseconds since the Unix epoch.
+    /// What the server's clock shows at [`Instant::ZERO`], in milliseconds since the Unix epoch.
+    /// Default: a day in November 2023.
     pub epoch_ms: u64,
-    /// Which Redis it behaves like. Default 7.0.0. Valkey behaves like the Redis of its number.
+    /// Version of Redis, from [`Version::OLDEST`] on. Default 7.0.0. Valkey behaves as the Redis of
+    /// its number.
     pub version: Version,
 }
 
@@ -42,12 +72,12 @@ impl Default for Options {
     }
 }
 
-/// A connection to a [`Streams`]; never reused.
+/// A connection to [`Streams`]. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(u64);
 
 impl ConnectionId {
-    /// Its number: what `CLIENT ID` tells and [`Command::ClientUnblock`] takes.
+    /// What `CLIENT ID` tells and [`Command::ClientUnblock`] takes.
     #[must_use]
     pub const fn number(self) -> u64 {
         self.0
@@ -56,7 +86,7 @@ impl ConnectionId {
 
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
+        self.0.fmt(f)
     }
 }
 
@@ -67,11 +97,11 @@ impl fmt::Display for ConnectionId {
 pub enum Progress {
     /// No reply before this instant, or before the next command if there is none.
     Idle(Option<Instant>),
-    /// A command was answered. The replies of one connection come in the order of its commands.
+    /// A command is answered. The replies of one connection come in the order of its commands.
     Replied {
-        /// Whose command.
+        /// Whose command it was.
         connection: ConnectionId,
-        /// What [`Streams::handle`] was given with the command.
+        /// What [`Streams::handle`] was given along with it.
         ticket: u64,
         /// The answer.
         reply: Result<Reply, Refusal>,
@@ -79,79 +109,274 @@ pub enum Progress {
 }
 
 impl Streams {
-    /// Starts a server without any keys.
+    /// Starts a server that has no keys.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self { options, connections: 0, outbox: VecDeque::new() }
+        let Options { epoch_ms, version } = options;
+        Self {
+            connections: BTreeMap::new(),
+            connections_made: 0,
+            epoch_ms,
+            keys: Keyspace::new(Dialect::new(version)),
+            outbox: VecDeque::new(),
+            runnable: VecDeque::new(),
+            waits: Waits::default(),
+        }
     }
 
     /// Opens a connection.
     pub fn connect(&mut self) -> ConnectionId {
-        self.connections += 1;
-        ConnectionId(self.connections)
+        self.connections_made += 1;
+        let connection = ConnectionId(self.connections_made);
+        self.connections.insert(connection, VecDeque::new());
+        connection
     }
 
-    /// Ends a connection: its blocked read, its commands queued behind it and its replies not yet
-    /// polled are gone.
-    pub fn disconnect(&mut self, _now: Instant, connection: ConnectionId) {
-        self.outbox
-            .retain(|p| !matches!(p, Progress::Replied { connection: c, .. } if *c == connection));
-    }
-
-    /// Takes a command; `ticket` comes back with its reply. Commands of a connection that is not
-    /// open are dropped.
+    /// Takes a command. `ticket` is handed back with its reply; nothing else is done with it. A
+    /// command of a connection that is not open is dropped.
     pub fn handle(
         &mut self,
-        _now: Instant,
+        now: Instant,
         connection: ConnectionId,
         ticket: u64,
-        _command: Command,
+        command: Command,
     ) {
-        let reply = Err(Refusal::new("ERR", "unknown command"));
-        self.outbox.push_back(Progress::Replied { connection, ticket, reply });
+        self.catch_up(now);
+        if let Some(queue) = self.connections.get_mut(&connection) {
+            queue.push_back((ticket, command));
+            self.runnable.push_back(connection);
+            self.run(now);
+        }
     }
 
-    /// Says the next thing: a reply, or until when there is none. Call until [`Progress::Idle`].
-    pub fn poll(&mut self, _now: Instant) -> Progress {
-        self.outbox.pop_front().unwrap_or(Progress::Idle(None))
+    /// Closes a connection. Its blocked read, the commands behind it and the replies that were not
+    /// polled are gone; what was carried out stays.
+    pub fn disconnect(&mut self, now: Instant, connection: ConnectionId) {
+        self.catch_up(now);
+        self.connections.remove(&connection);
+        self.waits.end(connection);
     }
 
-    /// Tells the server's clock (`TIME`): what has passed since the Unix epoch.
+    /// Says the next reply, or until when there is none. Call until [`Progress::Idle`].
+    pub fn poll(&mut self, now: Instant) -> Progress {
+        self.expire(now, |until| until <= now);
+        while let Some((connection, ticket, reply)) = self.outbox.pop_front() {
+            if self.connections.contains_key(&connection) {
+                return Progress::Replied { connection, ticket, reply };
+            }
+        }
+        Progress::Idle(self.waits.first().map(|(until, _)| until))
+    }
+
+    /// `TIME`: what has passed since the Unix epoch by the server's clock.
     #[must_use]
-    pub fn time(&self, now: Instant) -> Duration {
-        Duration::from_millis(self.options.epoch_ms).saturating_add(now.since_start())
+    pub const fn time(&self, now: Instant) -> Duration {
+        Duration::from_millis(self.epoch_ms).saturating_add(now.since_start())
     }
 
-    /// Sets the server's clock: what it shows at [`Instant::ZERO`]. It may step back.
-    pub fn set_epoch_ms(&mut self, epoch_ms: u64) {
-        self.options.epoch_ms = epoch_ms;
+    /// Sets the server's clock, forward or back: what it shows at [`Instant::ZERO`]. Blocked reads
+    /// wait as long as before.
+    pub const fn set_epoch_ms(&mut self, epoch_ms: u64) {
+        self.epoch_ms = epoch_ms;
     }
 
-    /// `DEL key`, by somebody else. Tells whether there was such a key.
-    pub fn delete(&mut self, _now: Instant, _key: &[u8]) -> bool {
-        false
+    /// `DEL key`. Tells whether there was such a key.
+    pub fn delete(&mut self, now: Instant, key: &[u8]) -> bool {
+        self.meddle(now, |keys| keys.delete(key))
     }
 
     /// `XGROUP DESTROY key group`. Tells whether there was such a group.
-    pub fn destroy_group(&mut self, _now: Instant, _key: &[u8], _group: &[u8]) -> bool {
-        false
+    pub fn destroy_group(&mut self, now: Instant, key: &[u8], group: &[u8]) -> bool {
+        self.meddle(now, |keys| keys.destroy_group(key, group))
     }
 
-    /// `FLUSHALL`.
-    pub fn flush_all(&mut self, _now: Instant) {}
+    /// `FLUSHALL`. Blocked reads of several keys end in the order of the keys; Redis promises none.
+    pub fn flush_all(&mut self, now: Instant) {
+        self.meddle(now, Keyspace::flush);
+    }
 
-    /// `SET key …`: from now on stream commands on the key are refused with `WRONGTYPE`.
-    pub fn set_string(&mut self, _now: Instant, _key: Bytes) {}
+    /// `SET key`: from now on the key is of the wrong type for every stream command.
+    pub fn set_string(&mut self, now: Instant, key: Bytes) {
+        self.meddle(now, |keys| keys.set_other(key));
+    }
 
-    /// `XLEN key`; 0 for a key that is no stream.
+    /// `XLEN key`; 0 when there is no such stream.
     #[must_use]
-    pub fn len(&self, _key: &[u8]) -> usize {
-        0
+    pub fn len(&self, key: &[u8]) -> u64 {
+        self.keys.stream(key).ok().flatten().map_or(0, |stream| stream.log.len())
     }
 
-    /// `XPENDING key group - + <all>`: what any consumer has pending.
+    /// `XPENDING key group - +` without a limit; nothing when there is no such group.
     #[must_use]
-    pub fn pending(&self, _now: Instant, _key: &[u8], _group: &[u8]) -> Vec<PendingEntry> {
-        Vec::new()
+    pub fn pending(&self, now: Instant, key: &[u8], group: &[u8]) -> Vec<PendingEntry> {
+        let stream = self.keys.stream(key).ok().flatten();
+        let group = stream.and_then(|stream| stream.groups.get(group));
+        group.map_or_else(Vec::new, |group| group.pending(self.wall_ms(now)).collect())
     }
+
+    /// Does what has to be done before this instant. At the very instant a blocked read still gets
+    /// what is added.
+    fn catch_up(&mut self, now: Instant) {
+        self.expire(now, |until| until < now);
+    }
+
+    fn expire(&mut self, now: Instant, is_over: impl Fn(Instant) -> bool) {
+        while let Some((until, connection)) = self.waits.first()
+            && is_over(until)
+        {
+            self.end_wait(connection, Ok(Reply::Entries(Vec::new())));
+        }
+        self.run(now);
+    }
+
+    /// Does something to the keys that no connection asked for.
+    fn meddle<T>(&mut self, now: Instant, deed: impl FnOnce(&mut Keyspace) -> T) -> T {
+        self.catch_up(now);
+        let result = deed(&mut self.keys);
+        self.wake(now);
+        self.run(now);
+        result
+    }
+
+    /// Carries out commands until every connection waits or has none left.
+    fn run(&mut self, now: Instant) {
+        while let Some(connection) = self.runnable.pop_front() {
+            while !self.waits.contains(connection)
+                && let Some(queue) = self.connections.get_mut(&connection)
+                && let Some((ticket, command)) = queue.pop_front()
+            {
+                self.execute(now, connection, ticket, command);
+            }
+        }
+    }
+
+    fn execute(&mut self, now: Instant, connection: ConnectionId, ticket: u64, command: Command) {
+        let reply = match self.keys.execute(self.wall_ms(now), command) {
+            Ok(Outcome::Reply(reply)) => Ok(reply),
+            Ok(Outcome::Unblock(client)) => {
+                let ended = self.end_wait(ConnectionId(client), Ok(Reply::Entries(Vec::new())));
+                Ok(Reply::Integer(ended.into()))
+            }
+            Ok(Outcome::Wait(read, block)) => {
+                return self.waits.begin(connection, ticket, read, now + block);
+            }
+            Err(refusal) => Err(refusal),
+        };
+        self.outbox.push_back((connection, ticket, reply));
+        self.wake(now);
+    }
+
+    /// Tries the blocked reads again on whose keys something happened.
+    fn wake(&mut self, now: Instant) {
+        let wall_ms = self.wall_ms(now);
+        for key in self.keys.take_ready() {
+            for connection in self.waits.on(&key) {
+                let Some(wait) = self.waits.find(connection) else { continue };
+                let result = self.keys.read_again(wall_ms, &wait.read);
+                if let Some(reply) = result.map(|entries| entries.map(Reply::Entries)).transpose() {
+                    self.end_wait(connection, reply);
+                }
+            }
+        }
+    }
+
+    /// Ends a connection's blocked read with this reply. Tells whether it had one.
+    fn end_wait(&mut self, connection: ConnectionId, reply: Result<Reply, Refusal>) -> bool {
+        let Some(wait) = self.waits.end(connection) else { return false };
+        self.outbox.push_back((connection, wait.ticket, reply));
+        self.runnable.push_back(connection);
+        true
+    }
+
+    fn wall_ms(&self, now: Instant) -> u64 {
+        arguments::whole_millis(self.time(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{Desk, add, add_to, read, read_group};
+    use super::*;
+    use crate::command::ReadFrom;
+    use alloc::vec;
+
+    #[test]
+    fn a_wait_ends_empty_when_its_time_runs_out() {
+        let mut desk = Desk::with_group();
+        let reader = desk.send_anew(read_group(ReadFrom::New, 50));
+        assert_eq!(desk.streams.poll(desk.now), Progress::Idle(Some(desk.now + WAIT)));
+        desk.sleep(49);
+        assert_eq!(desk.replies(), []);
+        desk.sleep(1);
+        assert_eq!(desk.replies(), [(reader, "[]".into())]);
+        assert_eq!(desk.streams.poll(desk.now), Progress::Idle(None));
+    }
+
+    #[test]
+    fn an_entry_at_the_last_instant_is_read_and_one_after_it_is_not() {
+        for (millis, expected) in [(50, "[1050-0]"), (51, "[]")] {
+            let mut desk = Desk::with_group();
+            let reader = desk.send_anew(read_group(ReadFrom::New, 50));
+            desk.sleep(millis);
+            desk.send(desk.main, add());
+            assert!(desk.replies().contains(&(reader, expected.into())), "{millis}");
+        }
+    }
+
+    #[test]
+    fn commands_behind_a_blocked_read_wait_and_are_answered_in_order() {
+        let mut desk = Desk::with_group();
+        let reader = desk.send_anew(read_group(ReadFrom::New, 50));
+        desk.send(reader, add_to(Bytes::from_static(b"other")));
+        desk.send(reader, read_group(ReadFrom::New, 50));
+        desk.send(reader, read(0));
+        assert_eq!((desk.replies(), desk.streams.len(b"other")), (vec![], 0));
+        desk.sleep(20);
+        assert_eq!(desk.ask_among(add(), reader), ["[1020-0]", "1020-0"]);
+        desk.sleep(50);
+        assert_eq!(desk.replies(), [(reader, "[]".into()), (reader, "[1020-0]".into())]);
+    }
+
+    #[test]
+    fn a_disconnected_reader_is_given_nothing_and_its_queue_is_dropped() {
+        let mut desk = Desk::with_group();
+        let reader = desk.send_anew(read_group(ReadFrom::New, 50));
+        desk.send(reader, add_to(Bytes::from_static(b"other")));
+        desk.streams.disconnect(desk.now, reader);
+        assert_eq!(desk.ask(add()), "1000-0");
+        assert_eq!((desk.streams.len(b"other"), desk.pending()), (0, 0));
+        desk.send(reader, read(0));
+        assert_eq!(desk.replies(), []);
+    }
+
+    #[test]
+    fn what_was_given_to_a_connection_before_it_closed_stays_pending() {
+        let mut desk = Desk::with_group();
+        let reader = desk.send_anew(read_group(ReadFrom::New, 50));
+        desk.send(desk.main, add());
+        desk.streams.disconnect(desk.now, reader);
+        assert_eq!(desk.replies(), [(desk.main, "1000-0".into())]);
+        assert_eq!(desk.pending(), 1);
+    }
+
+    #[test]
+    fn client_unblock_ends_a_wait_empty_and_says_whether_there_was_one() {
+        let mut desk = Desk::with_group();
+        let reader = desk.send_anew(read_group(ReadFrom::New, 50));
+        let unblock = Command::ClientUnblock { client: reader.number() };
+        assert_eq!(desk.ask_among(unblock.clone(), reader), ["[]"]);
+        assert_eq!(desk.ask(unblock), "0");
+    }
+
+    #[test]
+    fn the_clock_is_the_epoch_plus_what_has_passed_and_may_step_back() {
+        let mut desk = Desk::with_group();
+        desk.sleep(7);
+        assert_eq!(desk.streams.time(desk.now), Duration::from_millis(1007));
+        assert_eq!(desk.ask(add()), "1007-0");
+        desk.streams.set_epoch_ms(500);
+        assert_eq!(desk.ask(add()), "1007-1");
+    }
+
+    const WAIT: Duration = Duration::from_millis(50);
 }

@@ -176,3 +176,15 @@ fn nothing_is_started_after_the_grace() {
     rig.answer("XPENDING", Reply::PendingRange(vec![row]));
     assert_eq!(rig.stopped(), Some(1));
 }
+
+#[test]
+fn stopping_twice_is_stopping_once() {
+    let mut rig = rig();
+    rig.deliver(vec![request(1)]);
+    let job = rig.job();
+    rig.stop(SECOND);
+    rig.run(SECOND / 2);
+    rig.stop(60 * SECOND);
+    rig.run(SECOND / 2);
+    assert!(matches!(rig.events()[..], [ServerEvent::Abandon(id)] if id == job.id));
+}
