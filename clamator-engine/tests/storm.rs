@@ -5,8 +5,9 @@
 //! Not the simulator: few faults, few invariants, no handlers of users. `STORM_SEED=7` repeats
 //! one run, `STORM_SEEDS=1000` runs more.
 #![allow(
-    clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
+    clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::print_stderr,
     clippy::wildcard_enum_match_arm,
@@ -122,7 +123,7 @@ impl World {
             last_success: Instant::ZERO,
             running: BTreeMap::new(),
             jobs: BTreeMap::new(),
-            flushes: seed % 4 == 0,
+            flushes: seed.is_multiple_of(4),
             requests: BTreeSet::new(),
             accepted: BTreeSet::new(),
             started: BTreeSet::new(),
@@ -174,9 +175,8 @@ impl World {
         for _ in 0..2_000_000 {
             self.hear_redis();
             let ticks = self.nodes.iter().filter_map(|node| node.due);
-            let redis = match self.redis.poll(self.now) {
-                Progress::Idle(at) => at,
-                _ => unreachable!("all was heard"),
+            let Progress::Idle(redis) = self.redis.poll(self.now) else {
+                unreachable!("all was heard")
             };
             let planned = self.agenda.first_key_value().map(|((at, _), _)| *at);
             let Some(at) = ticks.chain(redis).chain(planned).min() else { return };

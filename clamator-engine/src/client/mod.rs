@@ -10,6 +10,7 @@
 
 mod calls;
 mod event;
+mod replies;
 #[cfg(test)]
 mod tests;
 
@@ -21,31 +22,22 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
-use clamator_proto::entry::{self, ReplyFields};
-use clamator_proto::{Envelope, InvalidMethod, Json, Keys, Method, RequestId, ServiceName, encode};
+use clamator_proto::entry;
+use clamator_proto::{InvalidMethod, Json, Keys, Method, RequestId, ServiceName, encode};
 
 use self::calls::{Calls, Ended, Kind, Outgoing};
 pub(crate) use self::event::hexadecimal;
 pub use self::event::{ClientConfig, ClientCounters, ClientEvent};
-use crate::call::{CallError, CallId, InvalidCall, ProtocolFault};
+use self::replies::{READ_PAUSE, REPLIES, Reader};
+use crate::call::{CallError, CallId, InvalidCall};
 use crate::command::Command;
 use crate::engine::{Deadline, Engine, Input, Lane, Loss, Output, Timer, Token};
 use crate::jitter::Jitter;
 use crate::lanes::{Lanes, Voided};
-use crate::reply::{Entry, Refusal, RefusalKind, Reply};
+use crate::reply::{Refusal, RefusalKind, Reply};
 use crate::stream_id::StreamId;
 use crate::time::Instant;
 
-/// The lane that reads the reply stream.
-const REPLIES: Lane = Lane::Blocking(0);
-/// Most replies taken in one read.
-const READ_COUNT: u64 = 256;
-/// Pause after a refused read.
-const READ_PAUSE: Duration = Duration::from_secs(1);
-/// How much longer than its BLOCK a blocking read may take to be answered.
-const READ_SLACK: Duration = Duration::from_secs(1);
-/// How long replies may be missing before the reply stream is read again from its start.
-const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// Most bytes that Redis takes in one value.
 /// <https://redis.io/docs/latest/develop/data-types/strings/>
 pub(crate) const VALUE_MAX: usize = 512 * 1024 * 1024;
@@ -77,19 +69,6 @@ enum Purpose {
     Send(u64),
 }
 
-/// How far the reply stream has been read.
-#[derive(Debug)]
-struct Reader {
-    after: StreamId,
-    under_way: bool,
-    /// No read before this time.
-    paused_until: Option<Instant>,
-    /// Since when replies are missing.
-    silent_since: Instant,
-    /// Whether the stream was read from its start in this silence.
-    reread: bool,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Running,
@@ -109,13 +88,7 @@ impl Client {
             commands: BTreeMap::new(),
             lanes: Lanes::new(now, 1, config.connect_timeout, Jitter::new(config.seed)),
             calls: Calls::default(),
-            reader: Reader {
-                after: StreamId::ZERO,
-                under_way: false,
-                paused_until: None,
-                silent_since: now,
-                reread: false,
-            },
+            reader: Reader::new(now),
             stage: Stage::Running,
             events: VecDeque::new(),
             counters: ClientCounters::default(),
@@ -263,27 +236,6 @@ impl Client {
         Command::XAdd { key: outgoing.key, create, max_len: None, fields }
     }
 
-    fn read(&mut self, now: Instant) {
-        if self.reader.paused_until.is_some_and(|until| now < until) {
-            return;
-        }
-        self.reader.paused_until = None;
-        if self.stage != Stage::Running || self.reader.under_way {
-            return;
-        }
-        let block = self.config.read_block;
-        let command = Command::XRead {
-            key: self.replies.clone(),
-            after: self.reader.after,
-            count: READ_COUNT,
-            block: Some(block),
-        };
-        let sent = self.lanes.send(now, REPLIES, command, block + READ_SLACK, Purpose::Read);
-        if sent.is_ok() {
-            self.reader.under_way = true;
-        }
-    }
-
     fn handle_reply(&mut self, now: Instant, token: &Token, reply: Result<Reply, Refusal>) {
         let Some(purpose) = self.lanes.reply(now, token) else {
             return;
@@ -331,63 +283,6 @@ impl Client {
         }
     }
 
-    fn handle_entry(&mut self, now: Instant, entry: Entry) {
-        self.reader.after = entry.id;
-        self.reader.silent_since = now;
-        self.reader.reread = false;
-        let fields = entry.fields.unwrap_or_default();
-        let Ok(reply) = ReplyFields::read(&fields) else {
-            return self.unparsable(entry.id, None);
-        };
-        let outcome = match Envelope::parse(reply.envelope) {
-            Ok(Envelope::Success(success)) => {
-                let result = Json::slice_of(reply.envelope, success.result);
-                (self.call_of(&success.id.text()), Ok(result))
-            }
-            Ok(Envelope::Failure(failure)) => {
-                let id = failure.id.and_then(|id| self.call_of(&id.text()));
-                (id, Err(CallError::Rpc(failure.error)))
-            }
-            Ok(Envelope::Request(request)) => {
-                let fault = ProtocolFault::Kind { kind: "request" };
-                (self.call_of(&request.id.text()), Err(CallError::Protocol(fault)))
-            }
-            Ok(Envelope::Notification(_)) => {
-                let fault = ProtocolFault::Kind { kind: "notification" };
-                (None, Err(CallError::Protocol(fault)))
-            }
-            Err(fault) => {
-                let id = fault.id.as_ref().and_then(|id| self.call_of(&id.text()));
-                if id.is_none() {
-                    return self.unparsable(entry.id, Some(fault));
-                }
-                (id, Err(CallError::Protocol(ProtocolFault::Envelope(fault))))
-            }
-        };
-        match outcome {
-            (Some(id), outcome) => self.settle(id, outcome),
-            (None, _) => self.counters.replies_unmatched += 1,
-        }
-    }
-
-    /// The call that a reply's id names. Ids of another start have another nonce.
-    fn call_of(&self, id: &str) -> Option<u64> {
-        id.strip_prefix(self.id_prefix.as_str())?.parse().ok()
-    }
-
-    fn settle(&mut self, id: u64, outcome: Result<Json, CallError>) {
-        if self.calls.finish(id).is_some() {
-            self.events.push_back(ClientEvent::Finished(CallId(id), outcome));
-        } else {
-            self.counters.replies_unmatched += 1;
-        }
-    }
-
-    fn unparsable(&mut self, entry: StreamId, fault: Option<clamator_proto::InvalidEnvelope>) {
-        self.counters.replies_unparsable += 1;
-        self.events.push_back(ClientEvent::Unparsable { entry, fault });
-    }
-
     fn finish(&mut self, id: u64, error: CallError) {
         if let Some(ended) = self.calls.finish(id) {
             self.fail(&ended, error);
@@ -433,13 +328,6 @@ impl Client {
             self.reader.after = StreamId::ZERO;
             self.reader.reread = true;
         }
-    }
-
-    /// When the reply stream is read again from its start: it may have been re-created with lower
-    /// ids than the last one seen (rule 5.1).
-    fn silence_ends(&self) -> Option<Instant> {
-        let waits = self.calls.expects_replies() && !self.reader.reread;
-        waits.then(|| self.reader.silent_since + SILENCE_MAX)
     }
 
     fn stopped(&mut self) {

@@ -11,7 +11,8 @@ use core::time::Duration;
 use bytes::Bytes;
 use clamator_proto::{Envelope, Json, Method};
 
-use super::{Client, ClientConfig, ClientEvent, SILENCE_MAX};
+use super::replies::SILENCE_MAX;
+use super::{Client, ClientConfig, ClientEvent};
 use crate::call::{CallError, CallId, ProtocolFault};
 use crate::command::Command;
 use crate::engine::{Hello, Input, Lane, Version};

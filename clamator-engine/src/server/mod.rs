@@ -4,8 +4,8 @@
 //! read → run → reply XADD → its answer → XACK and XDEL; each step may be repeated, none is
 //! undone by the failure of a later one, and no failure runs a handler again in this process.
 //! Rules are cited by the numbers of the design's section 4: the group (4.1) is in `group`,
-//! reading and reclaiming (4.3, 4.5) in `intake`, judging entries (4.6–4.8) in `request`, replies
-//! and acknowledgements in `settle`, the stop (4.10) in `stop`.
+//! reading (4.3, 4.5) in `intake`, taking over (4.5) in `reclaim`, judging entries (4.6–4.8) in
+//! `request`, replies and acknowledgements in `settle`, the stop (4.10) in `stop`.
 //!
 //! Commands: <https://redis.io/docs/latest/commands/xreadgroup/>
 
@@ -15,6 +15,7 @@ mod group;
 mod held;
 mod intake;
 mod pace;
+mod reclaim;
 mod request;
 mod service;
 mod settle;

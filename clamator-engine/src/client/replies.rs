@@ -1,0 +1,142 @@
+//! Reading the reply stream: what a reply ends, and when the stream is read from its start.
+//!
+//! Rule 5.1. Not the calls (`calls`) nor their sending. Replies are matched by id: an id of this
+//! start of this client names a call, any other is counted and dropped. What is no response is
+//! dropped with an event, unless it is under the id of a call, which then ends with an error.
+
+use core::time::Duration;
+
+use clamator_proto::entry::ReplyFields;
+use clamator_proto::{Envelope, InvalidEnvelope, Json};
+
+use super::event::ClientEvent;
+use super::{Client, Purpose, Stage};
+use crate::call::{CallError, CallId, ProtocolFault};
+use crate::command::Command;
+use crate::engine::Lane;
+use crate::reply::Entry;
+use crate::stream_id::StreamId;
+use crate::time::Instant;
+
+/// The lane that reads the reply stream.
+pub(super) const REPLIES: Lane = Lane::Blocking(0);
+/// Most replies taken in one read.
+const READ_COUNT: u64 = 256;
+/// Pause after a refused read.
+pub(super) const READ_PAUSE: Duration = Duration::from_secs(1);
+/// How much longer than its BLOCK a blocking read may take to be answered.
+const READ_SLACK: Duration = Duration::from_secs(1);
+/// How long replies may be missing before the reply stream is read again from its start.
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// How far the reply stream has been read.
+#[derive(Debug)]
+pub(super) struct Reader {
+    pub(super) after: StreamId,
+    pub(super) under_way: bool,
+    /// No read before this time.
+    pub(super) paused_until: Option<Instant>,
+    /// Since when replies are missing.
+    pub(super) silent_since: Instant,
+    /// Whether the stream was read from its start in this silence.
+    pub(super) reread: bool,
+}
+
+impl Reader {
+    pub(super) const fn new(now: Instant) -> Self {
+        Self {
+            after: StreamId::ZERO,
+            under_way: false,
+            paused_until: None,
+            silent_since: now,
+            reread: false,
+        }
+    }
+}
+
+impl Client {
+    /// Reads, if nothing is being read.
+    pub(super) fn read(&mut self, now: Instant) {
+        if self.reader.paused_until.is_some_and(|until| now < until) {
+            return;
+        }
+        self.reader.paused_until = None;
+        if self.stage != Stage::Running || self.reader.under_way {
+            return;
+        }
+        let block = self.config.read_block;
+        let command = Command::XRead {
+            key: self.replies.clone(),
+            after: self.reader.after,
+            count: READ_COUNT,
+            block: Some(block),
+        };
+        let sent = self.lanes.send(now, REPLIES, command, block + READ_SLACK, Purpose::Read);
+        if sent.is_ok() {
+            self.reader.under_way = true;
+        }
+    }
+
+    pub(super) fn handle_entry(&mut self, now: Instant, entry: Entry) {
+        self.reader.after = entry.id;
+        self.reader.silent_since = now;
+        self.reader.reread = false;
+        let fields = entry.fields.unwrap_or_default();
+        let Ok(reply) = ReplyFields::read(&fields) else {
+            return self.unparsable(entry.id, None);
+        };
+        let outcome = match Envelope::parse(reply.envelope) {
+            Ok(Envelope::Success(success)) => {
+                let result = Json::slice_of(reply.envelope, success.result);
+                (self.call_of(&success.id.text()), Ok(result))
+            }
+            Ok(Envelope::Failure(failure)) => {
+                let id = failure.id.and_then(|id| self.call_of(&id.text()));
+                (id, Err(CallError::Rpc(failure.error)))
+            }
+            Ok(Envelope::Request(request)) => {
+                let fault = ProtocolFault::Kind { kind: "request" };
+                (self.call_of(&request.id.text()), Err(CallError::Protocol(fault)))
+            }
+            Ok(Envelope::Notification(_)) => {
+                let fault = ProtocolFault::Kind { kind: "notification" };
+                (None, Err(CallError::Protocol(fault)))
+            }
+            Err(fault) => {
+                let id = fault.id.as_ref().and_then(|id| self.call_of(&id.text()));
+                if id.is_none() {
+                    return self.unparsable(entry.id, Some(fault));
+                }
+                (id, Err(CallError::Protocol(ProtocolFault::Envelope(fault))))
+            }
+        };
+        match outcome {
+            (Some(id), outcome) => self.settle(id, outcome),
+            (None, _) => self.counters.replies_unmatched += 1,
+        }
+    }
+
+    /// The call that a reply's id names. Ids of another start have another nonce.
+    fn call_of(&self, id: &str) -> Option<u64> {
+        id.strip_prefix(self.id_prefix.as_str())?.parse().ok()
+    }
+
+    fn settle(&mut self, id: u64, outcome: Result<Json, CallError>) {
+        if self.calls.finish(id).is_some() {
+            self.events.push_back(ClientEvent::Finished(CallId(id), outcome));
+        } else {
+            self.counters.replies_unmatched += 1;
+        }
+    }
+
+    fn unparsable(&mut self, entry: StreamId, fault: Option<InvalidEnvelope>) {
+        self.counters.replies_unparsable += 1;
+        self.events.push_back(ClientEvent::Unparsable { entry, fault });
+    }
+
+    /// When the reply stream is read again from its start: it may have been re-created with lower
+    /// ids than the last one seen (rule 5.1).
+    pub(super) fn silence_ends(&self) -> Option<Instant> {
+        let waits = self.calls.expects_replies() && !self.reader.reread;
+        waits.then(|| self.reader.silent_since + SILENCE_MAX)
+    }
+}
