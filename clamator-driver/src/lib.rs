@@ -1,1 +1,44 @@
-//! Placeholder header.
+//! The one loop that drives clamator's engine, on any async runtime and over any link.
+//!
+//! [`Client`] and [`Server`] are what programs use, with the [`Runtime`] chosen by an adapter
+//! crate, which programs depend on instead of this one: `clamator-tokio` and its siblings
+//! re-export everything here. The rules are the engine's; this crate keeps the connections, waits,
+//! and runs the handlers. It starts no thread and no runtime of its own.
+//!
+//! Where the streams live is a [`Target`]: a Redis server, or a [`MemoryBus`] in this process.
+
+mod client;
+mod context;
+mod driver;
+mod events;
+mod handler;
+mod inbox;
+mod link;
+mod memory_bus;
+mod random;
+pub mod runtime;
+mod server;
+mod service;
+mod target;
+#[cfg(test)]
+mod testing;
+
+pub use client::{Call, Client, ClientBuilder, ConnectError, Notify};
+pub use context::Context;
+pub use handler::{Handler, HandlerError, HandlerResult};
+pub use memory_bus::MemoryBus;
+pub use runtime::Runtime;
+pub use server::{Server, ServerBuilder, StartError, Stopped};
+pub use service::{InvalidService, Service};
+pub use target::{Credentials, InvalidTarget, Protocol, Target};
+
+pub use clamator_engine::{
+    CallError, ClientCounters, Concurrency, InvalidCall, Loss, ProtocolFault, Refusal, RefusalKind,
+    ServerCounters, StartFrom, StreamId,
+};
+pub use clamator_proto::{
+    InvalidMethod, InvalidName, Json, MethodKind, MethodName, RequestId, RpcError, ServiceName,
+    integer,
+};
+/// What a [`Handler`] returns.
+pub use futures_util::future::BoxFuture;

@@ -1,0 +1,256 @@
+//! [`Client`]: calls methods of services, and sends notifications.
+//!
+//! Not the rules of a call, which are the engine's. A client is a handle: its work is done by one
+//! task on the runtime it was connected on, and one client serves any number of tasks and
+//! services. No call is ever repeated by the client itself.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clamator_engine::{ClientConfig, ClientCounters, Loss};
+use futures_channel::oneshot;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::inbox::Inbox;
+use crate::link;
+use crate::random;
+use crate::runtime::Runtime;
+use crate::target::Target;
+
+mod call;
+mod role;
+
+pub use call::{Call, Notify};
+use call::{Handle, Pending};
+use role::{ClientRole, Verb};
+
+/// A handle to a client. A clone is another handle to the same client.
+///
+/// When the last handle and the last [`Call`] are gone, the client stops by itself, in the
+/// background; [`Client::stop`] waits for it.
+pub struct Client<R> {
+    handle: Arc<Handle>,
+    runtime: PhantomData<fn() -> R>,
+}
+
+impl<R: Runtime> Client<R> {
+    /// Starts to describe a client under this key prefix, which all peers of a deployment share.
+    pub fn builder(prefix: impl Into<String>) -> ClientBuilder<R> {
+        ClientBuilder::new(prefix)
+    }
+
+    /// Connects a client with default settings: see [`ClientBuilder::connect`].
+    ///
+    /// # Errors
+    /// As [`ClientBuilder::connect`].
+    pub async fn connect(
+        prefix: impl Into<String>,
+        target: impl Into<Target>,
+    ) -> Result<Self, ConnectError>
+    where
+        R: Default,
+    {
+        Self::builder(prefix).connect(target).await
+    }
+
+    /// Makes a client with default settings that connects in the background: see
+    /// [`ClientBuilder::connect_lazy`].
+    pub fn connect_lazy(prefix: impl Into<String>, target: impl Into<Target>) -> Self
+    where
+        R: Default,
+    {
+        Self::builder(prefix).connect_lazy(target)
+    }
+
+    /// Calls `<service>.<method>` and waits for its result.
+    ///
+    /// The call starts when the future is first polled; its timeout starts then too and covers the
+    /// whole round trip. Parameters that serialize to null, such as `()`, are sent as `{}`.
+    ///
+    /// # Errors
+    /// The future ends in a [`CallError`](clamator_engine::CallError), which says what the caller
+    /// may do next. Dropping the future ends the call; a request that was sent may still run.
+    pub fn call<T: DeserializeOwned>(&self, method: &str, params: impl Serialize) -> Call<T> {
+        Call::new(Pending::call(&self.handle, method, &params))
+    }
+
+    /// Sends a notification to `<service>.<method>`.
+    ///
+    /// The future resolves when it is on its stream. Nobody learns whether it was handled.
+    ///
+    /// # Errors
+    /// The future ends in a [`CallError`](clamator_engine::CallError).
+    pub fn notify(&self, method: &str, params: impl Serialize) -> Notify {
+        Notify::new(Pending::notification(&self.handle, method, &params))
+    }
+
+    /// Stops the client, for all its handles: calls under way fail with `Stopped`, the reply
+    /// stream is deleted, the connections are closed.
+    ///
+    /// Idempotent. Once polled, it goes on in the background even when the future is dropped.
+    pub async fn stop(&self) {
+        let (answer, stopped) = oneshot::channel();
+        if self.handle.inbox.push(Verb::Stop(Some(answer))).is_ok() {
+            // An error means that the driver is gone, which is as stopped as can be.
+            let _ = stopped.await;
+        }
+    }
+
+    /// Tells what the client has seen since it started; nothing once it has stopped.
+    pub async fn counters(&self) -> ClientCounters {
+        let (answer, counters) = oneshot::channel();
+        if self.handle.inbox.push(Verb::Counters(answer)).is_err() {
+            return ClientCounters::default();
+        }
+        counters.await.unwrap_or_default()
+    }
+}
+
+impl<R> Clone for Client<R> {
+    fn clone(&self) -> Self {
+        Self { handle: Arc::clone(&self.handle), runtime: PhantomData }
+    }
+}
+
+impl<R> fmt::Debug for Client<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+/// Describes a client before it connects.
+#[must_use = "a builder does nothing until it connects"]
+pub struct ClientBuilder<R> {
+    config: ClientConfig,
+    runtime: PhantomData<fn() -> R>,
+}
+
+impl<R: Runtime> ClientBuilder<R> {
+    fn new(prefix: impl Into<String>) -> Self {
+        let config = ClientConfig::new(prefix, random::bytes(), random::seed());
+        Self { config, runtime: PhantomData }
+    }
+
+    /// How long any Redis command but a blocking read may take. Default 5 s.
+    pub const fn command_timeout(mut self, timeout: Duration) -> Self {
+        self.config.command_timeout = timeout;
+        self
+    }
+
+    /// How long connecting may take, handshake included. Default 2 s.
+    pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.config.connect_timeout = timeout;
+        self
+    }
+
+    /// Most calls under way at once; further ones wait for a place within their own timeout.
+    /// Default 1000, at least 1; keep it below the servers' `reply_stream_max_len`.
+    pub const fn in_flight_max(mut self, max: usize) -> Self {
+        self.config.in_flight_max = max;
+        self
+    }
+
+    /// Names the client's reply stream. Must be unique. Default: random.
+    pub fn instance(mut self, instance: impl Into<String>) -> Self {
+        self.config.instance = instance.into();
+        self
+    }
+
+    /// How long a blocking read waits. Default 1 s, at least 1 ms.
+    pub const fn read_block(mut self, block: Duration) -> Self {
+        self.config.read_block = block;
+        self
+    }
+
+    /// How long a call may take, from being made to its reply. Default 30 s.
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.config.timeout = timeout;
+        self
+    }
+
+    /// Connects: resolves when both connections are made and logged in.
+    ///
+    /// # Errors
+    /// [`ConnectError`] with the first thing that went wrong. Nothing is left running.
+    pub async fn connect(self, target: impl Into<Target>) -> Result<Client<R>, ConnectError>
+    where
+        R: Default,
+    {
+        self.connect_on(R::default(), target).await
+    }
+
+    /// As [`ClientBuilder::connect`], on this runtime.
+    ///
+    /// # Errors
+    /// As [`ClientBuilder::connect`].
+    pub async fn connect_on(
+        self,
+        runtime: R,
+        target: impl Into<Target>,
+    ) -> Result<Client<R>, ConnectError> {
+        let target = target.into();
+        let name = target.to_string();
+        let (starter, started) = oneshot::channel();
+        let client = self.launch(runtime, target, Some(starter));
+        match started.await {
+            Ok(Ok(())) => Ok(client),
+            Ok(Err(loss)) => Err(ConnectError::Lost { target: name, loss }),
+            Err(oneshot::Canceled) => Err(ConnectError::Shutdown),
+        }
+    }
+
+    /// Connects in the background: Redis need not be there yet. Calls made before it is there
+    /// fail with `NotSent` as soon as it is known not to be.
+    ///
+    /// Must be called where the runtime can spawn tasks.
+    pub fn connect_lazy(self, target: impl Into<Target>) -> Client<R>
+    where
+        R: Default,
+    {
+        self.connect_lazy_on(R::default(), target)
+    }
+
+    /// As [`ClientBuilder::connect_lazy`], on this runtime.
+    pub fn connect_lazy_on(self, runtime: R, target: impl Into<Target>) -> Client<R> {
+        self.launch(runtime, target.into(), None)
+    }
+
+    fn launch(
+        self,
+        runtime: R,
+        target: Target,
+        starter: Option<oneshot::Sender<Result<(), Loss>>>,
+    ) -> Client<R> {
+        let inbox = Arc::new(Inbox::new());
+        let name = format!("clamator:client:{}", self.config.instance);
+        let role = ClientRole::new(runtime.now(), self.config, Arc::clone(&inbox), starter);
+        link::launch(runtime, target, name, role);
+        Client { handle: Arc::new(Handle::new(inbox)), runtime: PhantomData }
+    }
+}
+
+impl<R> fmt::Debug for ClientBuilder<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The connection could not be made.
+    #[error("cannot connect to {target}: {loss}")]
+    Lost {
+        /// Where to; without its password.
+        target: String,
+        /// What went wrong.
+        loss: Loss,
+    },
+    /// The runtime is shutting down.
+    #[error("the runtime is shutting down")]
+    Shutdown,
+}

@@ -1,0 +1,183 @@
+//! The client's half of a driver: verbs in, events out.
+//!
+//! Not the rules: it only remembers who waits for which call, and tells them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::task::Context;
+use std::time::Duration;
+
+use clamator_engine::{
+    CallError, CallId, Client, ClientConfig, ClientCounters, ClientEvent, Instant, Loss,
+};
+use clamator_proto::{Json, Method};
+use futures_channel::oneshot;
+
+use crate::driver::Role;
+use crate::events::Speaker;
+use crate::inbox::Inbox;
+
+/// What handles ask of the driver.
+pub(super) enum Verb {
+    /// Nobody waits for the call of this key any more.
+    Cancel(u64),
+    Counters(oneshot::Sender<ClientCounters>),
+    Start {
+        key: u64,
+        request: Request,
+        answer: Answer,
+    },
+    Stop(Option<oneshot::Sender<()>>),
+}
+
+pub(super) struct Request {
+    pub(super) kind: Kind,
+    pub(super) method: Method<'static>,
+    pub(super) params: Json,
+    /// `None` for the client's own.
+    pub(super) timeout: Option<Duration>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    Call,
+    Notification,
+}
+
+type Answer = oneshot::Sender<Result<Json, CallError>>;
+
+pub(super) struct ClientRole {
+    engine: Client,
+    instance: String,
+    inbox: Arc<Inbox<Verb>>,
+    /// Empty between turns.
+    verbs: Vec<Verb>,
+    /// Who waits for what, with the handles' key.
+    waiting: BTreeMap<CallId, (u64, Answer)>,
+    ids: BTreeMap<u64, CallId>,
+    starter: Option<oneshot::Sender<Result<(), Loss>>>,
+    stoppers: Vec<oneshot::Sender<()>>,
+    done: bool,
+}
+
+impl ClientRole {
+    pub(super) fn new(
+        now: Instant,
+        config: ClientConfig,
+        inbox: Arc<Inbox<Verb>>,
+        starter: Option<oneshot::Sender<Result<(), Loss>>>,
+    ) -> Self {
+        Self {
+            instance: config.instance.clone(),
+            engine: Client::new(now, config),
+            inbox,
+            verbs: Vec::new(),
+            waiting: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            starter,
+            stoppers: Vec::new(),
+            done: false,
+        }
+    }
+
+    fn handle_verb(&mut self, now: Instant, verb: Verb) {
+        match verb {
+            Verb::Cancel(key) => {
+                if let Some(id) = self.ids.remove(&key) {
+                    self.waiting.remove(&id);
+                    self.engine.cancel(now, id);
+                }
+            }
+            Verb::Counters(answer) => {
+                let _ = answer.send(*self.engine.counters());
+            }
+            Verb::Start { key, request, answer } => {
+                let Request { kind, method, params, timeout } = request;
+                let id = match kind {
+                    Kind::Call => self.engine.call(now, &method, &params, timeout),
+                    Kind::Notification => self.engine.notify(now, &method, &params),
+                };
+                self.waiting.insert(id, (key, answer));
+                self.ids.insert(key, id);
+            }
+            Verb::Stop(stopper) => {
+                self.stoppers.extend(stopper);
+                self.engine.stop(now);
+            }
+        }
+    }
+
+    fn finish(&mut self, id: CallId, result: Result<Json, CallError>) {
+        if let Some((key, answer)) = self.waiting.remove(&id) {
+            self.ids.remove(&key);
+            // Whoever does not wait any more has sent a cancel, which finds nothing.
+            let _ = answer.send(result);
+        }
+    }
+
+    /// Tells whoever waits for the connection. Without such a one, it is news for the log.
+    fn started(&mut self, result: Result<(), Loss>) {
+        let speaker = Speaker { role: "client", instance: &self.instance };
+        match (self.starter.take(), result) {
+            (Some(starter), result) => {
+                let _ = starter.send(result);
+            }
+            (None, Ok(())) => speaker.connected(),
+            (None, Err(loss)) => speaker.disconnected(&loss),
+        }
+    }
+}
+
+impl Role for ClientRole {
+    type Engine = Client;
+
+    fn engine(&mut self) -> &mut Client {
+        &mut self.engine
+    }
+
+    fn take_verbs(&mut self, now: Instant, cx: &Context<'_>) -> bool {
+        let mut verbs = std::mem::take(&mut self.verbs);
+        self.inbox.take(&mut verbs, cx);
+        let busy = !verbs.is_empty();
+        for verb in verbs.drain(..) {
+            self.handle_verb(now, verb);
+        }
+        self.verbs = verbs;
+        busy
+    }
+
+    fn poll_work(&mut self, _now: Instant, _cx: &mut Context<'_>) -> bool {
+        false
+    }
+
+    fn handle_event(&mut self, event: ClientEvent, _cx: &mut Context<'_>) {
+        let speaker = Speaker { role: "client", instance: &self.instance };
+        match event {
+            ClientEvent::Connected => self.started(Ok(())),
+            ClientEvent::Disconnected(loss) => self.started(Err(loss)),
+            ClientEvent::Finished(id, result) => self.finish(id, result),
+            ClientEvent::Notified(id, result) => self.finish(id, result.map(|()| Json::null())),
+            ClientEvent::ReadRefused(refusal) => speaker.read_refused(&refusal),
+            ClientEvent::Stopped => self.done = true,
+            ClientEvent::Unparsable { entry, fault } => {
+                let fault = fault.map_or_else(|| "no envelope".into(), |fault| fault.to_string());
+                speaker.unparsable(entry, &fault);
+            }
+            _ => {}
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.done
+    }
+}
+
+impl Drop for ClientRole {
+    fn drop(&mut self) {
+        // From here on handles learn by themselves that the client has stopped.
+        self.inbox.close();
+        for stopper in self.stoppers.drain(..) {
+            let _ = stopper.send(());
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What operators are told: every `tracing` event of clients and servers, in one place.
+//!
+//! Not the decisions behind them. Levels and texts are those of the Python and TypeScript peers
+//! where they have such an event; whom and what it is about are fields, under the target
+//! `clamator`. A handler that answers with an error on purpose is silent.
+
+use clamator_engine::{Loss, Notice, Refusal, StreamId};
+use tracing::{error, info, warn};
+
+use crate::context::Context;
+use crate::handler::Log;
+
+/// Who speaks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Speaker<'a> {
+    pub(crate) role: &'static str,
+    pub(crate) instance: &'a str,
+}
+
+impl Speaker<'_> {
+    pub(crate) fn connected(self) {
+        let Self { role, instance } = self;
+        info!(target: "clamator", role, instance, "redis connected");
+    }
+
+    pub(crate) fn disconnected(self, loss: &Loss) {
+        let Self { role, instance } = self;
+        warn!(target: "clamator", role, instance, error = %loss, "redis disconnected");
+    }
+
+    pub(crate) fn read_refused(self, refusal: &Refusal) {
+        let Self { role, instance } = self;
+        warn!(target: "clamator", role, instance, error = %refusal, "redis read refused");
+    }
+
+    pub(crate) fn unparsable(self, entry: StreamId, fault: &str) {
+        let instance = self.instance;
+        warn!(target: "clamator", instance, %entry, error = fault, "redis reply parse failed");
+    }
+
+    pub(crate) fn notice(self, notice: &Notice) {
+        let instance = self.instance;
+        match notice {
+            Notice::ConsumerLeft { service, destroyed } => warn!(
+                target: "clamator", instance, %service, destroyed, "redis consumer not removed"
+            ),
+            Notice::GroupRefused { service, refusal } => warn!(
+                target: "clamator", instance, %service, error = %refusal, "redis group refused"
+            ),
+            Notice::GroupRestored { service, after } => warn!(
+                target: "clamator", instance, %service, %after, "redis group restored"
+            ),
+            Notice::Poison { service, entry, fault } => warn!(
+                target: "clamator", instance, %service, %entry, error = %fault,
+                "redis poison envelope"
+            ),
+            Notice::ReadRefused { service, refusal } => warn!(
+                target: "clamator", instance, %service, error = %refusal, "redis read refused"
+            ),
+            Notice::ReplyRefused { service, entry, refusal } => warn!(
+                target: "clamator", instance, %service, %entry, error = %refusal,
+                "redis reply refused"
+            ),
+            Notice::ReplyToRefused { service, entry } => warn!(
+                target: "clamator", instance, %service, %entry, "reply-to refused"
+            ),
+            notice => warn!(target: "clamator", instance, ?notice, "notice"),
+        }
+    }
+}
+
+/// Tells about a handler that failed.
+pub(crate) fn failed(context: &Context, log: &Log) {
+    let instance = context.instance();
+    let (service, method) = (context.service().as_str(), context.method().as_str());
+    let id = context.request().map(tracing::field::display);
+    let entry = tracing::field::display(context.entry());
+    match log {
+        Log::Params(detail) => warn!(
+            target: "clamator", instance, service, method, id, entry, error = detail,
+            "RPC params validation failed"
+        ),
+        Log::Raised(detail) => error!(
+            target: "clamator", instance, service, method, id, entry, error = detail,
+            "RPC handler raised"
+        ),
+        Log::Result(detail) => error!(
+            target: "clamator", instance, service, method, id, entry, error = detail,
+            "RPC result validation failed"
+        ),
+        Log::Silent => {}
+    }
+}

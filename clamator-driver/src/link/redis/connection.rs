@@ -1,0 +1,301 @@
+//! Opening one connection to a Redis server: connect, authenticate, introduce ourselves, look
+//! whom we met.
+//!
+//! Not the time allowed for it: the engine closes a lane that takes too long, which drops the
+//! future made here. The handshake goes out in one write, with each reply told by itself, so that
+//! the first error a server says (`DENIED`, too many clients) is seen as such.
+//!
+//! <https://redis.io/docs/latest/commands/hello/>
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use clamator_engine::{Hello, Loss, RefusalKind, Value, Version};
+use futures_util::future::{AbortHandle, Abortable, join_all};
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, cmd};
+use tokio_util::compat::FuturesAsyncReadCompatExt;
+
+use super::value;
+use crate::runtime::{BoxedStream, Runtime};
+use crate::target::{Credentials, Endpoint, Protocol, Route};
+
+/// An open connection. Dropping it closes the socket, whatever is under way.
+pub(super) struct Connection {
+    multiplexed: MultiplexedConnection,
+    /// The task that reads and writes the socket.
+    task: AbortHandle,
+}
+
+impl Connection {
+    /// Makes another handle for one batch.
+    pub(super) fn share(&self) -> MultiplexedConnection {
+        self.multiplexed.clone()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Connects, and tells what was found.
+pub(super) async fn open<R: Runtime>(
+    runtime: R,
+    route: Route,
+    name: String,
+) -> Result<(Connection, Hello), Loss> {
+    let stream = connect(&runtime, &route).await?;
+    // Credentials and database are left out: the handshake below sends them and hears the answers
+    // word for word.
+    let settings = RedisConnectionInfo::default().set_skip_set_lib_name();
+    let config = AsyncConnectionConfig::new().set_response_timeout(None);
+    let opened = MultiplexedConnection::new_with_config(&settings, stream.compat(), config).await;
+    let (multiplexed, driver) = opened.map_err(|error| loss(&error))?;
+    let (task, registration) = AbortHandle::new_pair();
+    runtime.spawn(async move {
+        // Aborted or ended: either way the socket is dropped here.
+        let _ = Abortable::new(driver, registration).await;
+    });
+    let connection = Connection { multiplexed, task };
+    let hello = introduce(&connection, &route.credentials, &name).await?;
+    Ok((connection, hello))
+}
+
+async fn connect<R: Runtime>(runtime: &R, route: &Route) -> Result<BoxedStream, Loss> {
+    let connected = match &route.endpoint {
+        Endpoint::Connector(connector) => connector.connect().await,
+        Endpoint::Tcp { host, port } => runtime.connect_tcp(host, *port).await,
+        Endpoint::Unix(path) => runtime.connect_unix(path).await,
+    };
+    connected.map_err(|error| Loss::Unreachable {
+        address: route.endpoint.to_string(),
+        detail: error.to_string(),
+    })
+}
+
+/// Logs in and looks whom we met, in one round trip.
+async fn introduce(
+    connection: &Connection,
+    credentials: &Credentials,
+    name: &str,
+) -> Result<Hello, Loss> {
+    let auth = auth(credentials);
+    let select = (credentials.database != 0).then(|| {
+        let mut select = cmd("SELECT");
+        select.arg(credentials.database);
+        select
+    });
+    let tail = [cmd("TIME"), words(&["CLIENT", "SETNAME", &client_name(name)])];
+    let (has_auth, has_select) = (auth.is_some(), select.is_some());
+    let commands = auth.into_iter().chain([cmd("HELLO")]).chain(select).chain(tail);
+    let mut replies = ask(connection, commands).await.into_iter();
+    let mut next = || replies.next().unwrap_or_else(|| Ok(Value::Nil));
+    if has_auth {
+        accepted(connection, next()?).await?;
+    }
+    let hello = accepted(connection, next()?).await?;
+    let mut hello = read_hello(hello)
+        .ok_or_else(|| Loss::Garbled { detail: "the reply to HELLO has no version".into() })?;
+    if hello.version < Version::OLDEST {
+        return Err(Loss::TooOld { version: hello.version });
+    }
+    if has_select && let Value::Error(refusal) = next()? {
+        return Err(Loss::Credentials { detail: refusal.to_string() });
+    }
+    hello.time = read_time(next()?);
+    // The name is for people: a server may refuse it.
+    next()?;
+    Ok(hello)
+}
+
+/// The command that logs in and chooses the protocol; none when there is nothing to say.
+fn auth(credentials: &Credentials) -> Option<Cmd> {
+    let password = credentials.password.as_deref();
+    if credentials.protocol == Protocol::Resp3 {
+        let mut hello = words(&["HELLO", "3"]);
+        if let Some(password) = password {
+            let username = credentials.username.as_deref().unwrap_or("default");
+            hello.arg("AUTH").arg(username).arg(password);
+        }
+        return Some(hello);
+    }
+    let mut auth = cmd("AUTH");
+    if let Some(username) = &credentials.username {
+        auth.arg(username);
+    }
+    auth.arg(password?);
+    Some(auth)
+}
+
+/// Sends commands in one write and waits for all replies, each told by itself.
+async fn ask(
+    connection: &Connection,
+    commands: impl IntoIterator<Item = Cmd>,
+) -> Vec<Result<Value, Loss>> {
+    join_all(commands.into_iter().map(|command| {
+        let mut connection = connection.share();
+        async move {
+            let reply = connection.send_packed_command(&command).await;
+            reply.map(value::convert).map_err(|error| loss(&error))
+        }
+    }))
+    .await
+}
+
+/// Passes an answer on unless it is a refusal, for which it finds the reason.
+async fn accepted(connection: &Connection, reply: Value) -> Result<Value, Loss> {
+    let Value::Error(refusal) = reply else { return Ok(reply) };
+    if matches!(refusal.code.as_str(), "NOAUTH" | "NOPERM" | "WRONGPASS") {
+        return Err(Loss::Credentials { detail: refusal.to_string() });
+    }
+    if refusal.kind() != RefusalKind::Final {
+        return Err(Loss::Unfit(refusal));
+    }
+    // Redis before 6.2 knows no HELLO without arguments, or none at all, but knows INFO.
+    let info = ask(connection, [words(&["INFO", "server"])]).await.pop();
+    Err(match info {
+        Some(Ok(Value::Bytes(info))) => match read_info(&info) {
+            Some(version) if version < Version::OLDEST => Loss::TooOld { version },
+            Some(_) => Loss::Credentials { detail: refusal.to_string() },
+            None => Loss::Garbled { detail: refusal.to_string() },
+        },
+        Some(Ok(_)) => Loss::Garbled { detail: refusal.to_string() },
+        // It said why and hung up: too many clients, protected mode.
+        Some(Err(_)) | None => Loss::Unfit(refusal),
+    })
+}
+
+/// Sorts an error of the connection. Nothing can be sent on it any more.
+pub(super) fn loss(error: &RedisError) -> Loss {
+    let detail = error.to_string();
+    if error.kind() == ErrorKind::Parse {
+        Loss::Garbled { detail }
+    } else {
+        Loss::Closed { detail }
+    }
+}
+
+fn words(words: &[&str]) -> Cmd {
+    let mut words = words.iter();
+    let mut command = cmd(words.next().copied().unwrap_or_default());
+    for word in words {
+        command.arg(*word);
+    }
+    command
+}
+
+/// Redis takes visible ASCII characters only.
+fn client_name(name: &str) -> String {
+    name.chars().map(|letter| if letter.is_ascii_graphic() { letter } else { '-' }).collect()
+}
+
+/// Reads RESP3's map or RESP2's flat array of names and values.
+fn read_hello(value: Value) -> Option<Hello> {
+    let pairs = match value {
+        Value::Map(pairs) => pairs,
+        Value::Array(flat) => {
+            let mut flat = flat.into_iter();
+            std::iter::from_fn(|| Some((flat.next()?, flat.next()?))).collect()
+        }
+        Value::Bytes(_) | Value::Error(_) | Value::Integer(_) | Value::Nil | Value::Other => {
+            return None;
+        }
+        _ => return None,
+    };
+    let (mut version, mut id, mut valkey) = (None, None, false);
+    for (name, value) in pairs {
+        match (bytes(&name)?.as_ref(), value) {
+            (b"id", Value::Integer(number)) => id = u64::try_from(number).ok(),
+            (b"server", Value::Bytes(server)) => valkey = &*server == b"valkey",
+            (b"version", Value::Bytes(text)) => version = read_version(&text),
+            _ => {}
+        }
+    }
+    let mut hello = Hello::new(version?);
+    hello.client_id = id;
+    hello.valkey = valkey;
+    Some(hello)
+}
+
+/// Reads `TIME`: seconds and microseconds; `None` when it was refused.
+fn read_time(value: Value) -> Option<Duration> {
+    let Value::Array(parts) = value else { return None };
+    let mut parts = parts.iter().map(|part| std::str::from_utf8(bytes(part)?).ok()?.parse().ok());
+    let (seconds, micros): (u64, u64) = (parts.next()??, parts.next()??);
+    Some(Duration::from_secs(seconds).saturating_add(Duration::from_micros(micros)))
+}
+
+fn read_info(info: &[u8]) -> Option<Version> {
+    let mut lines = info.split(|byte| *byte == b'\n');
+    read_version(lines.find_map(|line| line.strip_prefix(b"redis_version:"))?)
+}
+
+fn read_version(text: &[u8]) -> Option<Version> {
+    Version::parse(std::str::from_utf8(text).ok()?.trim())
+}
+
+fn bytes(value: &Value) -> Option<&Bytes> {
+    if let Value::Bytes(bytes) = value { Some(bytes) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clamator_engine::Refusal;
+
+    fn text(text: &'static str) -> Value {
+        Value::Bytes(Bytes::from_static(text.as_bytes()))
+    }
+
+    #[test]
+    fn a_server_is_recognised_in_resp2_and_in_resp3() {
+        let pairs = vec![
+            (text("server"), text("valkey")),
+            (text("version"), text("9.1.2")),
+            (text("proto"), Value::Integer(2)),
+            (text("id"), Value::Integer(7)),
+            (text("modules"), Value::Array(Vec::new())),
+        ];
+        let flat = pairs.iter().cloned().flat_map(|(name, value)| [name, value]).collect();
+        for value in [Value::Array(flat), Value::Map(pairs)] {
+            let hello = read_hello(value).unwrap();
+            assert_eq!(hello.version, Version::new(9, 1, 2));
+            assert_eq!((hello.client_id, hello.valkey), (Some(7), true));
+        }
+        assert_eq!(read_hello(text("OK")), None);
+        assert_eq!(read_hello(Value::Array(vec![text("server"), text("redis")])), None);
+    }
+
+    #[test]
+    fn the_time_is_seconds_and_microseconds() {
+        let time = Value::Array(vec![text("1700000000"), text("250000")]);
+        assert_eq!(read_time(time), Some(Duration::from_millis(1_700_000_000_250)));
+        assert_eq!(read_time(Value::Error(Refusal::new("NOPERM", "no"))), None);
+        assert_eq!(read_time(Value::Array(vec![text("x")])), None);
+    }
+
+    #[test]
+    fn an_old_server_is_recognised_by_its_info() {
+        let info = b"# Server\r\nredis_version:6.0.16\r\nredis_mode:standalone\r\n";
+        assert_eq!(read_info(info), Some(Version::new(6, 0, 16)));
+        assert_eq!(read_info(b"# Server\r\n"), None);
+    }
+
+    #[test]
+    fn a_client_name_has_visible_ascii_letters_only() {
+        assert_eq!(client_name("clamator:server:a b\n\u{e9}"), "clamator:server:a-b--");
+    }
+
+    #[test]
+    fn a_password_without_a_user_logs_in_the_old_way_and_resp3_as_default() {
+        let packed = |protocol| {
+            let credentials = Credentials::new().password("pw").protocol(protocol);
+            String::from_utf8(auth(&credentials).unwrap().get_packed_command()).unwrap()
+        };
+        assert_eq!(packed(Protocol::Resp2), "*2\r\n$4\r\nAUTH\r\n$2\r\npw\r\n");
+        assert!(packed(Protocol::Resp3).contains("AUTH\r\n$7\r\ndefault\r\n$2\r\npw"));
+        assert!(auth(&Credentials::new()).is_none());
+    }
+}

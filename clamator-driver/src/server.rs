@@ -1,0 +1,328 @@
+//! [`Server`]: serves services until it is stopped.
+//!
+//! Not the rules of serving, which are the engine's, and not the handlers. A server's work, the
+//! handlers included, is done by one task on the runtime it was started on. What a server was
+//! given and did not settle stays pending in Redis, whatever happens to it: another worker of the
+//! pool takes it over.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use clamator_engine::{Refusal, ServerConfig, ServerCounters};
+use clamator_proto::ServiceName;
+use futures_channel::oneshot;
+
+use crate::client::ConnectError;
+use crate::inbox::Inbox;
+use crate::link;
+use crate::random;
+use crate::runtime::Runtime;
+use crate::service::{InvalidService, Service};
+use crate::target::Target;
+
+mod role;
+mod running;
+
+use role::{ServerRole, StartFault, Verb};
+
+/// How long running handlers may take to finish when a server stops, unless it is said otherwise.
+const GRACE_DEFAULT: Duration = Duration::from_secs(5);
+/// The instance name that entries handed back to a pool go under.
+const INSTANCE_RESERVED: &str = "released";
+
+/// A running server.
+///
+/// Dropping it without [`Server::stop`] stops it in the background, with the grace of
+/// [`ServerBuilder::grace`].
+#[must_use = "a server stops when it is dropped"]
+pub struct Server<R> {
+    inbox: Arc<Inbox<Verb>>,
+    outcome: Arc<OnceLock<Stopped>>,
+    instance: Arc<str>,
+    grace: Duration,
+    runtime: PhantomData<fn() -> R>,
+}
+
+impl<R: Runtime> Server<R> {
+    /// Starts to describe a server under this key prefix, which all peers of a deployment share.
+    pub fn builder(prefix: impl Into<String>) -> ServerBuilder<R> {
+        ServerBuilder::new(prefix)
+    }
+
+    /// Stops: takes no more requests, lets running handlers finish for at most `grace`, sends
+    /// their replies, then drops the handlers that are left and closes the connections.
+    ///
+    /// Idempotent: stopping a stopped server tells again how it ended. Once polled, it goes on in
+    /// the background even when the future is dropped.
+    pub async fn stop(&self, grace: Duration) -> Stopped {
+        let (answer, stopped) = oneshot::channel();
+        if self.inbox.push(Verb::Drain { grace, answer: Some(answer) }).is_ok() {
+            // An error means that the driver is gone, and has told how it ended if it could.
+            let _ = stopped.await;
+        }
+        self.outcome.get().copied().unwrap_or(Stopped { left: 0 })
+    }
+
+    /// Stops with the grace of [`ServerBuilder::grace`].
+    pub async fn shutdown(&self) -> Stopped {
+        self.stop(self.grace).await
+    }
+
+    /// Tells what the server has seen since it started; nothing once it has stopped.
+    pub async fn counters(&self) -> ServerCounters {
+        let (answer, counters) = oneshot::channel();
+        if self.inbox.push(Verb::Counters(answer)).is_err() {
+            return ServerCounters::default();
+        }
+        counters.await.unwrap_or_default()
+    }
+
+    /// The server's name within its pool.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+}
+
+impl<R> Drop for Server<R> {
+    fn drop(&mut self) {
+        // An error means that the server has stopped already.
+        let _ = self.inbox.push(Verb::Drain { grace: self.grace, answer: None });
+    }
+}
+
+impl<R> fmt::Debug for Server<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("instance", &self.instance).finish_non_exhaustive()
+    }
+}
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stopped {
+    /// How many requests the server had been given and did not settle. They are still in Redis,
+    /// for other workers. 0 when the runtime went away before the server could tell.
+    pub left: usize,
+}
+
+/// Describes a server before it starts.
+#[must_use = "a builder does nothing until it starts"]
+pub struct ServerBuilder<R> {
+    config: ServerConfig,
+    grace: Duration,
+    services: Vec<Service>,
+    runtime: PhantomData<fn() -> R>,
+}
+
+impl<R: Runtime> ServerBuilder<R> {
+    fn new(prefix: impl Into<String>) -> Self {
+        Self {
+            config: ServerConfig::new(prefix, random::instance(), random::seed()),
+            grace: GRACE_DEFAULT,
+            services: Vec::new(),
+            runtime: PhantomData,
+        }
+    }
+
+    /// Adds a service. Its mistakes, and a name used twice, are told by the start.
+    pub fn service(mut self, service: Service) -> Self {
+        self.services.push(service);
+        self
+    }
+
+    /// How long a request must be idle before another worker's is taken over. Default 60 s;
+    /// should be equal across a pool, and longer than any handler takes.
+    pub const fn claim_idle(mut self, idle: Duration) -> Self {
+        self.config.claim_idle = idle;
+        self
+    }
+
+    /// How long any Redis command but a blocking read may take. Default 5 s.
+    pub const fn command_timeout(mut self, timeout: Duration) -> Self {
+        self.config.command_timeout = timeout;
+        self
+    }
+
+    /// How long connecting may take, handshake included. Default 2 s.
+    pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.config.connect_timeout = timeout;
+        self
+    }
+
+    /// How long running handlers may take to finish when the server is dropped or shut down.
+    /// Default 5 s.
+    pub const fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Names the server within its pool. Must be unique; `released` is reserved. Default: random.
+    pub fn instance(mut self, instance: impl Into<String>) -> Self {
+        self.config.instance = instance.into();
+        self
+    }
+
+    /// Most requests of one service that wait unstarted in this process. Default 256, at least 1.
+    pub const fn prefetch_max(mut self, max: usize) -> Self {
+        self.config.prefetch_max = max;
+        self
+    }
+
+    /// About how much work, at the measured pace of the handlers, may wait unstarted in this
+    /// process. Default 5 ms.
+    pub const fn prefetch_time(mut self, time: Duration) -> Self {
+        self.config.prefetch_time = time;
+        self
+    }
+
+    /// How long a blocking read waits. Default 1 s, at least 1 ms.
+    pub const fn read_block(mut self, block: Duration) -> Self {
+        self.config.read_block = block;
+        self
+    }
+
+    /// Time between two looks for what dead workers left. Default 1 s, spread by ±25 %.
+    pub const fn reclaim_tick(mut self, tick: Duration) -> Self {
+        self.config.reclaim_tick = tick;
+        self
+    }
+
+    /// Whether a `reply-to` outside `<prefix>:replies:` is accepted. Default false: anybody who
+    /// can write the command stream could make the server write to any stream.
+    pub const fn relaxed_reply_to(mut self, relaxed: bool) -> Self {
+        self.config.relaxed_reply_to = relaxed;
+        self
+    }
+
+    /// About how many entries a reply stream keeps. Default 1024.
+    pub const fn reply_stream_max_len(mut self, max: u64) -> Self {
+        self.config.reply_stream_max_len = max;
+        self
+    }
+
+    /// Starts the server: resolves when every service is being served.
+    ///
+    /// # Errors
+    /// [`StartError`] with the first thing that went wrong. Nothing is left running.
+    pub async fn start(self, target: impl Into<Target>) -> Result<Server<R>, StartError>
+    where
+        R: Default,
+    {
+        self.start_on(R::default(), target).await
+    }
+
+    /// As [`ServerBuilder::start`], on this runtime.
+    ///
+    /// # Errors
+    /// As [`ServerBuilder::start`].
+    pub async fn start_on(
+        self,
+        runtime: R,
+        target: impl Into<Target>,
+    ) -> Result<Server<R>, StartError> {
+        let target = target.into();
+        let place = target.to_string();
+        let (starter, started) = oneshot::channel();
+        let server = self.launch(runtime, target, starter)?;
+        match started.await {
+            Ok(Ok(())) => Ok(server),
+            Ok(Err(StartFault::Group { service, refusal })) => {
+                Err(StartError::Group { service, refusal })
+            }
+            Ok(Err(StartFault::Lost(loss))) => {
+                Err(ConnectError::Lost { target: place, loss }.into())
+            }
+            Err(oneshot::Canceled) => Err(ConnectError::Shutdown.into()),
+        }
+    }
+
+    fn launch(
+        self,
+        runtime: R,
+        target: Target,
+        starter: oneshot::Sender<Result<(), StartFault>>,
+    ) -> Result<Server<R>, StartError> {
+        let Self { config, grace, services, .. } = self;
+        if matches!(config.instance.as_str(), "" | INSTANCE_RESERVED) {
+            return Err(StartError::Instance { name: config.instance });
+        }
+        let (mut configs, mut handlers) = (Vec::new(), BTreeMap::new());
+        for service in services {
+            let built = service.build()?;
+            let name = built.config.contract.service().clone();
+            if handlers.insert(name.clone(), built.handlers).is_some() {
+                return Err(StartError::Duplicate { service: name });
+            }
+            configs.push(built.config);
+        }
+        if configs.is_empty() {
+            return Err(StartError::NoService);
+        }
+        let inbox = Arc::new(Inbox::new());
+        let outcome = Arc::new(OnceLock::new());
+        let instance: Arc<str> = config.instance.as_str().into();
+        let name = format!("clamator:server:{instance}");
+        let role = ServerRole::new(
+            runtime.clone(),
+            clamator_engine::Server::new(runtime.now(), config, configs),
+            role::Shared {
+                handlers,
+                inbox: Arc::clone(&inbox),
+                instance: Arc::clone(&instance),
+                outcome: Arc::clone(&outcome),
+            },
+            starter,
+        );
+        link::launch(runtime, target, name, role);
+        Ok(Server { inbox, outcome, instance, grace, runtime: PhantomData })
+    }
+}
+
+impl<R> fmt::Debug for ServerBuilder<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBuilder")
+            .field("config", &self.config)
+            .field("grace", &self.grace)
+            .field("services", &self.services)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a server did not start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The connection could not be made.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// Two services have the same name.
+    #[error("service \"{service}\" already registered on this server")]
+    Duplicate {
+        /// The name.
+        service: ServiceName,
+    },
+    /// Redis refused to create a service's consumer group.
+    #[error("Redis refused the consumer group of service \"{service}\": {refusal}")]
+    Group {
+        /// Whose group.
+        service: ServiceName,
+        /// What Redis said.
+        refusal: Refusal,
+    },
+    /// The instance name is empty or reserved.
+    #[error("\"{name}\" cannot be an instance name: it is empty or reserved")]
+    Instance {
+        /// The name.
+        name: String,
+    },
+    /// There is nothing to serve.
+    #[error("no service registered on this server")]
+    NoService,
+    /// A service is not valid.
+    #[error(transparent)]
+    Service(#[from] InvalidService),
+}

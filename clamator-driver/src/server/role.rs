@@ -1,0 +1,209 @@
+//! The server's half of a driver: jobs in, answers out.
+//!
+//! Not the rules: it only runs handlers. A job is polled once as soon as it starts, so that fast
+//! handlers are answered in the turn in which they started and their replies go out in one write;
+//! what is not ready then is polled when it asks for it.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use clamator_engine::{
+    Answer, Instant, Job, JobId, Loss, Notice, Refusal, Server, ServerCounters, ServerEvent,
+};
+use clamator_proto::{RpcError, ServiceName};
+use futures_channel::oneshot;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+
+use super::Stopped;
+use super::running::{Ended, Running};
+use crate::context::Context;
+use crate::driver::{INPUTS_MAX, Role};
+use crate::events::{self, Speaker};
+use crate::handler::no_params;
+use crate::inbox::Inbox;
+use crate::runtime::Runtime;
+use crate::service::Handlers;
+
+/// What handles ask of the driver.
+pub(super) enum Verb {
+    Counters(oneshot::Sender<ServerCounters>),
+    Drain { grace: Duration, answer: Option<oneshot::Sender<()>> },
+}
+
+/// Why a server did not start.
+#[derive(Debug)]
+pub(super) enum StartFault {
+    Group { service: ServiceName, refusal: Refusal },
+    Lost(Loss),
+}
+
+/// What a server's half of the driver is made with.
+pub(super) struct Shared {
+    pub(super) handlers: BTreeMap<ServiceName, Handlers>,
+    pub(super) inbox: Arc<Inbox<Verb>>,
+    pub(super) instance: Arc<str>,
+    /// Set when the server has stopped.
+    pub(super) outcome: Arc<OnceLock<Stopped>>,
+}
+
+pub(super) struct ServerRole<R> {
+    runtime: R,
+    engine: Server,
+    shared: Shared,
+    /// Empty between turns.
+    verbs: Vec<Verb>,
+    running: FuturesUnordered<Running>,
+    starter: Option<oneshot::Sender<Result<(), StartFault>>>,
+    stoppers: Vec<oneshot::Sender<()>>,
+    done: bool,
+}
+
+impl<R: Runtime> ServerRole<R> {
+    pub(super) fn new(
+        runtime: R,
+        engine: Server,
+        shared: Shared,
+        starter: oneshot::Sender<Result<(), StartFault>>,
+    ) -> Self {
+        Self {
+            runtime,
+            engine,
+            shared,
+            verbs: Vec::new(),
+            running: FuturesUnordered::new(),
+            starter: Some(starter),
+            stoppers: Vec::new(),
+            done: false,
+        }
+    }
+
+    fn start(&mut self, job: Job, cx: &mut TaskContext<'_>) {
+        let context = Context::new(&job, Arc::clone(&self.shared.instance));
+        let handlers = self.shared.handlers.get(&job.service);
+        let Some(handler) = handlers.and_then(|handlers| handlers.get(&job.method)) else {
+            // The engine answers this by itself: it knows the contracts.
+            let answer = Answer::Error(RpcError::method_not_found());
+            return self.engine.answer(self.runtime.now(), job.id, answer);
+        };
+        let params = job.params.unwrap_or_else(no_params);
+        let mut running = Running::new(job.id, context, Arc::clone(handler), params);
+        match Pin::new(&mut running).poll(cx) {
+            Poll::Ready(ended) => self.answer(self.runtime.now(), ended),
+            Poll::Pending => self.running.push(running),
+        }
+    }
+
+    fn answer(&mut self, now: Instant, ended: Ended) {
+        let answer = match ended.result {
+            Ok(result) => Answer::Result(result),
+            Err(report) => {
+                events::failed(&ended.context, &report.log);
+                Answer::Error(report.answer)
+            }
+        };
+        self.engine.answer(now, ended.id, answer);
+    }
+
+    /// Drops a job's handler, then says so.
+    fn abandon(&mut self, id: JobId) {
+        let running = std::mem::take(&mut self.running);
+        self.running = running.into_iter().filter(|running| running.id() != id).collect();
+        self.engine.abandoned(self.runtime.now(), id);
+    }
+
+    /// Tells whoever waits for the start. Says whether there was one.
+    fn started(&mut self, result: Result<(), StartFault>) -> bool {
+        self.starter.take().map(|starter| starter.send(result)).is_some()
+    }
+
+    fn speaker(&self) -> Speaker<'_> {
+        Speaker { role: "server", instance: &self.shared.instance }
+    }
+
+    fn handle_notice(&mut self, notice: &Notice) {
+        if let Notice::GroupRefused { service, refusal } = notice {
+            let (service, refusal) = (service.clone(), refusal.clone());
+            if self.started(Err(StartFault::Group { service, refusal })) {
+                return;
+            }
+        }
+        self.speaker().notice(notice);
+    }
+}
+
+impl<R: Runtime> Role for ServerRole<R> {
+    type Engine = Server;
+
+    fn engine(&mut self) -> &mut Server {
+        &mut self.engine
+    }
+
+    fn take_verbs(&mut self, now: Instant, cx: &TaskContext<'_>) -> bool {
+        self.shared.inbox.take(&mut self.verbs, cx);
+        let busy = !self.verbs.is_empty();
+        for verb in self.verbs.drain(..) {
+            match verb {
+                Verb::Counters(answer) => {
+                    let _ = answer.send(*self.engine.counters());
+                }
+                Verb::Drain { grace, answer } => {
+                    self.stoppers.extend(answer);
+                    self.engine.drain(now, grace);
+                }
+            }
+        }
+        busy
+    }
+
+    fn poll_work(&mut self, now: Instant, cx: &mut TaskContext<'_>) -> bool {
+        let mut busy = false;
+        for _ in 0..INPUTS_MAX {
+            let Poll::Ready(Some(ended)) = self.running.poll_next_unpin(cx) else { break };
+            self.answer(now, ended);
+            busy = true;
+        }
+        busy
+    }
+
+    fn handle_event(&mut self, event: ServerEvent, cx: &mut TaskContext<'_>) {
+        match event {
+            ServerEvent::Abandon(id) => self.abandon(id),
+            ServerEvent::Connected => self.speaker().connected(),
+            ServerEvent::Disconnected(loss) => {
+                if self.starter.is_some() {
+                    self.started(Err(StartFault::Lost(loss)));
+                } else {
+                    self.speaker().disconnected(&loss);
+                }
+            }
+            ServerEvent::Notice(notice) => self.handle_notice(&notice),
+            ServerEvent::Start(job) => self.start(job, cx),
+            ServerEvent::Started => {
+                self.started(Ok(()));
+            }
+            ServerEvent::Stopped { left } => {
+                // An error means that it was said before, which engines do not.
+                let _ = self.shared.outcome.set(Stopped { left });
+                self.done = true;
+            }
+            _ => {}
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.done
+    }
+}
+
+impl<R> Drop for ServerRole<R> {
+    fn drop(&mut self) {
+        // From here on handles learn by themselves that the server has stopped.
+        self.shared.inbox.close();
+        for stopper in self.stoppers.drain(..) {
+            let _ = stopper.send(());
+        }
+    }
+}
