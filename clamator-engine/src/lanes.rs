@@ -39,7 +39,7 @@ pub(crate) struct Lanes<P> {
 struct State<P> {
     lane: Lane,
     phase: Phase,
-    /// Failures since the lane last carried a reply.
+    /// Failures since the lane last had a command carried out.
     failures: u32,
     flying: VecDeque<Flying<P>>,
     waiting: VecDeque<Waiting<P>>,
@@ -208,12 +208,15 @@ impl<P> Lanes<P> {
         }
     }
 
-    /// Matches a reply to its command and gives back what that was for.
-    pub(crate) fn reply(&mut self, now: Instant, token: &Token) -> Option<P> {
+    /// Matches a reply to its command and gives back what that was for. Only a command that was
+    /// carried out makes the lane a good one again.
+    pub(crate) fn reply(&mut self, now: Instant, token: &Token, done: bool) -> Option<P> {
         let state = self.state(token.lane())?;
         let place = state.flying.binary_search_by_key(&token.number(), |flying| flying.number);
         let flying = state.flying.remove(place.ok()?)?;
-        state.failures = 0;
+        if done {
+            state.failures = 0;
+        }
         self.send_waiting(now, token.lane());
         Some(flying.purpose)
     }

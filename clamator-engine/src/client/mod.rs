@@ -219,6 +219,7 @@ impl Client {
         }
         if !expected {
             self.reader.silent_since = now;
+            self.reader.reread = false;
         }
     }
 
@@ -237,7 +238,7 @@ impl Client {
     }
 
     fn handle_reply(&mut self, now: Instant, token: &Token, reply: Result<Reply, Refusal>) {
-        let Some(purpose) = self.lanes.reply(now, token) else {
+        let Some(purpose) = self.lanes.reply(now, token, reply.is_ok()) else {
             return;
         };
         let lane = token.lane();
@@ -265,8 +266,9 @@ impl Client {
             (Purpose::Read | Purpose::Send(_), Ok(_)) => {
                 let detail = "a reply of another command".into();
                 self.give_up(now, lane, Loss::Garbled { detail });
-                if let Purpose::Send(id) = purpose {
-                    self.finish(id, CallError::OutcomeUnknown);
+                match purpose {
+                    Purpose::Send(id) => self.finish(id, CallError::OutcomeUnknown),
+                    Purpose::DeleteReplies | Purpose::Read => self.reader.under_way = false,
                 }
             }
         }

@@ -32,6 +32,8 @@ pub(super) const SILENCE_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Reader {
     pub(super) after: StreamId,
+    /// The last entry that was news: reading again from the start brings none.
+    newest: StreamId,
     pub(super) under_way: bool,
     /// No read before this time.
     pub(super) paused_until: Option<Instant>,
@@ -45,11 +47,19 @@ impl Reader {
     pub(super) const fn new(now: Instant) -> Self {
         Self {
             after: StreamId::ZERO,
+            newest: StreamId::ZERO,
             under_way: false,
             paused_until: None,
             silent_since: now,
             reread: false,
         }
+    }
+
+    /// The stream is alive: something came that had not been seen.
+    pub(super) const fn heard(&mut self, now: Instant, newest: StreamId) {
+        self.newest = newest;
+        self.silent_since = now;
+        self.reread = false;
     }
 }
 
@@ -78,8 +88,9 @@ impl Client {
 
     pub(super) fn handle_entry(&mut self, now: Instant, entry: Entry) {
         self.reader.after = entry.id;
-        self.reader.silent_since = now;
-        self.reader.reread = false;
+        if entry.id > self.reader.newest {
+            self.reader.heard(now, entry.id);
+        }
         let fields = entry.fields.unwrap_or_default();
         let Ok(reply) = ReplyFields::read(&fields) else {
             return self.unparsable(entry.id, None);
@@ -110,7 +121,7 @@ impl Client {
             }
         };
         match outcome {
-            (Some(id), outcome) => self.settle(id, outcome),
+            (Some(id), outcome) => self.settle(now, id, outcome),
             (None, _) => self.counters.replies_unmatched += 1,
         }
     }
@@ -120,8 +131,10 @@ impl Client {
         id.strip_prefix(self.id_prefix.as_str())?.parse().ok()
     }
 
-    fn settle(&mut self, id: u64, outcome: Result<Json, CallError>) {
+    fn settle(&mut self, now: Instant, id: u64, outcome: Result<Json, CallError>) {
         if self.calls.finish(id).is_some() {
+            // Also when its id is low: then the stream is another one.
+            self.reader.heard(now, self.reader.after);
             self.events.push_back(ClientEvent::Finished(CallId(id), outcome));
         } else {
             self.counters.replies_unmatched += 1;

@@ -71,9 +71,9 @@ fn a_reply_finds_its_command_and_only_once() {
         lanes.send(at(0), Lane::Command, command(), SECOND, purpose).unwrap();
     }
     let tokens = tokens(&mut lanes);
-    assert_eq!(lanes.reply(at(0), &tokens[0]), Some(0));
-    assert_eq!(lanes.reply(at(0), &tokens[0]), None);
-    assert_eq!(lanes.reply(at(0), &tokens[1]), Some(1));
+    assert_eq!(lanes.reply(at(0), &tokens[0], true), Some(0));
+    assert_eq!(lanes.reply(at(0), &tokens[0], true), None);
+    assert_eq!(lanes.reply(at(0), &tokens[1], true), Some(1));
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_reply_after_its_lane_was_lost_answers_nothing() {
     lanes.tick(at(1));
     lanes.opened(at(1), Lane::Command, hello());
     lanes.send(at(1), Lane::Command, command(), SECOND, 2).unwrap();
-    assert_eq!(lanes.reply(at(1), &old[0]), None);
+    assert_eq!(lanes.reply(at(1), &old[0], true), None);
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn pauses_double_up_to_a_second_and_start_over_after_a_reply() {
     lanes.opened(now, Lane::Command, hello());
     lanes.send(now, Lane::Command, command(), SECOND, 1).unwrap();
     let token = tokens(&mut lanes).pop().unwrap();
-    lanes.reply(now, &token);
+    lanes.reply(now, &token, true);
     lanes.lost(now, Lane::Command, closed());
     assert!(lanes.deadline().unwrap().at.since(now) <= Duration::from_millis(125));
 }
@@ -177,7 +177,7 @@ fn commands_beyond_the_limit_wait_and_are_known_not_to_be_sent() {
     }
     let tokens = tokens(&mut lanes);
     assert_eq!(tokens.len(), FLYING_MAX);
-    lanes.reply(at(0), &tokens[0]);
+    lanes.reply(at(0), &tokens[0], true);
     assert_eq!(drain(&mut lanes).len(), 1);
     let ended = lanes.lost(at(0), Lane::Command, closed()).unwrap();
     let sent = ended.voided.iter().filter(|voided| voided.sent).count();

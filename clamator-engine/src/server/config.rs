@@ -12,8 +12,8 @@ use clamator_proto::Contract;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerConfig {
-    /// How long an entry must be idle before another worker's is taken over. Default 60 s;
-    /// should be equal across a pool.
+    /// How long an entry must be idle before another worker's is taken over. Default 60 s, at
+    /// least 1 ms; should be equal across a pool.
     pub claim_idle: Duration,
     /// How long any command but a blocking read may take. Default 5 s.
     pub command_timeout: Duration,
@@ -31,7 +31,8 @@ pub struct ServerConfig {
     pub prefix: String,
     /// How long a blocking read waits. Default 1 s, at least 1 ms.
     pub read_block: Duration,
-    /// Time between two looks for what dead workers left. Default 1 s, spread by ±25 %.
+    /// Time between two looks for what dead workers left. Default 1 s, at least 10 ms, spread by
+    /// ±25 %.
     pub reclaim_tick: Duration,
     /// Whether a `reply-to` outside `<prefix>:replies:` is accepted. Default false: anybody who
     /// can write the command stream could make the server write to any stream.
@@ -60,6 +61,14 @@ impl ServerConfig {
             reply_stream_max_len: 1024,
             seed,
         }
+    }
+
+    /// Raises what would make a loop without a pause to its least value.
+    pub(crate) fn within_bounds(mut self) -> Self {
+        self.claim_idle = self.claim_idle.max(Duration::from_millis(1));
+        self.read_block = self.read_block.max(Duration::from_millis(1));
+        self.reclaim_tick = self.reclaim_tick.max(Duration::from_millis(10));
+        self
     }
 }
 

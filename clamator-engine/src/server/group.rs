@@ -30,9 +30,8 @@ impl Server {
         let Some(service) = self.services.get(index) else {
             return;
         };
-        let serving = matches!(self.stage, Stage::Running | Stage::Starting);
         let due = matches!(service.group.state, GroupState::Absent(at) if at <= self.now);
-        if !serving || !due || !self.lanes.is_open(Lane::Command) {
+        if !self.may_heal() || !due || !self.lanes.is_open(Lane::Command) {
             return;
         }
         if service.group.lost {
@@ -43,6 +42,11 @@ impl Server {
             self.create_group(index, start, None);
         }
         self.set_group(index, GroupState::Creating);
+    }
+
+    /// Whether groups are created.
+    pub(super) const fn may_heal(&self) -> bool {
+        matches!(self.stage, Stage::Running | Stage::Starting)
     }
 
     /// A command was refused because the group, or its stream, is not there.
@@ -61,21 +65,23 @@ impl Server {
     }
 
     pub(super) fn handle_inspected(&mut self, index: usize, reply: &Result<Reply, Refusal>) {
-        let Some(service) = self.services.get_mut(index) else {
-            return;
-        };
+        let retry_at = self.now + CREATE_PAUSE;
+        let Some(service) = self.services.get_mut(index) else { return };
         let last = match reply {
             Ok(Reply::Stream(stream)) => Some(stream.last_generated),
-            _ => None,
+            // `ERR no such key`.
+            Err(refusal) if refusal.code == "ERR" => None,
+            // Nobody may look: taken for the same stream, as all others would be read twice.
+            Err(refusal) if refusal.kind() == RefusalKind::Final => Some(StreamId::MAX),
+            Ok(_) | Err(_) => return self.set_group(index, GroupState::Absent(retry_at)),
         };
-        let (start, same) = match (service.group.mark, last) {
-            (Some(mark), Some(last)) if mark <= last => (GroupStart::After(mark), true),
-            (None, Some(_)) => (first_start(service.start_from), true),
-            (Some(_) | None, _) => (GroupStart::After(StreamId::ZERO), false),
-        };
-        if !same {
+        if last.is_none_or(|last| service.group.mark.is_some_and(|mark| last < mark)) {
             service.start_epoch();
         }
+        let start = match service.group.mark {
+            Some(mark) => GroupStart::After(mark),
+            None => first_start(service.start_from),
+        };
         let after = match start {
             GroupStart::After(id) => id,
             GroupStart::New => last.unwrap_or_default(),
@@ -198,9 +204,8 @@ impl Server {
     }
 
     pub(super) fn group_deadline(&self, service: &Service) -> Option<Deadline> {
-        let serving = matches!(self.stage, Stage::Running | Stage::Starting);
         match service.group.state {
-            GroupState::Absent(at) if serving && self.lanes.is_open(Lane::Command) => {
+            GroupState::Absent(at) if self.may_heal() && self.lanes.is_open(Lane::Command) => {
                 Some(Deadline::new(at, Timer::Heal))
             }
             GroupState::Absent(_) | GroupState::Creating | GroupState::Ready => None,
@@ -209,16 +214,14 @@ impl Server {
 }
 
 impl Service {
-    /// The stream is another one: what is held of the old one is served but not acknowledged.
+    /// The stream is another one, to be read from its start: what is held of the old one is served
+    /// but not acknowledged.
     fn start_epoch(&mut self) {
-        for key in self.held.uncounted().clone() {
-            // How often is not known any more; it was given out again, so at least twice.
-            self.held.count(key, 2);
-        }
+        self.count_by_guess();
         self.epoch += 1;
         self.acks.clear();
         self.held.drop_settling();
-        self.group.mark = None;
+        self.group.mark = Some(StreamId::ZERO);
         self.reader.settled.clear();
         self.reader.history = None;
         self.reader.history_again = None;

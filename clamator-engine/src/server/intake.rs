@@ -20,6 +20,8 @@ use crate::stream_id::StreamId;
 
 /// Most entries of one history read, and of one XAUTOCLAIM: a claim holds up all of Redis.
 pub(super) const PAGE: usize = 100;
+/// Most new entries of one read.
+const READ_MAX: usize = 1000;
 /// How many times `prefetch_max` may be held in all, replies and acknowledgements under way
 /// included.
 const HELD_FACTOR: usize = 4;
@@ -63,7 +65,7 @@ impl Server {
         let (from, count, block, kind, aim) = match history {
             Some(after) => (ReadFrom::History(after), PAGE, None, ReadKind::History, Aim::History),
             None => {
-                let count = self.free_places(service);
+                let count = self.free_places(service).min(READ_MAX);
                 let block = Some(self.config.read_block);
                 (ReadFrom::New, count, block, ReadKind::New, Aim::Read)
             }
@@ -121,6 +123,7 @@ impl Server {
         if let Some(service) = self.services.get_mut(index) {
             service.reader.settled.clear();
         }
+        self.tick_history();
     }
 
     fn read_refused(&mut self, index: usize, refusal: Refusal) {
@@ -185,7 +188,9 @@ impl Server {
 
     pub(super) fn tick_history(&mut self) {
         for service in &mut self.services {
-            if service.reader.history_again.is_some_and(|at| at <= self.now) {
+            // A history read under way goes on first: its end would be taken for this one's.
+            let free = service.reader.under_way != Some(ReadKind::History);
+            if free && service.reader.history_again.is_some_and(|at| at <= self.now) {
                 service.reader.history_again = None;
                 service.reader.history = Some(StreamId::ZERO);
             }

@@ -32,7 +32,7 @@ pub use self::config::{Concurrency, ServerConfig, ServiceConfig, StartFrom};
 pub use self::event::{Answer, Job, JobId, Notice, PoisonFault, ServerEvent};
 use self::held::{Key, Run, Unstarted};
 use self::request::{Judge, Verdict};
-use self::service::Service;
+use self::service::{ReadKind, Service};
 use self::settle::Retry;
 use self::stop::Drain;
 use crate::command::Command;
@@ -109,7 +109,7 @@ enum Aim {
     CheckConsumer,
     CheckGhost(StreamId),
     Claim { start: StreamId, count: usize },
-    Count,
+    Count { first: StreamId, last: StreamId },
     CreateGroup { restore: Option<StreamId> },
     Delete,
     FindGhosts,
@@ -127,6 +127,7 @@ impl Server {
     /// Makes a server that connects at once. The services' names must differ.
     #[must_use]
     pub fn new(now: Instant, config: ServerConfig, services: Vec<ServiceConfig>) -> Self {
+        let config = config.within_bounds();
         let keys = Keys::new(config.prefix.as_str());
         let services: Vec<Service> = (0u16..)
             .zip(services)
@@ -271,7 +272,7 @@ impl Server {
             Aim::CheckConsumer => self.handle_consumer_checked(service, &reply),
             Aim::CheckGhost(id) => self.handle_ghost_checked(service, id, &reply),
             Aim::Claim { start, count } => self.handle_claimed(service, start, count, reply),
-            Aim::Count => self.handle_counted(service, reply),
+            Aim::Count { first, last } => self.handle_counted(service, first, last, reply),
             Aim::CreateGroup { restore } => self.handle_created(service, restore, reply),
             Aim::Delete | Aim::Unblock => {}
             Aim::FindGhosts => self.handle_ghosts(service, reply),
@@ -299,7 +300,7 @@ impl Server {
                 Aim::Acknowledge { epoch, ids } => self.unacknowledge(service, epoch, ids),
                 Aim::CheckConsumer | Aim::RemoveConsumer => self.consumer_done(),
                 Aim::Claim { .. } => self.void_claim(service, voided.sent),
-                Aim::Count => self.void_count(service),
+                Aim::Count { .. } => self.void_count(service),
                 Aim::CreateGroup { .. } | Aim::InspectStream => self.void_creation(service),
                 Aim::History => self.void_history(service),
                 Aim::Read => self.void_read(service, voided.sent),
@@ -374,7 +375,9 @@ impl Server {
 }
 
 fn reader_deadline(service: &Service) -> Option<Deadline> {
-    let again = service.reader.history_again.map(|at| Deadline::new(at, Timer::History));
+    let free = service.reader.under_way != Some(ReadKind::History);
+    let again = service.reader.history_again.filter(|_| free);
+    let again = again.map(|at| Deadline::new(at, Timer::History));
     let paused = service.reader.paused_until.map(|at| Deadline::new(at, Timer::Heal));
     Deadline::earlier(again, paused)
 }
@@ -398,7 +401,7 @@ impl Engine for Server {
                 }
             }
             Input::Reply(token, reply) => {
-                if let Some(purpose) = self.lanes.reply(now, &token) {
+                if let Some(purpose) = self.lanes.reply(now, &token, reply.is_ok()) {
                     self.handle_reply(token.lane(), purpose, reply);
                 }
             }

@@ -13,7 +13,7 @@ use super::intake::{PAGE, wide};
 use super::service::{Counting, Service};
 use super::{Aim, Server};
 use crate::command::Command;
-use crate::reply::{PendingEntry, Refusal, Reply};
+use crate::reply::{Entry, PendingEntry, Refusal, RefusalKind, Reply};
 use crate::stream_id::StreamId;
 
 /// Most pending entries asked for at once.
@@ -81,10 +81,13 @@ impl Server {
             return;
         };
         let taken = entries.len() + deleted.len() + nameless;
+        let held = |entry: &&Entry| service.held.contains(service.entry(entry.id));
+        let news = taken > entries.iter().filter(held).count();
         service.reclaim.cursor = next;
-        service.reclaim.empty_scans += u32::from(taken == 0);
+        service.reclaim.empty_scans += u32::from(!news);
         let scans_left = service.reclaim.empty_scans < EMPTY_SCANS_MAX;
-        service.reclaim.more = taken >= count || (next != StreamId::ZERO && scans_left);
+        let full = news && taken >= count;
+        service.reclaim.more = full || (next != StreamId::ZERO && scans_left);
         self.counters.entries_deleted += u64::try_from(deleted.len()).unwrap_or(u64::MAX);
         for entry in entries {
             self.take_in(index, entry, true);
@@ -117,8 +120,9 @@ impl Server {
         if service.reclaim.counting != Counting::Idle {
             return;
         }
-        let command = self.own_pending(service, first.id, last.id, PENDING_COUNT);
-        if self.send(index, command, Aim::Count)
+        let (first, last) = (first.id, last.id);
+        let command = self.own_pending(service, first, last, PENDING_COUNT);
+        if self.send(index, command, Aim::Count { first, last })
             && let Some(service) = self.services.get_mut(index)
         {
             service.reclaim.counting = Counting::UnderWay;
@@ -142,22 +146,32 @@ impl Server {
         }
     }
 
-    pub(super) fn handle_counted(&mut self, index: usize, reply: Result<Reply, Refusal>) {
-        let Some(service) = self.services.get_mut(index) else {
-            return;
-        };
-        let Ok(Reply::PendingRange(rows)) = reply else {
-            service.reclaim.counting = Counting::Refused;
-            return;
-        };
+    pub(super) fn handle_counted(
+        &mut self,
+        index: usize,
+        first: StreamId,
+        last: StreamId,
+        reply: Result<Reply, Refusal>,
+    ) {
+        let Some(service) = self.services.get_mut(index) else { return };
         service.reclaim.counting = Counting::Idle;
+        let rows = match reply {
+            Ok(Reply::PendingRange(rows)) => rows,
+            Err(refusal) if refusal.kind() == RefusalKind::Final => {
+                return service.count_by_guess();
+            }
+            Ok(_) | Err(_) => {
+                service.reclaim.counting = Counting::Refused;
+                return;
+            }
+        };
         // A full answer may go on behind its last row; a shorter one is complete.
         let full = wide(rows.len()) >= PENDING_COUNT;
-        let seen_to = rows.last().filter(|_| full).map_or(StreamId::MAX, |row| row.id);
+        let seen_to = rows.last().filter(|_| full).map_or(last, |row| row.id);
         for row in &rows {
             service.held.count(service.entry(row.id), row.deliveries);
         }
-        service.drop_lost_to_others(seen_to);
+        service.drop_lost_to_others(first, seen_to);
     }
 
     pub(super) fn void_count(&mut self, index: usize) {
@@ -218,10 +232,19 @@ impl Server {
 }
 
 impl Service {
-    /// Drops entries that turned out to be another consumer's before they were started.
-    fn drop_lost_to_others(&mut self, seen_to: StreamId) {
-        let lost: Vec<_> =
-            self.held.uncounted().iter().filter(|key| key.id <= seen_to).copied().collect();
+    /// Starts what cannot be counted, as when XPENDING is not allowed: it was given out again, so
+    /// at least twice.
+    pub(super) fn count_by_guess(&mut self) {
+        for key in self.held.uncounted().clone() {
+            self.held.count(key, 2);
+        }
+    }
+
+    /// Drops entries of this range that turned out to be another consumer's before they were
+    /// started.
+    fn drop_lost_to_others(&mut self, first: StreamId, last: StreamId) {
+        let asked = self.entry(first)..=self.entry(last);
+        let lost: Vec<_> = self.held.uncounted().range(asked).copied().collect();
         for key in lost {
             self.held.remove(key);
         }

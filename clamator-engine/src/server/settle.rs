@@ -127,7 +127,9 @@ impl Server {
 
     pub(super) fn handle_replied(&mut self, index: usize, key: Key, reply: Result<Reply, Refusal>) {
         let Err(refusal) = reply else {
-            self.retry = None;
+            if self.retry.take().is_some() {
+                self.dirty.extend(0..self.services.len());
+            }
             return self.settle(index, key);
         };
         match refusal.kind() {
@@ -191,10 +193,12 @@ impl Server {
         if self.acks_paused_until.is_some() || !self.lanes.is_open(Lane::Command) {
             return;
         }
+        let may_heal = self.may_heal();
         let Some(service) = self.services.get_mut(index) else {
             return;
         };
-        if service.acks.is_empty() || !service.is_ready() {
+        // A group that is gone is waited for, but not by a server that stops: it creates none.
+        if service.acks.is_empty() || (!service.is_ready() && may_heal) {
             return;
         }
         let rest = service.acks.split_off(service.acks.len().min(ACK_MAX));

@@ -239,3 +239,58 @@ fn an_idle_server_sends_few_commands() {
     assert!(sent <= 3 * 60, "{sent} commands in a minute");
     assert!(sent > 60, "{sent} commands in a minute");
 }
+
+/// A server whose group is gone, with a mark below 7.
+fn without_group(start_from: StartFrom) -> Rig<Server> {
+    let mut arith = service("arith");
+    arith.start_from = start_from;
+    let mut rig = serving(config(), arith);
+    rig.deliver(vec![notification(5)]);
+    rig.habit = |_| None;
+    rig.run(2 * SECOND);
+    rig.mark(id(9), Some(id(7)));
+    let sent = rig.take("XREADGROUP");
+    rig.refuse(sent.token, "NOGROUP");
+    rig
+}
+
+#[test]
+fn a_refused_look_at_the_stream_does_not_throw_the_mark_away() {
+    for code in ["LOADING", "NOPERM", "BUSY"] {
+        let mut rig = without_group(StartFrom::Oldest);
+        let sent = rig.take("XINFO STREAM");
+        rig.refuse(sent.token, code);
+        for _ in 0..10 {
+            rig.open_lanes();
+            if rig.count("XINFO STREAM") > 0 || rig.count("XGROUP CREATE") > 0 {
+                break;
+            }
+            rig.run(SECOND / 2);
+        }
+        if rig.count("XINFO STREAM") > 0 {
+            rig.answer("XINFO STREAM", Reply::Stream(StreamInfo::new(id(20))));
+        }
+        let Command::XGroupCreate { start, .. } = rig.answer("XGROUP CREATE", Reply::Ok) else {
+            panic!()
+        };
+        assert_eq!(start, GroupStart::After(id(7).previous()), "{code}");
+    }
+}
+
+#[test]
+fn a_second_try_at_another_stream_still_reads_it_from_its_start() {
+    let mut rig = without_group(StartFrom::New);
+    let sent = rig.take("XINFO STREAM");
+    rig.refuse(sent.token, "ERR");
+    let sent = rig.take("XGROUP CREATE");
+    let Command::XGroupCreate { start, .. } = &sent.command else { panic!() };
+    assert_eq!(*start, GroupStart::After(StreamId::ZERO));
+    rig.refuse(sent.token, "OOM");
+    // Meanwhile a client has added a request: the stream is there again.
+    rig.run(2 * SECOND);
+    rig.answer("XINFO STREAM", Reply::Stream(StreamInfo::new(id(30))));
+    let Command::XGroupCreate { start, .. } = rig.answer("XGROUP CREATE", Reply::Ok) else {
+        panic!()
+    };
+    assert_eq!(start, GroupStart::After(StreamId::ZERO), "the request at 30 would be skipped");
+}

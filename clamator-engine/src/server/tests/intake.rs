@@ -349,3 +349,136 @@ fn a_read_that_is_not_answered_in_time_ends_its_lane() {
     rig.run(2 * SECOND);
     assert_eq!(rig.closed, [Lane::Blocking(0)]);
 }
+
+#[test]
+fn a_page_that_comes_before_the_count_of_the_page_before_it_is_not_dropped() {
+    let mut rig = rig_with_handlers(300);
+    rig.lose(Lane::Blocking(0));
+    rig.run(SECOND / 2);
+    rig.open_lanes();
+    let page = |from: u64| Reply::Entries((from..from + 100).map(request).collect());
+    let sent = rig.take("XREADGROUP");
+    rig.reply(sent.token, page(1));
+    // The count of 1..=100 and the read of the second page are now under way, on two lanes.
+    let count = rig.take("XPENDING");
+    let sent = rig.take("XREADGROUP");
+    rig.reply(sent.token, page(101));
+    rig.reply(count.token, Reply::PendingRange((1..=100).map(|ms| pending(ms, 2)).collect()));
+    assert_eq!(rig.jobs().len(), 100);
+    let count = rig.find("XPENDING").expect("the second page is asked for");
+    rig.reply(count.token, Reply::PendingRange((101..=200).map(|ms| pending(ms, 2)).collect()));
+    assert_eq!(rig.jobs().len(), 100);
+}
+
+#[test]
+fn a_server_that_may_not_ask_for_pending_entries_goes_on_serving() {
+    let mut rig = rig();
+    rig.deliver(vec![request(1)]);
+    let job = rig.job();
+    rig.now = rig.now + SECOND / 20; // a 50 ms handler: one place
+    rig.end(&job);
+    rig.answer("XADD", added());
+    rig.acknowledged();
+    rig.answer("XDEL", Reply::Integer(1));
+    rig.run(SECOND * 2);
+    let sent = rig.take("XAUTOCLAIM");
+    rig.reply(sent.token, claimed(StreamId::ZERO, vec![request(2)]));
+    rig.habit = quiet;
+    let mut served = 0;
+    for ms in 10..30 {
+        while let Some(sent) = rig.find("XPENDING") {
+            rig.refuse(sent.token, "NOPERM");
+        }
+        if let Some(sent) = rig.find("XREADGROUP") {
+            rig.reply(sent.token, Reply::Entries(vec![request(ms)]));
+        }
+        for job in rig.jobs() {
+            served += 1;
+            rig.end(&job);
+        }
+        while let Some(sent) = rig.find("XADD") {
+            rig.reply(sent.token, added());
+        }
+        while let Some(sent) = rig.find("XACK").or_else(|| rig.find("XDEL")) {
+            rig.reply(sent.token, Reply::Integer(1));
+        }
+        rig.run(SECOND / 2);
+    }
+    assert!(served >= 10, "served only {served} in 10 s");
+}
+
+#[test]
+fn a_redis_that_is_loading_is_not_asked_ten_times_a_second_for_ever() {
+    let mut rig = rig();
+    rig.habit = |_| None;
+    let mut opened = 0;
+    let start = rig.now;
+    while rig.now < start + 30 * SECOND {
+        opened += rig.opening.iter().filter(|lane| **lane == Lane::Blocking(0)).count();
+        rig.open_lanes();
+        while let Some(sent) = rig.find("XREADGROUP") {
+            rig.refuse(sent.token, "LOADING");
+        }
+        for name in ["XINFO GROUPS", "XPENDING", "XAUTOCLAIM"] {
+            while let Some(sent) = rig.find(name) {
+                rig.refuse(sent.token, "LOADING");
+            }
+        }
+        rig.run(SECOND / 50);
+    }
+    let said = rig.events().iter().filter(|e| matches!(e, ServerEvent::Disconnected(_))).count();
+    assert!(opened <= 60, "{opened} connections of one lane in 30 s, {said} times 'disconnected'");
+}
+
+#[test]
+fn a_second_look_that_is_due_during_a_history_read_is_not_skipped() {
+    let mut rig = rig_with_handlers(4);
+    rig.lose(Lane::Blocking(0));
+    rig.run(SECOND / 2);
+    rig.open_lanes();
+    // The first page takes its time, until the second look is due.
+    let sent = rig.take("XREADGROUP");
+    rig.habit = quiet;
+    rig.run(SECOND * 3);
+    rig.reply(sent.token, Reply::Entries(vec![]));
+    let sent = rig.take("XREADGROUP");
+    assert!(
+        matches!(sent.command, Command::XReadGroup { from: ReadFrom::History(StreamId::ZERO), .. }),
+        "{:?}",
+        sent.command
+    );
+}
+
+#[test]
+fn a_tick_of_zero_is_no_hot_loop() {
+    let mut config = config();
+    config.reclaim_tick = Duration::ZERO;
+    let mut rig = serving(config, service("arith"));
+    rig.habit = quiet;
+    rig.run(SECOND);
+}
+
+#[test]
+fn an_idle_time_of_zero_is_no_hot_loop() {
+    let mut config = config();
+    config.claim_idle = Duration::ZERO;
+    let mut rig = serving(config, service("arith"));
+    rig.deliver(vec![notification(1)]);
+    let _job = rig.job();
+    rig.run(2 * SECOND);
+    for n in 0..1000 {
+        match rig.find("XAUTOCLAIM") {
+            Some(sent) => rig.reply(sent.token, claimed(StreamId::ZERO, vec![notification(1)])),
+            None => return,
+        }
+        assert!(n < 100, "{n} claims without any time passing");
+    }
+}
+
+#[test]
+fn no_limit_is_a_count_that_redis_takes() {
+    let rig = &mut rig_with_handlers(usize::MAX);
+    let sent = rig.take("XREADGROUP");
+    let Command::XReadGroup { count, .. } = sent.command else { panic!() };
+    assert!(count <= 100_000, "COUNT {count}");
+}

@@ -296,3 +296,31 @@ fn a_method_declared_as_notification_is_answered_when_it_is_called() {
     rig.end(&job);
     assert_eq!(rig.reply_text(), r#"{"jsonrpc":"2.0","id":"x","result":1}"#);
 }
+
+#[test]
+fn when_redis_takes_replies_again_every_service_goes_on_at_once() {
+    let mut rig = rig_of(config(), vec![service("arith"), service("geo")]);
+    rig.open_lanes();
+    rig.answer("XGROUP CREATE", Reply::Ok);
+    rig.answer("XGROUP CREATE", Reply::Ok);
+    rig.habit = quiet;
+    rig.run(SECOND / 100);
+    // First read is arith's, second geo's.
+    let arith = rig.take("XREADGROUP");
+    let geo = rig.take("XREADGROUP");
+    rig.reply(arith.token, Reply::Entries(vec![request(1)]));
+    let text = r#"{"jsonrpc":"2.0","method":"geo.add","params":[],"id":2}"#;
+    let entry = entry_of(2, &[("type", "rpc"), ("envelope", text), ("reply-to", "app:replies:c1")]);
+    rig.reply(geo.token, Reply::Entries(vec![entry]));
+    let jobs = rig.jobs();
+    assert_eq!(jobs.len(), 2);
+    rig.end(&jobs[0]);
+    let sent = rig.take("XADD");
+    rig.refuse(sent.token, "OOM");
+    rig.run(SECOND / 5); // the retry
+    let sent = rig.take("XADD");
+    rig.end(&jobs[1]); // geo's reply is held back: Redis is not known to take any
+    assert_eq!(rig.count("XADD"), 0);
+    rig.reply(sent.token, added());
+    assert_eq!(rig.count("XADD"), 1, "geo's reply still waits");
+}

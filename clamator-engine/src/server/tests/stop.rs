@@ -188,3 +188,24 @@ fn stopping_twice_is_stopping_once() {
     rig.run(SECOND / 2);
     assert!(matches!(rig.events()[..], [ServerEvent::Abandon(id)] if id == job.id));
 }
+
+#[test]
+fn a_stop_does_not_wait_for_a_group_that_is_gone() {
+    let mut rig = rig();
+    rig.habit = quiet;
+    rig.deliver(vec![notification(1)]);
+    let job = rig.job();
+    rig.run(SECOND / 10);
+    let sent = rig.take("XREADGROUP");
+    rig.refuse(sent.token, "NOGROUP");
+    let start = rig.now;
+    rig.engine.drain(rig.now, 5 * SECOND);
+    rig.drain();
+    rig.end(&job);
+    rig.answer("XACK", Reply::Integer(0));
+    while !rig.events.iter().any(|event| matches!(event, ServerEvent::Stopped { .. })) {
+        rig.run(SECOND / 10);
+    }
+    let took = rig.now.since(start);
+    assert!(took <= 5 * SECOND, "nothing ran, and the stop took {took:?}");
+}

@@ -1,0 +1,232 @@
+//! Rules 5.2 to 5.7: sending calls and notifications, and how they end without a reply.
+//!
+//! Not what replies do (`replies`).
+
+use super::*;
+
+#[test]
+fn a_request_goes_to_its_service_with_the_peers_fields() {
+    let mut rig = rig();
+    let id = rig.call();
+    let Sent { command, .. } = rig.take("XADD");
+    let Command::XAdd { key, create, max_len, fields } = &command else { panic!("{command:?}") };
+    assert_eq!((&key[..], *create, *max_len), (&b"app:cmds:arith"[..], true, None));
+    let names: Vec<&[u8]> = fields.iter().map(|(name, _)| &name[..]).collect();
+    assert_eq!(names, [&b"type"[..], b"envelope", b"reply-to"]);
+    assert_eq!(field(&command, "type").unwrap(), "rpc");
+    assert_eq!(field(&command, "reply-to").unwrap(), format!("app:replies:{NONCE}"));
+    assert_eq!(
+        field(&command, "envelope").unwrap(),
+        format!(
+            r#"{{"jsonrpc":"2.0","method":"arith.add","params":[1,2],"id":"{NONCE}-{}"}}"#,
+            id.0
+        )
+    );
+}
+
+#[test]
+fn a_call_times_out_from_when_it_was_made() {
+    let mut rig = rig();
+    let id = rig.call_within(Some(Duration::from_millis(100)));
+    rig.pass(Duration::from_millis(99));
+    assert!(rig.events().is_empty());
+    rig.pass(Duration::from_millis(1));
+    assert_eq!(rig.finished(), [(id, Err(CallError::Timeout))]);
+}
+
+#[test]
+fn a_reply_in_the_turn_of_the_timeout_beats_it() {
+    let mut rig = rig();
+    let id = rig.call_within(Some(SECOND / 2));
+    rig.now = rig.now + SECOND / 2;
+    rig.replies(vec![(1, success(id, "1"))]);
+    rig.input(Input::Tick);
+    assert_eq!(rig.finished().len(), 1);
+}
+
+#[test]
+fn a_cancelled_call_says_nothing_more() {
+    let mut rig = rig();
+    let id = rig.call();
+    rig.confirm();
+    rig.engine.cancel(rig.now, id);
+    rig.replies(vec![(1, success(id, "1"))]);
+    rig.run(Duration::from_secs(100));
+    let events = rig.events();
+    assert!(!events.iter().any(|event| matches!(event, ClientEvent::Finished(..))), "{events:?}");
+}
+
+#[test]
+fn a_call_waits_for_a_connection_that_is_being_made() {
+    let mut rig = rig_with(|_| {});
+    rig.call();
+    assert_eq!(rig.count("XADD"), 0);
+    rig.open_lanes();
+    assert_eq!(rig.count("XADD"), 1);
+}
+
+#[test]
+fn a_call_fails_at_once_as_not_sent_while_redis_is_out_of_reach() {
+    let mut rig = rig_with(|_| {});
+    let waiting = rig.call();
+    rig.lose(Lane::Command);
+    let late = rig.call();
+    let outcomes: Vec<_> = rig
+        .events()
+        .into_iter()
+        .filter_map(|event| match event {
+            ClientEvent::Finished(id, outcome) => Some((id, outcome)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(outcomes, [(waiting, Err(CallError::NotSent)), (late, Err(CallError::NotSent))]);
+}
+
+#[test]
+fn a_request_that_was_not_confirmed_when_the_lane_ended_has_an_unknown_outcome() {
+    let mut rig = rig();
+    let (confirmed, unconfirmed) = (rig.call(), rig.call());
+    rig.confirm();
+    rig.lose(Lane::Command);
+    let events = rig.events();
+    let failed = |event: &&ClientEvent| matches!(event, ClientEvent::Finished(id, Err(CallError::OutcomeUnknown)) if *id == unconfirmed);
+    assert_eq!(events.iter().filter(failed).count(), 1, "{events:?}");
+    rig.replies(vec![(1, success(confirmed, "1"))]);
+    assert_eq!(rig.finished(), [(confirmed, Ok(Json::encode(&1).unwrap()))]);
+}
+
+#[test]
+fn no_request_is_sent_again() {
+    let mut rig = rig();
+    rig.call();
+    rig.lose(Lane::Command);
+    rig.run(SECOND);
+    rig.open_lanes();
+    rig.run(SECOND);
+    assert_eq!(rig.count("XADD"), 0);
+}
+
+#[test]
+fn a_refused_request_says_what_redis_said() {
+    let mut rig = rig();
+    let id = rig.call();
+    let sent = rig.take("XADD");
+    rig.refuse(sent.token, "OOM");
+    let Some((failed, Err(CallError::Refused(refusal)))) = rig.finished().pop() else { panic!() };
+    assert_eq!((failed, refusal.code.as_str()), (id, "OOM"));
+}
+
+#[test]
+fn a_server_that_has_become_a_replica_is_left() {
+    let mut rig = rig();
+    rig.call();
+    let sent = rig.take("XADD");
+    rig.refuse(sent.token, "READONLY");
+    assert_eq!(rig.closed, [Lane::Command]);
+}
+
+#[test]
+fn a_notification_has_no_id_and_no_reply_and_ends_when_it_is_on_the_stream() {
+    let mut rig = rig();
+    let id = rig.notify();
+    assert!(rig.events().is_empty());
+    let command = rig.confirm();
+    assert_eq!(field(&command, "reply-to"), None);
+    let envelope = field(&command, "envelope").unwrap();
+    assert!(matches!(Envelope::parse(envelope.as_bytes()), Ok(Envelope::Notification(_))));
+    assert!(!envelope.contains("\"id\""), "{envelope}");
+    let events = rig.events();
+    assert!(matches!(events[..], [ClientEvent::Notified(done, Ok(()))] if done == id));
+}
+
+#[test]
+fn streams_in_this_process_are_not_created_by_a_request() {
+    let mut rig = rig_with(|_| {});
+    for lane in core::mem::take(&mut rig.opening) {
+        let mut hello = Hello::new(Version::new(7, 0, 0));
+        hello.embedded = true;
+        rig.input(Input::LaneOpen(lane, hello));
+    }
+    rig.events();
+    let id = rig.call();
+    let Sent { token, command, .. } = rig.take("XADD");
+    assert!(matches!(command, Command::XAdd { create: false, .. }), "{command:?}");
+    rig.reply(token, Reply::Added(None));
+    assert_eq!(rig.finished(), [(id, Err(CallError::NoWorkers))]);
+}
+
+#[test]
+fn more_calls_than_allowed_wait_for_a_place() {
+    let mut rig = rig_with(|config| config.in_flight_max = 2);
+    rig.open_lanes();
+    rig.events();
+    let ids = [(); 3].map(|()| rig.call());
+    assert_eq!(rig.count("XADD"), 2);
+    rig.replies(vec![(1, success(ids[0], "1"))]);
+    assert_eq!(rig.count("XADD"), 3);
+}
+
+#[test]
+fn a_call_that_never_got_a_place_was_not_sent() {
+    let mut rig = rig_with(|config| config.in_flight_max = 1);
+    rig.open_lanes();
+    rig.events();
+    rig.call_within(Some(60 * SECOND));
+    let waiting = rig.call_within(Some(SECOND));
+    rig.confirm();
+    rig.pass(SECOND);
+    assert_eq!(rig.finished(), [(waiting, Err(CallError::NotSent))]);
+}
+
+#[test]
+fn a_stop_fails_every_call_and_deletes_the_reply_stream() {
+    let mut rig = rig();
+    let id = rig.call();
+    rig.confirm();
+    rig.engine.stop(rig.now);
+    rig.drain();
+    assert_eq!(rig.finished(), [(id, Err(CallError::Stopped))]);
+    let deleted = rig.answer("DEL", Reply::Integer(1));
+    let key = Bytes::from(format!("app:replies:{NONCE}"));
+    assert_eq!(deleted, Command::Del { key });
+    assert!(matches!(rig.events()[..], [ClientEvent::Stopped]));
+    assert_eq!(rig.closed, [Lane::Command, Lane::Blocking(0)]);
+    assert_eq!(rig.deadline, None);
+    let after = rig.call();
+    assert_eq!(rig.finished(), [(after, Err(CallError::Stopped))]);
+}
+
+#[test]
+fn a_stop_without_redis_ends_at_once() {
+    let mut rig = rig_with(|_| {});
+    rig.lose(Lane::Command);
+    rig.events();
+    rig.engine.stop(rig.now);
+    rig.engine.stop(rig.now);
+    rig.drain();
+    assert!(matches!(rig.events()[..], [ClientEvent::Stopped]));
+}
+
+#[test]
+fn the_same_inputs_give_the_same_outputs() {
+    let trace = || {
+        let mut rig = rig();
+        rig.call();
+        rig.lose(Lane::Command);
+        rig.lose(Lane::Blocking(0));
+        rig.run(Duration::from_secs(3));
+        format!("{:?} {:?} {:?}", rig.events, rig.deadline, rig.opening)
+    };
+    assert_eq!(trace(), trace());
+}
+
+#[test]
+fn a_reply_of_another_command_closes_the_lane() {
+    let mut rig = rig();
+    let id = rig.call();
+    rig.answer("XADD", Reply::Integer(1));
+    assert_eq!(rig.closed, [Lane::Command]);
+    let events = rig.events();
+    let unknown = |event: &ClientEvent| matches!(event, ClientEvent::Finished(of, Err(CallError::OutcomeUnknown)) if *of == id);
+    assert!(events.iter().any(unknown), "{events:?}");
+}
