@@ -1,5 +1,5 @@
-//! A server's life: start, serve, a signal, drain. What runs when the signal comes is finished and
-//! answered; what had not started stays in Redis for other servers.
+//! A server's life: start, serve, a signal, drain. What was taken in when the signal comes is
+//! finished and answered; what nobody had taken waits in Redis for other servers.
 //!
 //! Over a Redis server it waits for ctrl-c or SIGTERM; over memory it does not wait for a signal.
 #![expect(clippy::print_stdout, reason = "an example shows its result")]
@@ -7,12 +7,14 @@
 use std::time::Duration;
 
 use clamator_tokio::{Client, Context, InvalidTarget, MemoryBus, Server, Service, Target};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let target = target()?;
+    // Before the server starts: a signal that nobody waits for ends the process.
+    let terminate = signal(SignalKind::terminate())?;
     let report = Service::new("report").request("make", async |(): (), _: Context| {
         println!("the handler works for 200 ms");
         sleep(Duration::from_millis(200)).await;
@@ -23,7 +25,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let client = Client::connect("lifecycle", &target).await?;
     let call = tokio::spawn(client.call::<String>("report.make", ()));
-    wait_for_signal().await?;
+    wait_for_signal(terminate).await;
 
     println!("told to stop: no new requests, running handlers have 5 s");
     let stopped = server.stop(Duration::from_secs(5)).await;
@@ -33,14 +35,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-async fn wait_for_signal() -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
+async fn wait_for_signal(mut terminate: Signal) {
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
         () = sleep(Duration::from_millis(100)), if !over_redis() => println!("(as if by SIGTERM)"),
     }
-    Ok(())
 }
 
 /// The streams in this process, or those of the Redis server named by the first argument.
