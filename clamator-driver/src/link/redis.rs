@@ -6,10 +6,12 @@
 //! cannot be read ends the lane: what comes behind it could be matched to the wrong command.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use clamator_engine::{Command, Hello, Input, Instant, Lane, Loss, ReplyShape, Token};
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
 use redis::{Cmd, Pipeline, RedisResult, RedisWrite};
 
 use crate::link::Link;
@@ -54,7 +56,7 @@ struct Batch {
 }
 
 struct Flying {
-    replies: BoxFuture<'static, RedisResult<Vec<redis::Value>>>,
+    replies: MaybeDone<BoxFuture<'static, RedisResult<Vec<redis::Value>>>>,
     waiting: Vec<(Token, ReplyShape)>,
 }
 
@@ -155,31 +157,42 @@ impl Open {
         let Batch { pipeline, waiting } = std::mem::take(&mut self.outgoing);
         let (mut connection, count) = (self.connection.share(), waiting.len());
         let replies = async move { connection.send_packed_commands(&pipeline, 0, count).await };
-        self.flying.push_back(Flying { replies: Box::pin(replies), waiting });
+        let replies: BoxFuture<'static, _> = Box::pin(replies);
+        self.flying.push_back(Flying { replies: maybe_done(replies), waiting });
     }
 
-    /// Polls every batch, not only the oldest: one that has not been polled has not been sent.
+    /// Polls every batch, not only the oldest: one that has not been polled has not been sent. What
+    /// is answered is told from the oldest on: a later batch may be seen to be answered first.
     fn poll(&mut self, happened: &mut VecDeque<Input>, cx: &mut Context<'_>) -> Result<(), Loss> {
-        let mut answered = 0;
         for flying in &mut self.flying {
-            let Poll::Ready(replies) = flying.replies.as_mut().poll(cx) else { continue };
-            let replies = replies.map_err(|error| connection::loss(&error))?;
-            let waiting = std::mem::take(&mut flying.waiting);
-            if replies.len() != waiting.len() {
-                let detail = "a pipeline was answered in part".into();
-                return Err(Loss::Garbled { detail });
-            }
-            for ((token, shape), value) in waiting.into_iter().zip(replies) {
-                let reply = shape.decode(value::convert(value));
-                let reply = reply.map_err(|error| Loss::Garbled { detail: error.to_string() })?;
-                happened.push_back(Input::Reply(token, reply));
-            }
-            answered += 1;
+            let _ = Pin::new(&mut flying.replies).poll(cx);
         }
-        // Replies come in order, so what is answered stands at the front.
-        self.flying.drain(..answered);
+        while let Some(flying) = self.flying.front_mut() {
+            let Some(replies) = Pin::new(&mut flying.replies).take_output() else { break };
+            let waiting = std::mem::take(&mut flying.waiting);
+            self.flying.pop_front();
+            tell(waiting, replies.map_err(|error| connection::loss(&error))?, happened)?;
+        }
         Ok(())
     }
+}
+
+/// Tells the replies of one batch.
+fn tell(
+    waiting: Vec<(Token, ReplyShape)>,
+    replies: Vec<redis::Value>,
+    happened: &mut VecDeque<Input>,
+) -> Result<(), Loss> {
+    if replies.len() != waiting.len() {
+        let detail = "a pipeline was answered in part".into();
+        return Err(Loss::Garbled { detail });
+    }
+    for ((token, shape), value) in waiting.into_iter().zip(replies) {
+        let reply = shape.decode(value::convert(value));
+        let reply = reply.map_err(|error| Loss::Garbled { detail: error.to_string() })?;
+        happened.push_back(Input::Reply(token, reply));
+    }
+    Ok(())
 }
 
 impl Batch {

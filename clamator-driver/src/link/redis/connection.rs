@@ -59,7 +59,7 @@ pub(super) async fn open<R: Runtime>(
         let _ = Abortable::new(driver, registration).await;
     });
     let connection = Connection { multiplexed, task };
-    let hello = introduce(&connection, &route.credentials, &name).await?;
+    let hello = introduce(&connection, &route.credentials, &name).await.map_err(hung_up)?;
     Ok((connection, hello))
 }
 
@@ -165,6 +165,14 @@ async fn accepted(connection: &Connection, reply: Value) -> Result<Value, Loss> 
         // It said why and hung up: too many clients, protected mode.
         Some(Err(_)) | None => Loss::Unfit(refusal),
     })
+}
+
+/// Says what the end of a handshake may mean: a server that takes no more clients says so and hangs
+/// up, and what it said can be lost with the connection.
+fn hung_up(loss: Loss) -> Loss {
+    let Loss::Closed { detail } = loss else { return loss };
+    let detail = format!("{detail}, before it said hello; has it its maximum number of clients?");
+    Loss::Closed { detail }
 }
 
 /// Sorts an error of the connection. Nothing can be sent on it any more.
