@@ -1,0 +1,208 @@
+//! [`RedisServer`]: a Redis server of the test's own, and [`RawConnection`], its words unread.
+//!
+//! Not clamator's way to Redis: a raw connection writes and reads RESP by itself, so that a test
+//! can say and see anything. The server's binary is `$CLAMATOR_REDIS_SERVER`, which `tests/run.sh`
+//! sets; a test without it fails and says so.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::process::{Process, now};
+
+/// How long a server may take to answer after its start.
+const START_MAX: Duration = Duration::from_secs(10);
+
+/// A Redis server on a loopback port of its own, without persistence.
+#[derive(Debug)]
+pub struct RedisServer {
+    process: Process,
+    port: u16,
+    options: Vec<String>,
+}
+
+impl RedisServer {
+    /// Starts a server.
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts a server with further options, such as `["--requirepass", "x"]`.
+    pub fn start_with(options: &[&str]) -> Self {
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        let port = free_port();
+        Self { process: spawn(port, &options), port, options }
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Sends the server's process a signal: `STOP` freezes it, `CONT` lets it go on.
+    pub fn signal(&self, name: &str) {
+        self.process.signal(name);
+    }
+
+    /// Kills the server.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Kills the server and starts an empty one on the same port.
+    pub fn restart(&mut self) {
+        self.process.kill();
+        self.process = spawn(self.port, &self.options);
+    }
+
+    /// Connects.
+    pub fn connect(&self) -> RawConnection {
+        RawConnection::open(self.port).expect("a started server takes connections")
+    }
+
+    /// Sends one command, its words separated by spaces, and gives its answer back.
+    pub fn command(&self, words: &str) -> RawReply {
+        self.connect().command(&words.split(' ').map(str::as_bytes).collect::<Vec<_>>())
+    }
+}
+
+fn spawn(port: u16, options: &[String]) -> Process {
+    let binary = std::env::var_os("CLAMATOR_REDIS_SERVER").expect(
+        "CLAMATOR_REDIS_SERVER names no redis-server: run the tests with tests/run.sh, or set it",
+    );
+    let mut command = Command::new(binary);
+    command
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+        .args(["--save", "", "--appendonly", "no", "--daemonize", "no", "--loglevel", "warning"])
+        .args(options)
+        .stdin(Stdio::null());
+    let mut process = Process::spawn_silent(&mut command);
+    let end = now() + START_MAX;
+    while !RawConnection::open(port).is_ok_and(|mut connection| connection.pings()) {
+        assert!(now() < end, "the server on port {port} does not answer");
+        if let Ok(Some(status)) = process.child().try_wait() {
+            panic!("the server on port {port} ended: {status}");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    process
+}
+
+/// A port that nobody listens on, different for every caller in this process.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Ports below the range that outgoing connections are given, spread by process.
+    for _ in 0..10_000 {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed) + std::process::id().wrapping_mul(97);
+        let port = 10_000 + u16::try_from(number % 22_000).expect("fits");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port is free")
+}
+
+/// A connection that speaks RESP2 as the test tells it to.
+#[derive(Debug)]
+pub struct RawConnection {
+    reader: BufReader<TcpStream>,
+}
+
+/// An answer, as RESP2 has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RawReply {
+    Array(Vec<Self>),
+    Bulk(Vec<u8>),
+    Error(String),
+    Integer(i64),
+    Nil,
+    Simple(String),
+}
+
+impl RawConnection {
+    fn open(port: u16) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        Ok(Self { reader: BufReader::new(stream) })
+    }
+
+    fn pings(&mut self) -> bool {
+        let asked = self.send(&[b"PING"]);
+        // A server that wants a password answers as well.
+        asked.is_ok()
+            && self.receive().is_ok_and(
+                |reply| !matches!(&reply, RawReply::Error(text) if text.starts_with("LOADING")),
+            )
+    }
+
+    /// Sends one command and gives its answer back.
+    pub fn command(&mut self, words: &[&[u8]]) -> RawReply {
+        self.send(words).expect("the server reads");
+        self.receive().expect("the server answers")
+    }
+
+    fn send(&mut self, words: &[&[u8]]) -> std::io::Result<()> {
+        let mut text = format!("*{}\r\n", words.len()).into_bytes();
+        for word in words {
+            text.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+            text.extend_from_slice(word);
+            text.extend_from_slice(b"\r\n");
+        }
+        self.reader.get_mut().write_all(&text)
+    }
+
+    fn receive(&mut self) -> std::io::Result<RawReply> {
+        let mut line = String::new();
+        self.reader.read_line(&mut line)?;
+        let line = line.trim_end();
+        let rest = line.get(1..).unwrap_or_default().to_owned();
+        let number = || rest.parse::<i64>().unwrap_or(-1);
+        Ok(match line.bytes().next() {
+            Some(b'+') => RawReply::Simple(rest),
+            Some(b'-') => RawReply::Error(rest),
+            Some(b':') => RawReply::Integer(number()),
+            Some(b'$' | b'*') if number() < 0 => RawReply::Nil,
+            Some(b'$') => {
+                let mut bytes = vec![0; usize::try_from(number()).expect("a size") + 2];
+                self.reader.read_exact(&mut bytes)?;
+                bytes.truncate(bytes.len() - 2);
+                RawReply::Bulk(bytes)
+            }
+            Some(b'*') => {
+                let items = (0..number()).map(|_| self.receive());
+                RawReply::Array(items.collect::<std::io::Result<_>>()?)
+            }
+            _ => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+        })
+    }
+}
+
+impl RawReply {
+    pub fn integer(&self) -> i64 {
+        match self {
+            Self::Integer(integer) => *integer,
+            other => panic!("no integer: {other:?}"),
+        }
+    }
+
+    pub fn array(&self) -> &[Self] {
+        match self {
+            Self::Array(items) => items,
+            other => panic!("no array: {other:?}"),
+        }
+    }
+
+    pub fn text(&self) -> String {
+        match self {
+            Self::Bulk(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            Self::Simple(text) => text.clone(),
+            other => panic!("no text: {other:?}"),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Garbage on a client's reply stream.
+//!
+//! Not a server's fault, but somebody's: whoever can write the stream can write anything. A reply
+//! that cannot be read is warned about once and dropped; one that names a call ends that call, as
+//! an error of the protocol, and no other.
+
+use std::time::Duration;
+
+use clamator_tokio::{CallError, ProtocolFault};
+use serde_json::Value;
+use tokio::time::{sleep, timeout};
+
+use crate::stage::{Fields, REPLIES, Stage, Warning, texts};
+
+const UNREADABLE: Warning = Some("redis reply parse failed");
+const MIB: usize = 1 << 20;
+const DEEP: usize = 1_000_000;
+
+fn enveloped(envelope: impl Into<Vec<u8>>) -> Fields {
+    vec![(b"type".to_vec(), b"rpc".to_vec()), (b"envelope".to_vec(), envelope.into())]
+}
+
+#[tokio::test]
+async fn a_reply_that_cannot_be_read_is_dropped_with_one_warning() {
+    let mut stage = Stage::start().await;
+    stage.assert_served().await;
+    let mut entries = vec![
+        texts(&[("type", "rpc")]),
+        texts(&[("", "")]),
+        texts(&[("envelope", "")]),
+        texts(&[("type", "envelope"), ("x", "envelope")]),
+        enveloped((0..=255).collect::<Vec<u8>>()),
+        enveloped(b"{\"jsonrpc\":\"2.0\",\"id\":\"\xff\",\"result\":1}"),
+        enveloped("\u{feff}{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":1}"),
+        enveloped(vec![b'x'; MIB]),
+        enveloped(vec![0; MIB]),
+        enveloped("[".repeat(DEEP)),
+        enveloped("[".repeat(DEEP) + &"]".repeat(DEEP)),
+        enveloped(format!(
+            r#"{{"jsonrpc":"2.0","id":1,"result":{}{}}}"#,
+            "[".repeat(DEEP),
+            "]".repeat(DEEP)
+        )),
+    ];
+    let texts = [
+        "null",
+        "1",
+        "[]",
+        "{}",
+        "NaN",
+        "envelope",
+        r#"[{"jsonrpc":"2.0","id":1,"result":1}]"#,
+        r#"{"jsonrpc":"2.0","id":1}"#,
+        r#"{"jsonrpc":"2.0","result":1}"#,
+        r#"{"jsonrpc":"2.0","id":null,"result":1}"#,
+        r#"{"jsonrpc":2.0,"id":1,"result":1}"#,
+        r#"{"jsonrpc":"2.0","id":1,"result":NaN}"#,
+        r#"{"jsonrpc":"2.0","id":1,"result":1,"error":null}"#,
+        r#"{"jsonrpc":"2.0","id":1,"error":{}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"error":"no"}"#,
+        r#"{"jsonrpc":"2.0","id":1,"error":{"code":"1","message":"m"}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":null}}"#,
+        r#"{"jsonrpc":"2.0","method":"nodot","id":1}"#,
+    ];
+    entries.extend(texts.map(enveloped));
+    for fields in &entries {
+        stage.add(REPLIES, fields, UNREADABLE);
+    }
+    stage.assert_served().await;
+    stage.assert_warned().await;
+    let counters = stage.client.counters().await;
+    assert_eq!(counters.replies_unparsable, u64::try_from(entries.len()).unwrap());
+}
+
+#[tokio::test]
+async fn a_reply_to_nobody_is_dropped_without_a_warning() {
+    let mut stage = Stage::start().await;
+    stage.assert_served().await;
+    let entries = [
+        r#"{"jsonrpc":"2.0","id":1,"result":1}"#,
+        r#"{"jsonrpc":"2.0","id":"caller-1","result":"\ud800"}"#,
+        r#"{"jsonrpc":"2.0","id":"\ud800","result":1e999}"#,
+        r#"{"jsonrpc":"2.0","id":{"a":[1]},"result":1}"#,
+        r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":""}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"m","data":[1]}}"#,
+        r#"{"jsonrpc":"2.0","method":"echo.echo","id":1}"#,
+        r#"{"jsonrpc":"2.0","method":"echo.echo"}"#,
+    ];
+    for envelope in entries {
+        stage.add(REPLIES, &enveloped(envelope), None);
+    }
+    stage.assert_served().await;
+    // Time for what should not be said.
+    sleep(Duration::from_millis(200)).await;
+    stage.assert_warned().await;
+    assert_eq!(stage.client.counters().await.replies_unmatched, 8);
+}
+
+#[tokio::test]
+async fn garbage_that_names_a_call_ends_that_call_and_no_other() {
+    let mut stage = Stage::without_server().await;
+    let replies = [
+        (r#"{"jsonrpc":"2.0","id":ID}"#, "invalid response envelope"),
+        (r#"{"jsonrpc":"2.0","id":ID,"result":1,"error":null}"#, "invalid response envelope"),
+        (r#"{"jsonrpc":"2.0","id":ID,"error":{"code":1.5,"message":"m"}}"#, "numeric code"),
+        (r#"{"jsonrpc":"1.0","id":ID,"result":1}"#, "jsonrpc must equal"),
+        (r#"{"jsonrpc":"2.0","id":ID,"method":"echo.echo"}"#, "unexpected response kind: request"),
+        (r#"{"jsonrpc":"2.0","id":ID,"result":"text"}"#, "expected type"),
+    ];
+    let other = tokio::spawn(stage.client.call::<u64>("echo.echo", 0));
+    let mut seen = wait_for_requests(&stage, 1).await.len();
+    for (reply, expected) in replies {
+        let call = tokio::spawn(stage.client.call::<u64>("echo.echo", 1));
+        let ids = wait_for_requests(&stage, seen + 1).await;
+        seen = ids.len();
+        stage.add(REPLIES, &enveloped(reply.replace("ID", &ids[seen - 1])), None);
+        let ended = timeout(Duration::from_secs(5), call).await.expect("the call ends").unwrap();
+        let Err(CallError::Protocol(fault)) = ended else { panic!("{reply}: {ended:?}") };
+        assert!(fault.to_string().contains(expected), "{fault}");
+        assert!(!other.is_finished(), "another call ended");
+    }
+    let first = wait_for_requests(&stage, seen).await.remove(0);
+    let reply = format!(r#"{{"jsonrpc":"2.0","id":{first},"result":5.0}}"#);
+    stage.add(REPLIES, &enveloped(reply), None);
+    let ended = timeout(Duration::from_secs(5), other).await.expect("the call ends").unwrap();
+    // A number with a fraction part is no integer here: see `clamator_tokio::integer`.
+    assert!(matches!(ended, Err(CallError::Protocol(ProtocolFault::Result { .. }))), "{ended:?}");
+    stage.assert_warned().await;
+}
+
+/// The ids of the requests on the command stream, as JSON, once there are this many.
+async fn wait_for_requests(stage: &Stage, count: usize) -> Vec<String> {
+    for _ in 0..500 {
+        let requests = stage.envelopes("bad:cmds:echo");
+        if requests.len() >= count {
+            let id = |text: &String| serde_json::from_str::<Value>(text).unwrap()["id"].to_string();
+            return requests.iter().map(id).collect();
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{count} requests were not sent within 5 s");
+}

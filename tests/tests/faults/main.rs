@@ -1,0 +1,27 @@
+//! Faults of a real Redis under a running server and client, and what must hold all the same.
+//!
+//! Not the rules one by one, which the engine's own tests check without a Redis. Each test starts
+//! a Redis of its own; a [`ledger`] counts what became of every call and how often every handler
+//! ran. Whatever happens, every call ends, no reply is another call's, and nothing that was
+//! accepted waits for `claim_idle` while its worker is alive.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    missing_docs,
+    reason = "tests hope, and say so by failing"
+)]
+
+#[path = "../bad_input/capture.rs"]
+mod capture;
+mod full;
+mod keys;
+mod ledger;
+mod outages;
+mod peers;
+mod pool;
+mod reader;
+mod scene;

@@ -1,0 +1,166 @@
+//! What the published Python peer does wrong, each as a test that this server does it right.
+//!
+//! P1 to P6 and P8 of the project's list of faults found in the peers. Not P7 (reply streams that
+//! nobody deletes) nor P11 (handing back at the stop), for which there are no rules yet.
+
+use std::time::{Duration, Instant};
+
+use clamator_tests::redis::RawConnection;
+use clamator_tokio::Concurrency;
+use tokio::time::sleep;
+
+use crate::capture::Capture;
+use crate::scene::{COMMANDS, RECOVERY_MAX, REPLIES, Scene, add_request, within};
+
+const SECOND: Duration = Duration::from_secs(1);
+const RAW: &str = "faults:replies:raw";
+
+/// P1: sixteen requests of 200 ms wait longer than `claim_idle` behind each other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p1_a_queue_longer_than_claim_idle_runs_once_and_one_by_one() {
+    let mut scene = Scene::without_server().await;
+    scene.serve(Concurrency::Serial, |builder| builder.claim_idle(SECOND)).await;
+    scene.caller.calls(16, 200).end(15 * SECOND).await;
+    scene.ledger.assert_sound(&[], 1);
+    assert_eq!(scene.ledger.running_max(), 1, "two handlers of a serial service ran at once");
+    scene.assert_settled().await;
+}
+
+/// P2: a reply key of the wrong type must not hold up what came with it, nor run anything again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p2_a_reply_key_of_the_wrong_type_harms_only_its_own_caller() {
+    let mut scene = Scene::without_server().await;
+    scene.redis.command("SET faults:replies:string x");
+    let mut raw = scene.redis.connect();
+    add_request(&mut raw, 0, 0, "faults:replies:string");
+    for number in 1..5 {
+        add_request(&mut raw, number, 0, RAW);
+    }
+    scene
+        .serve(Concurrency::Serial, |builder| {
+            builder.claim_idle(SECOND / 4).reclaim_tick(SECOND / 4)
+        })
+        .await;
+    scene.await_that("4 replies", 5 * SECOND, |scene| scene.length(RAW) == 4).await;
+    sleep(2 * SECOND).await;
+    assert_eq!((scene.ledger.finished(), scene.ledger.starts_max()), (5, 1));
+    assert_eq!(scene.redis.command("GET faults:replies:string").text(), "x");
+    assert_eq!(scene.servers[0].counters().await.replies_refused, 1);
+    scene.assert_settled().await;
+}
+
+/// P3: idle entries behind many that another worker keeps fresh are found: the cursor is carried.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p3_idle_entries_behind_350_fresh_ones_are_taken_over() {
+    let mut scene = Scene::without_server().await;
+    scene.redis.command("XGROUP CREATE faults:cmds:work work 0 MKSTREAM");
+    let mut raw = scene.redis.connect();
+    let ids: Vec<String> = (0..400).map(|number| add_request(&mut raw, number, 0, RAW)).collect();
+    scene.redis.command("XREADGROUP GROUP work busy COUNT 400 STREAMS faults:cmds:work >");
+    let fresh = ids[..350].join(" ");
+    let touch = format!("XCLAIM faults:cmds:work work busy 0 {fresh} JUSTID");
+    // The last fifty belong to a worker that is no more.
+    scene.serve(Concurrency::Serial, |builder| builder.claim_idle(2 * SECOND)).await;
+    within(20 * SECOND, "the 50 idle entries", async {
+        while scene.ledger.finished() < 50 {
+            scene.redis.command(&touch);
+            sleep(SECOND / 10).await;
+        }
+    })
+    .await;
+    let runs = scene.ledger.finished();
+    assert_eq!((runs, scene.pending()), (50, 350), "an entry that was not idle was taken");
+    assert_eq!(scene.length(RAW), 50);
+}
+
+/// P4: what was handled leaves the command stream, and a reply stream stays short.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p4_streams_do_not_grow() {
+    let scene = Scene::start().await;
+    for _ in 0..10 {
+        scene.caller.calls(250, 0).end(10 * SECOND).await;
+        let length = scene.length(COMMANDS);
+        assert!(length <= 250, "{length} entries, with at most 250 calls under way");
+    }
+    assert_eq!(scene.ledger.answered(), 2500);
+    // MAXLEN ~ 1024 keeps whole nodes of about a hundred entries.
+    let replies = scene.length(REPLIES);
+    assert!((1..=1200).contains(&replies), "{replies} replies kept");
+    scene.assert_settled().await;
+}
+
+/// P5: what was sent before the first server ever started is served.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p5_a_request_sent_before_the_first_server_started_is_run() {
+    let mut scene = Scene::without_server().await;
+    let calls = scene.caller.calls(5, 0);
+    scene.await_that("5 requests", 5 * SECOND, |scene| scene.length(COMMANDS) == 5).await;
+    scene.serve(Concurrency::Serial, |builder| builder).await;
+    calls.end(5 * SECOND).await;
+    assert_eq!(scene.ledger.assert_sound(&[], 1)["answered"], 5);
+}
+
+/// P6: a group that is gone is made again, without a hot loop and without a flood of log lines.
+///
+/// On one thread, so that what is logged can be heard.
+#[tokio::test]
+async fn p6_a_lost_group_is_restored_without_a_hot_loop() {
+    let capture = Capture::start();
+    let scene = Scene::start().await;
+    let mut raw = scene.redis.connect();
+    scene.redis.command("FLUSHALL");
+    let flushed = Instant::now();
+    assert!(scene.caller.call(0).await.is_ok());
+    assert!(flushed.elapsed() <= RECOVERY_MAX, "{:?}", flushed.elapsed());
+    let restored = capture.take("redis group restored");
+    assert!(restored.len() == 1 && restored[0].warning, "{restored:?}");
+    // A group that keeps vanishing.
+    let before = commands(&mut raw);
+    for _ in 0..40 {
+        raw.command(&[b"FLUSHALL"]);
+        sleep(SECOND / 10).await;
+    }
+    let sent = commands(&mut raw) - before;
+    assert!(sent < 400, "{sent} commands while the group vanished 40 times in 4 s");
+    let lines = capture.take("");
+    assert!(lines.len() <= 6, "{} log lines in 4 s: {lines:?}", lines.len());
+    // A group that cannot be made: the key is no stream.
+    scene.redis.command("FLUSHALL");
+    scene.redis.command(&format!("SET {COMMANDS} x"));
+    let before = commands(&mut raw);
+    sleep(4 * SECOND).await;
+    let sent = commands(&mut raw) - before;
+    assert!(sent < 100, "{sent} commands in 4 s although nothing can be served");
+    let lines = capture.take("");
+    assert!(lines.len() <= 12, "{} log lines in 4 s: {lines:?}", lines.len());
+    scene.redis.command(&format!("DEL {COMMANDS}"));
+    let healed = Instant::now();
+    assert!(scene.caller.call(0).await.is_ok());
+    assert!(healed.elapsed() <= RECOVERY_MAX, "{:?}", healed.elapsed());
+}
+
+/// P8: an envelope that is no UTF-8 is settled on sight, and what came with it is served.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p8_an_envelope_that_is_no_text_is_settled_on_sight() {
+    let mut scene = Scene::without_server().await;
+    let mut raw = scene.redis.connect();
+    let invalid = b"{\"jsonrpc\":\"2.0\",\"method\":\"work.run\",\"id\":\"\xff\xfe\"}";
+    raw.command(&[b"XADD", COMMANDS.as_bytes(), b"*", b"envelope", invalid, b"reply-to", b"\xff"]);
+    add_request(&mut raw, 1, 0, RAW);
+    scene
+        .serve(Concurrency::Serial, |builder| {
+            builder.claim_idle(SECOND / 4).reclaim_tick(SECOND / 4)
+        })
+        .await;
+    scene.await_that("the reply behind it", 5 * SECOND, |scene| scene.length(RAW) == 1).await;
+    scene.assert_settled().await;
+    sleep(2 * SECOND).await;
+    assert_eq!(scene.servers[0].counters().await.poison, 1, "judged more than once");
+}
+
+/// How many commands Redis has carried out, these included.
+fn commands(raw: &mut RawConnection) -> i64 {
+    let stats = raw.command(&[b"INFO", b"stats"]).text();
+    let line = stats.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
+    line.and_then(|count| count.parse().ok()).expect("Redis counts its commands")
+}

@@ -1,0 +1,98 @@
+//! Several servers, servers that stop, and handlers that take long.
+//!
+//! Not the takeover from a worker that was killed, which needs a process of its own: that is with
+//! the other peers' tests. A server that stops leaves what it did not finish to the next one.
+
+use std::time::Duration;
+
+use clamator_tokio::{CallError, Concurrency};
+use tokio::time::sleep;
+
+use crate::scene::{Scene, within};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_server_of_a_pool_gets_its_share() {
+    let mut scene = Scene::without_server().await;
+    for name in ["one", "two", "three"] {
+        scene.serve(Concurrency::Serial, |builder| builder.instance(name)).await;
+    }
+    scene.caller.calls(300, 3).end(20 * SECOND).await;
+    let ends = scene.ledger.assert_sound(&[], 1);
+    assert_eq!(ends["answered"], 300);
+    let shares = scene.ledger.by_instance();
+    assert_eq!(shares.keys().collect::<Vec<_>>(), ["one", "three", "two"], "{shares:?}");
+    scene.assert_settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stops_under_load_loses_nothing() {
+    let mut scene = Scene::without_server().await;
+    scene.serve(Concurrency::Limit(8), |builder| builder.instance("first")).await;
+    let calls = scene.caller.calls(200, 30);
+    let slow = scene.caller.calls(8, 2000);
+    scene.await_that("some work", 5 * SECOND, |scene| scene.ledger.finished() > 50).await;
+    let first = scene.servers.remove(0);
+    let stopped = within(10 * SECOND, "the stop", first.stop(SECOND / 10)).await;
+    let pending = usize::try_from(scene.pending()).unwrap();
+    assert_eq!(stopped.left, pending, "what is left is pending, and nothing else");
+    let finished = scene.ledger.finished();
+    assert!(finished < 208, "the stop came too late to prove anything");
+    scene
+        .serve(Concurrency::Limit(8), |builder| builder.instance("second").claim_idle(SECOND))
+        .await;
+    calls.end(15 * SECOND).await;
+    slow.end(15 * SECOND).await;
+    // What was dropped half way was started twice, and finished once.
+    let ends = scene.ledger.assert_sound(&[], 2);
+    assert_eq!(ends["answered"], 208);
+    let shares = scene.ledger.by_instance();
+    assert!(shares["second"] >= 208 - finished, "{shares:?}");
+    scene.assert_settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stops_idle_takes_its_consumer_with_it() {
+    let scene = Scene::start().await;
+    assert!(scene.caller.call(0).await.is_ok());
+    let consumers = || scene.redis.command("XINFO CONSUMERS faults:cmds:work work");
+    assert_eq!(consumers().array().len(), 1);
+    let stopped = within(5 * SECOND, "the stop", scene.servers[0].shutdown()).await;
+    assert_eq!(stopped.left, 0);
+    assert!(consumers().array().is_empty());
+    let connections = scene.redis.command("CLIENT LIST").text();
+    assert!(!connections.contains("clamator:server"), "{connections}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reply_that_comes_after_its_call_timed_out_is_dropped() {
+    let scene = Scene::start().await;
+    let late = scene.caller.call_within(600, Some(SECOND / 5)).await;
+    assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
+    scene.await_that("the late reply", 5 * SECOND, |scene| scene.ledger.finished() == 1).await;
+    // The next calls get their own replies, as the ledger checks.
+    scene.caller.calls(20, 1).end(5 * SECOND).await;
+    scene.ledger.assert_sound(&["Timeout"], 1);
+    assert_eq!(scene.ledger.answered(), 20);
+    assert_eq!(scene.caller.client.counters().await.replies_unmatched, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_takes_longer_than_claim_idle_runs_once() {
+    for concurrency in [Concurrency::Serial, Concurrency::Limit(4)] {
+        let mut scene = Scene::without_server().await;
+        scene.serve(concurrency, |builder| builder.claim_idle(SECOND)).await;
+        // One runs, and what the server has read behind it grows as old.
+        let long = scene.caller.calls(1, 3500);
+        scene.await_that("the handler", 5 * SECOND, |scene| scene.ledger.running() == 1).await;
+        let others = scene.caller.calls(3, 0);
+        long.end(10 * SECOND).await;
+        others.end(10 * SECOND).await;
+        scene.ledger.assert_sound(&[], 1);
+        // Its reply was acknowledged too: nothing comes again later.
+        sleep(2 * SECOND).await;
+        assert_eq!(scene.ledger.starts_max(), 1);
+        scene.assert_settled().await;
+    }
+}

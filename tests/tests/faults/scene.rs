@@ -1,0 +1,299 @@
+//! [`Scene`]: a Redis, a client, servers and a ledger; and [`Load`], which keeps them busy.
+//!
+//! Not the faults. Everything waits for a bounded time and says what it waited for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use clamator_tests::redis::{RawConnection, RawReply, RedisServer};
+use clamator_tokio::{
+    CallError, Client, ClientBuilder, Concurrency, Context, Server, ServerBuilder, Service, Target,
+};
+use serde::{Deserialize, Serialize};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use crate::ledger::Ledger;
+
+pub(crate) const PREFIX: &str = "faults";
+pub(crate) const COMMANDS: &str = "faults:cmds:work";
+/// The client's reply stream.
+pub(crate) const REPLIES: &str = "faults:replies:caller";
+/// What a fault may take until calls succeed again.
+pub(crate) const RECOVERY_MAX: Duration = Duration::from_secs(2);
+/// How long a call of a [`Load`] takes that is slow.
+const SLOW_MS: u64 = 300;
+/// Most calls of a [`Load`] in flight.
+const IN_FLIGHT_MAX: usize = 300;
+
+/// What a call asks for.
+#[derive(Debug, Deserialize, Serialize)]
+struct Work {
+    number: u64,
+    /// How long its handler works.
+    ms: u64,
+}
+
+/// A Redis with a client and servers.
+#[derive(Debug)]
+pub(crate) struct Scene {
+    pub(crate) redis: RedisServer,
+    pub(crate) caller: Caller,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) servers: Vec<Server>,
+}
+
+impl Scene {
+    /// Starts a Redis, a client, and one server with default settings whose handlers run at once.
+    pub(crate) async fn start() -> Self {
+        let mut scene = Self::without_server().await;
+        scene.serve(Concurrency::Limit(64), |builder| builder).await;
+        scene
+    }
+
+    /// Starts a Redis and a client.
+    pub(crate) async fn without_server() -> Self {
+        let redis = start_redis();
+        let ledger = Arc::new(Ledger::default());
+        let caller = Caller::connect(&redis, &ledger, |builder| builder).await;
+        Self { redis, caller, ledger, servers: Vec::new() }
+    }
+
+    /// Starts one more server.
+    pub(crate) async fn serve(
+        &mut self,
+        concurrency: Concurrency,
+        configure: impl FnOnce(ServerBuilder) -> ServerBuilder,
+    ) -> &Server {
+        let builder = Server::builder(PREFIX).service(service(&self.ledger, concurrency));
+        let starting = configure(builder).start(target(&self.redis));
+        let server = within(Duration::from_secs(10), "the server's start", starting).await;
+        self.servers.push(server.expect("the server starts"));
+        self.servers.last().expect("there is a server")
+    }
+
+    /// Asserts that soon everything was given out, nothing is pending, and no more is left in the
+    /// command stream than a server settles before it knows that it may delete.
+    pub(crate) async fn assert_settled(&self) {
+        let mut seen = String::new();
+        for _ in 0..100 {
+            let stream = pairs(&self.redis.command("XINFO STREAM faults:cmds:work"));
+            let groups = self.redis.command("XINFO GROUPS faults:cmds:work");
+            let group = pairs(&groups.array()[0]);
+            let everything_out = stream["last-generated-id"] == group["last-delivered-id"];
+            let left = self.length(COMMANDS);
+            if everything_out && group["pending"].integer() == 0 && left < 100 {
+                return;
+            }
+            seen = format!("{left} in the stream, {group:?}");
+            sleep(Duration::from_millis(50)).await;
+        }
+        panic!("not settled after 5 s: {seen}");
+    }
+
+    /// How many entries are pending; -1 when there is no group.
+    pub(crate) fn pending(&self) -> i64 {
+        match self.redis.command("XPENDING faults:cmds:work work") {
+            RawReply::Array(summary) => summary[0].integer(),
+            _ => -1,
+        }
+    }
+
+    pub(crate) fn length(&self, key: &str) -> i64 {
+        self.redis.command(&format!("XLEN {key}")).integer()
+    }
+
+    /// Waits until `reached` is true, at most this long.
+    pub(crate) async fn await_that(
+        &self,
+        what: &str,
+        at_most: Duration,
+        reached: impl Fn(&Self) -> bool,
+    ) {
+        within(at_most, what, async {
+            while !reached(self) {
+                sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+    }
+}
+
+/// A client whose calls are in the ledger.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) client: Client,
+    ledger: Arc<Ledger>,
+    next: Arc<AtomicU64>,
+}
+
+impl Caller {
+    pub(crate) async fn connect(
+        redis: &RedisServer,
+        ledger: &Arc<Ledger>,
+        configure: impl FnOnce(ClientBuilder) -> ClientBuilder,
+    ) -> Self {
+        let builder = Client::builder(PREFIX).instance("caller").timeout(Duration::from_secs(20));
+        let connecting = configure(builder).connect(target(redis));
+        let client = within(Duration::from_secs(10), "the client's connection", connecting).await;
+        let client = client.expect("the client connects");
+        Self { client, ledger: Arc::clone(ledger), next: Arc::default() }
+    }
+
+    /// Makes one call whose handler works for `ms`.
+    pub(crate) async fn call(&self, ms: u64) -> Result<u64, CallError> {
+        self.call_within(ms, None).await
+    }
+
+    pub(crate) async fn call_within(
+        &self,
+        ms: u64,
+        timeout: Option<Duration>,
+    ) -> Result<u64, CallError> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.ledger.call(number);
+        let mut call = self.client.call("work.run", Work { number, ms });
+        if let Some(timeout) = timeout {
+            call = call.timeout(timeout);
+        }
+        let result = call.await;
+        self.ledger.ended(number, result.clone());
+        result
+    }
+
+    /// Makes several calls at once.
+    pub(crate) fn calls(&self, count: usize, ms: u64) -> Calls {
+        let mut calls = JoinSet::new();
+        for _ in 0..count {
+            let caller = self.clone();
+            calls.spawn(async move {
+                let _ = caller.call(ms).await;
+            });
+        }
+        Calls(calls)
+    }
+
+    /// Makes a call every so often, one in ten of them slow, until the load is stopped.
+    pub(crate) fn load(&self, every: Duration, call_timeout: Duration) -> Load {
+        let (caller, stop) = (self.clone(), Arc::new(AtomicBool::new(false)));
+        let stopped = Arc::clone(&stop);
+        let task = tokio::spawn(async move {
+            let (mut calls, mut beat) = (JoinSet::new(), interval(every));
+            beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            for count in 0_u64.. {
+                beat.tick().await;
+                if stopped.load(Ordering::Relaxed) {
+                    break;
+                }
+                while calls.try_join_next().is_some_and(|call| call.is_ok()) {}
+                if calls.len() < IN_FLIGHT_MAX {
+                    let caller = caller.clone();
+                    let ms = if count % 10 == 0 { SLOW_MS } else { count % 4 };
+                    calls.spawn(async move {
+                        let _ = caller.call_within(ms, Some(call_timeout)).await;
+                    });
+                }
+            }
+            Calls(calls)
+        });
+        Load { stop, task, call_timeout }
+    }
+}
+
+/// Calls under way.
+#[derive(Debug)]
+pub(crate) struct Calls(JoinSet<()>);
+
+impl Calls {
+    /// Waits for the end of all, at most this long.
+    pub(crate) async fn end(self, at_most: Duration) {
+        let mut calls = self.0;
+        within(at_most, "the end of every call", async {
+            while let Some(ended) = calls.join_next().await {
+                ended.expect("no call panics");
+            }
+        })
+        .await;
+    }
+}
+
+/// Calls that are made all the time.
+#[derive(Debug)]
+pub(crate) struct Load {
+    stop: Arc<AtomicBool>,
+    task: JoinHandle<Calls>,
+    call_timeout: Duration,
+}
+
+impl Load {
+    /// Makes no more calls and waits for those under way.
+    pub(crate) async fn end(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let calls = self.task.await.expect("the load does not panic");
+        calls.end(self.call_timeout + Duration::from_secs(5)).await;
+    }
+}
+
+/// The service `work`: its handlers sleep as long as they are told to.
+fn service(ledger: &Arc<Ledger>, concurrency: Concurrency) -> Service {
+    let ledger = Arc::clone(ledger);
+    let run = move |Work { number, ms }: Work, context: Context| {
+        let running = ledger.start(number, context.instance());
+        async move {
+            if ms > 0 {
+                sleep(Duration::from_millis(ms)).await;
+            }
+            running.finish();
+            Ok(Ledger::reply(number))
+        }
+    };
+    Service::new("work").request("run", run).concurrency(concurrency)
+}
+
+/// What Redis tells as names and values in one list.
+fn pairs(reply: &RawReply) -> BTreeMap<String, RawReply> {
+    let pairs = reply.array().chunks(2);
+    pairs.map(|pair| (pair[0].text(), pair[1].clone())).collect()
+}
+
+/// Waits for a future, at most this long.
+pub(crate) async fn within<F: Future>(at_most: Duration, what: &str, future: F) -> F::Output {
+    let Ok(output) = timeout(at_most, future).await else {
+        panic!("waited {at_most:?} for {what}");
+    };
+    output
+}
+
+/// Starts a Redis that says nothing: what it prints at its start may meet a closed pipe.
+pub(crate) fn start_redis() -> RedisServer {
+    RedisServer::start_with(&["--logfile", "/dev/null", "--maxmemory-policy", "noeviction"])
+}
+
+pub(crate) fn target(redis: &RedisServer) -> Target {
+    Target::url(&redis.url()).expect("a valid URL")
+}
+
+/// Adds a request as a client would that is not ours; gives its id back.
+pub(crate) fn add_request(
+    connection: &mut RawConnection,
+    number: u64,
+    ms: u64,
+    reply_to: &str,
+) -> String {
+    let reply = connection.command(&request(&envelope(number, ms), reply_to));
+    reply.text()
+}
+
+pub(crate) fn envelope(number: u64, ms: u64) -> String {
+    format!(
+        r#"{{"jsonrpc":"2.0","method":"work.run","params":{{"number":{number},"ms":{ms}}},"id":{number}}}"#
+    )
+}
+
+/// The words of the command that adds a request.
+pub(crate) fn request<'a>(envelope: &'a str, reply_to: &'a str) -> [&'a [u8]; 9] {
+    let words = ["XADD", COMMANDS, "*", "type", "rpc", "envelope", envelope, "reply-to", reply_to];
+    words.map(str::as_bytes)
+}
