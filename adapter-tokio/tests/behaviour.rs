@@ -111,6 +111,29 @@ async fn a_handler_that_panics_before_it_returns_a_future_ends_its_request_only(
 }
 
 #[tokio::test]
+async fn an_error_that_panics_when_it_is_shown_ends_its_request_only() {
+    #[derive(Debug)]
+    struct Shy;
+    impl std::fmt::Display for Shy {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("not shown")
+        }
+    }
+    impl std::error::Error for Shy {}
+    let (target, prefix) = (target(), prefix("shy"));
+    let service = Service::new("shy").request("fail", async |(): (), _: Context| {
+        Err::<(), _>(Shy)?;
+        Ok(())
+    });
+    let _server = Server::builder(&prefix).service(service).start(&target).await.unwrap();
+    let client = Client::connect(&prefix, &target).await.unwrap();
+    for _ in 0..2 {
+        let error = rpc_error(client.call::<()>("shy.fail", ()).await);
+        assert_eq!(data(&error), json!({ "name": "panic", "message": "not shown" }));
+    }
+}
+
+#[tokio::test]
 async fn parameters_that_do_not_fit_are_refused() {
     let (_server, client, _) = pair("params", Concurrency::Serial).await;
     for params in [json!({ "a": "two", "b": 3 }), json!({ "a": 1 }), json!(null), json!([])] {

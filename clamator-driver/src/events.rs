@@ -35,12 +35,15 @@ impl Speaker<'_> {
 
     pub(crate) fn unparsable(self, entry: StreamId, fault: &str) {
         let instance = self.instance;
-        warn!(target: "clamator", instance, %entry, error = fault, "redis reply parse failed");
+        warn!(target: "clamator", instance, %entry, error = %fault, "redis reply parse failed");
     }
 
     pub(crate) fn notice(self, notice: &Notice) {
         let instance = self.instance;
         match notice {
+            Notice::AckRefused { service, refusal } => warn!(
+                target: "clamator", instance, %service, error = %refusal, "redis ack refused"
+            ),
             Notice::ConsumerLeft { service, destroyed } => warn!(
                 target: "clamator", instance, %service, destroyed, "redis consumer not removed"
             ),
@@ -72,20 +75,21 @@ impl Speaker<'_> {
 /// Tells about a handler that failed.
 pub(crate) fn failed(context: &Context, log: &Log) {
     let instance = context.instance();
-    let (service, method) = (context.service().as_str(), context.method().as_str());
+    let service = tracing::field::display(context.service());
+    let method = tracing::field::display(context.method());
     let id = context.request().map(tracing::field::display);
     let entry = tracing::field::display(context.entry());
     match log {
         Log::Params(detail) => warn!(
-            target: "clamator", instance, service, method, id, entry, error = detail,
+            target: "clamator", instance, service, method, id, entry, error = %detail,
             "RPC params validation failed"
         ),
         Log::Raised(detail) => error!(
-            target: "clamator", instance, service, method, id, entry, error = detail,
+            target: "clamator", instance, service, method, id, entry, error = %detail,
             "RPC handler raised"
         ),
         Log::Result(detail) => error!(
-            target: "clamator", instance, service, method, id, entry, error = detail,
+            target: "clamator", instance, service, method, id, entry, error = %detail,
             "RPC result validation failed"
         ),
         Log::Silent => {}

@@ -53,7 +53,10 @@ impl<R: Runtime> Server<R> {
     }
 
     /// Stops: takes no more requests, lets running handlers finish for at most `grace`, sends
-    /// their replies, then drops the handlers that are left and closes the connections.
+    /// their replies, then drops the handlers that are left and closes the connections. While
+    /// Redis does not answer this may take longer, by the command timeout and a blocking read.
+    ///
+    /// A handler must not wait for the stop of its own server, which waits for the handler.
     ///
     /// Idempotent: stopping a stopped server tells again how it ended. Once polled, it goes on in
     /// the background even when the future is dropped.
@@ -207,7 +210,8 @@ impl<R: Runtime> ServerBuilder<R> {
     /// Starts the server: resolves when every service is being served.
     ///
     /// # Errors
-    /// [`StartError`] with the first thing that went wrong. Nothing is left running.
+    /// [`StartError`] with the first thing that went wrong. What had been started of it stops in
+    /// the background, as a dropped server does.
     pub async fn start(self, target: impl Into<Target>) -> Result<Server<R>, StartError>
     where
         R: Default,

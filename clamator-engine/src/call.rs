@@ -25,8 +25,9 @@ pub enum CallError {
     /// Nobody serves it: it was not queued. Safe to call again.
     #[error("no worker serves this request")]
     NoWorkers,
-    /// Redis could not be reached, so the request never left. Safe to call again.
-    #[error("the request was not sent: Redis is not connected")]
+    /// The request never left: Redis is out of reach, or no place was free in time. Safe to call
+    /// again.
+    #[error("the request was not sent: Redis is out of reach, or too many calls are under way")]
     NotSent,
     /// The connection ended before Redis confirmed the request. It may run, or may have run.
     #[error("the connection ended before Redis confirmed the request, which may have run")]
@@ -53,8 +54,13 @@ pub enum CallError {
 #[non_exhaustive]
 pub enum InvalidCall {
     /// The method is not `<service>.<method>`.
-    #[error("{0}")]
-    Method(#[from] InvalidMethod),
+    #[error("invalid method \"{method}\": {fault}")]
+    Method {
+        /// What is wrong with it.
+        fault: InvalidMethod,
+        /// The method as it was given.
+        method: String,
+    },
     /// The parameters cannot be written as JSON.
     #[error("the parameters cannot be written as JSON: {detail}")]
     Params {
@@ -74,7 +80,7 @@ pub enum InvalidCall {
 #[non_exhaustive]
 pub enum ProtocolFault {
     /// The reply is no JSON-RPC response.
-    #[error("invalid response envelope: {0}")]
+    #[error("invalid response envelope: {} {_0}", _0.code())]
     Envelope(InvalidEnvelope),
     /// The result does not have the type that the caller asked for.
     #[error("the result does not have the expected type: {detail}")]

@@ -199,7 +199,7 @@ impl<P> Lanes<P> {
 
     /// Closes every lane for good; every token is void.
     pub(crate) fn close_all(&mut self) {
-        self.actions.retain(|action| !matches!(action, Action::Command { .. } | Action::Open(_)));
+        self.actions.retain(|action| matches!(action, Action::Close(_)));
         for state in &mut self.lanes {
             if state.is_up() {
                 self.actions.push_back(Action::Close(state.lane));

@@ -176,7 +176,8 @@ impl Drop for Pending {
 }
 
 fn request(kind: Kind, method: &str, params: impl Serialize) -> Result<Request, InvalidCall> {
-    let method = Method::parse(method)?.into_owned();
+    let invalid = |fault| InvalidCall::Method { fault, method: method.to_owned() };
+    let method = Method::parse(method).map_err(invalid)?.into_owned();
     let params =
         Json::encode(&params).map_err(|error| InvalidCall::Params { detail: error.to_string() })?;
     // On the wire, no parameters are an empty object.

@@ -173,6 +173,9 @@ impl Open {
             self.flying.pop_front();
             tell(waiting, replies.map_err(|error| connection::loss(&error))?, happened)?;
         }
+        if self.connection.poll_closed(cx).is_ready() {
+            return Err(Loss::Closed { detail: "the server closed it".into() });
+        }
         Ok(())
     }
 }

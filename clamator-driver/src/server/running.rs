@@ -1,8 +1,9 @@
 //! [`Running`]: a handler at work on one job.
 //!
-//! Not what becomes of its outcome. A panic of the handler, whether it is called, polled or
-//! dropped, ends that job and nothing else.
+//! Not what becomes of its outcome. A panic of the handler or of its error, whether it is called,
+//! polled, shown or dropped, ends that job and nothing else.
 
+use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -66,8 +67,17 @@ impl Running {
     fn end(&mut self) {
         let work = std::mem::replace(&mut self.work, Work::Ended);
         // What a value does when it is dropped is the handler's own affair; the job has ended.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(work)));
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(work))) {
+            std::mem::forget(payload);
+        }
     }
+}
+
+/// The report of a panic. Its payload is never dropped: that could panic again.
+fn panicked(payload: Box<dyn Any + Send>) -> Report {
+    let report = Report::panic(&*payload);
+    std::mem::forget(payload);
+    report
 }
 
 impl Future for Running {
@@ -75,10 +85,12 @@ impl Future for Running {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Ended> {
         let this = &mut *self;
-        let result = match catch_unwind(AssertUnwindSafe(|| this.work(cx))) {
+        // The error's own code runs too: its text, its causes and its end.
+        let work = || this.work(cx).map_err(|error| error.into_report());
+        let result = match catch_unwind(AssertUnwindSafe(work)) {
             Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(result)) => result.map_err(|error| error.into_report()),
-            Err(payload) => Err(Report::panic(&*payload)),
+            Ok(Poll::Ready(result)) => result,
+            Err(payload) => Err(panicked(payload)),
         };
         this.end();
         Poll::Ready(Ended { id: this.id, context: this.context.clone(), result })

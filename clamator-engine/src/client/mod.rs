@@ -16,7 +16,7 @@ mod tests;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -191,8 +191,10 @@ impl Client {
         if let Some(key) = self.commands.get(method.service()) {
             return Ok(key.clone());
         }
-        let service = ServiceName::new(method.service())
-            .map_err(|_| InvalidCall::Method(InvalidMethod::Service))?;
+        let service = ServiceName::new(method.service()).map_err(|_| InvalidCall::Method {
+            fault: InvalidMethod::Service,
+            method: method.to_string(),
+        })?;
         let key = Bytes::from(self.keys.commands(&service));
         self.commands.insert(method.service().into(), key.clone());
         Ok(key)

@@ -71,6 +71,13 @@ pub enum Answer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {
+    /// Entries could not be acknowledged. It is tried again; until then nothing new may be read.
+    AckRefused {
+        /// Whose entries.
+        service: ServiceName,
+        /// What Redis said.
+        refusal: Refusal,
+    },
     /// A consumer group could not be created. It is tried again.
     GroupRefused {
         /// Whose group.
@@ -131,7 +138,7 @@ pub enum Notice {
 #[non_exhaustive]
 pub enum PoisonFault {
     /// Its envelope is not a valid JSON-RPC envelope.
-    #[error("{0}")]
+    #[error("{} {_0}", _0.code())]
     Envelope(InvalidEnvelope),
     /// It has no envelope, or an empty one.
     #[error("no envelope")]

@@ -180,7 +180,8 @@ impl Server {
             return;
         }
         let ours = groups.iter().find(|group| group.name == service.group_name);
-        service.group.sole = groups.len() == 1;
+        let ours_only = groups.iter().all(|group| group.name == service.group_name);
+        service.group.sole = ours_only;
         service.group.last_delivered = ours.map(|group| group.last_delivered);
         if ours.is_none() {
             self.lose_group(index);

@@ -103,6 +103,14 @@ impl Server {
             Ok(_) => self.garbled(index),
             Err(refusal) => self.read_refused(index, refusal),
         }
+        self.forget_settled(index);
+    }
+
+    /// No read is under way that could still name what was settled meanwhile.
+    fn forget_settled(&mut self, index: usize) {
+        if let Some(service) = self.services.get_mut(index) {
+            service.reader.settled.clear();
+        }
     }
 
     pub(super) fn handle_history(&mut self, index: usize, reply: Result<Reply, Refusal>) {
@@ -120,9 +128,7 @@ impl Server {
             Ok(_) => self.garbled(index),
             Err(refusal) => self.read_refused(index, refusal),
         }
-        if let Some(service) = self.services.get_mut(index) {
-            service.reader.settled.clear();
-        }
+        self.forget_settled(index);
         self.tick_history();
     }
 
@@ -153,6 +159,7 @@ impl Server {
     /// The lane ended with a read of new entries unanswered.
     pub(super) fn void_read(&mut self, index: usize, sent: bool) {
         let Some(service) = self.services.get_mut(index) else { return };
+        service.reader.settled.clear();
         service.reader.under_way = None;
         if sent {
             self.look_back(index);
@@ -204,13 +211,10 @@ impl Server {
         };
         let key = service.entry(entry.id);
         match service.held.state(key) {
-            Some(State::Settling) => {
-                // Given out again by a group that was created anew: it must be acknowledged there.
-                service.acks.push(key.id);
-                return;
-            }
+            // Given out again by a group that was created anew: it must be acknowledged there.
+            Some(State::Settling) => return service.acks.push(key.id),
             Some(_) => return,
-            None if again && service.reader.settled.contains(&key) => return,
+            None if service.reader.settled.contains(&key) => return service.acks.push(key.id),
             None => service.group.moved = true,
         }
         if !self.may_start() {

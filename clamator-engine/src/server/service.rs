@@ -75,7 +75,7 @@ pub(super) struct Reader {
     pub(super) history_again: Option<Instant>,
     /// No read before this time.
     pub(super) paused_until: Option<Instant>,
-    /// What was settled while the history read under way may still name it.
+    /// What was settled while the read under way may still name it.
     pub(super) settled: BTreeSet<Key>,
 }
 

@@ -17,7 +17,6 @@ use clamator_proto::{RpcError, encode, entry};
 use super::event::{Answer, JobId, Notice};
 use super::held::{Key, Outbound};
 use super::request::ReplyTo;
-use super::service::ReadKind;
 use super::{Aim, Server};
 use crate::client::VALUE_MAX;
 use crate::command::Command;
@@ -224,8 +223,11 @@ impl Server {
         ids: Vec<StreamId>,
         reply: &Result<Reply, Refusal>,
     ) {
-        if reply.is_err() {
+        if let Err(refusal) = reply {
+            let Some(service) = self.services.get(index) else { return };
+            let notice = Notice::AckRefused { service: service.name(), refusal: refusal.clone() };
             self.acks_paused_until = Some(self.now + ACK_PAUSE);
+            self.notice(notice);
             return self.unacknowledge(index, epoch, ids);
         }
         let Some(service) = self.services.get_mut(index) else {
@@ -234,7 +236,7 @@ impl Server {
         for id in ids {
             let key = Key { epoch, id };
             service.held.remove_settled(key);
-            if service.reader.under_way == Some(ReadKind::History) {
+            if service.reader.under_way.is_some() {
                 service.reader.settled.insert(key);
             }
         }

@@ -84,7 +84,7 @@ impl Stage {
     }
 
     /// Asserts that everything on the command stream was settled, and that it is as good as empty.
-    pub(crate) async fn assert_settled(&mut self) {
+    pub(crate) async fn assert_settled(&self) {
         let mut seen = (0, 0);
         for _ in 0..100 {
             let pending = self.redis.command("XPENDING bad:cmds:echo echo");

@@ -3,12 +3,12 @@
 //! Rule 4.12, and the first paragraph of the design's section 4: a reply that Redis cannot take is
 //! kept, with its entry pending, until it can; no handler runs again for it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clamator_tokio::{CallError, Concurrency};
 use tokio::time::sleep;
 
-use crate::scene::Scene;
+use crate::scene::{RECOVERY_MAX, Scene};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replies_are_kept_while_redis_is_full_and_no_handler_runs_again() {
@@ -54,4 +54,20 @@ async fn a_load_goes_on_when_redis_is_no_longer_full() {
     let slowest = scene.ledger.slowest();
     assert!(slowest < Duration::from_secs(5), "a call took {slowest:?}");
     scene.assert_settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_is_lost_while_redis_is_full_is_made_again_afterwards() {
+    let scene = Scene::start().await;
+    assert!(scene.caller.call(0).await.is_ok());
+    scene.redis.command("CONFIG SET maxmemory 1");
+    scene.redis.command("FLUSHALL");
+    // A group takes memory too, so Redis refuses it.
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(scene.pending(), -1, "there is a group");
+    scene.redis.command("CONFIG SET maxmemory 0");
+    let made = Instant::now();
+    assert!(scene.caller.call(0).await.is_ok());
+    assert!(made.elapsed() <= RECOVERY_MAX, "{:?}", made.elapsed());
+    scene.ledger.assert_sound(&[], 1);
 }

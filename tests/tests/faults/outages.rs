@@ -107,3 +107,14 @@ async fn no_request_waits_for_claim_idle_when_every_connection_is_killed() {
     // Also what callers were told nothing about was served, and acknowledged.
     scene.assert_settled().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_client_notices_that_its_connections_ended() {
+    let scene = Scene::start().await;
+    scene.caller.call(0).await.expect("all is well");
+    for _ in 0..3 {
+        scene.redis.command("CLIENT KILL TYPE normal");
+        sleep(Duration::from_secs(1)).await;
+        scene.caller.call(0).await.expect("the client has connected again by itself");
+    }
+}

@@ -61,8 +61,12 @@ async fn a_server_that_stops_idle_takes_its_consumer_with_it() {
     let stopped = within(5 * SECOND, "the stop", scene.servers[0].shutdown()).await;
     assert_eq!(stopped.left, 0);
     assert!(consumers().array().is_empty());
-    let connections = scene.redis.command("CLIENT LIST").text();
-    assert!(!connections.contains("clamator:server"), "{connections}");
+    let connected = |scene: &Scene| scene.redis.command("CLIENT LIST").text();
+    scene
+        .await_that("the end of its connections", 5 * SECOND, |scene| {
+            !connected(scene).contains("clamator:server")
+        })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -95,4 +99,15 @@ async fn a_handler_that_takes_longer_than_claim_idle_runs_once() {
         assert_eq!(scene.ledger.starts_max(), 1);
         scene.assert_settled().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_threads_at_full_speed_get_every_reply() {
+    let scene = Scene::start().await;
+    for _ in 0..20 {
+        scene.caller.calls(1000, 0).end(Duration::from_secs(30)).await;
+    }
+    let ends = scene.ledger.assert_sound(&[], 1);
+    assert_eq!(ends["answered"], 20_000, "{ends:?}");
+    scene.assert_settled().await;
 }

@@ -7,10 +7,14 @@
 //!
 //! <https://redis.io/docs/latest/commands/hello/>
 
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use clamator_engine::{Hello, Loss, RefusalKind, Value, Version};
+use futures_channel::oneshot;
 use futures_util::future::{AbortHandle, Abortable, join_all};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, cmd};
@@ -20,17 +24,27 @@ use super::value;
 use crate::runtime::{BoxedStream, Runtime};
 use crate::target::{Credentials, Endpoint, Protocol, Route};
 
+/// Room for batches on their way to the socket: more than the engine has commands under way.
+const BATCHES_MAX: usize = 8192;
+
 /// An open connection. Dropping it closes the socket, whatever is under way.
 pub(super) struct Connection {
     multiplexed: MultiplexedConnection,
     /// The task that reads and writes the socket.
     task: AbortHandle,
+    /// Cancelled when that task has ended.
+    ended: oneshot::Receiver<()>,
 }
 
 impl Connection {
     /// Makes another handle for one batch.
     pub(super) fn share(&self) -> MultiplexedConnection {
         self.multiplexed.clone()
+    }
+
+    /// Waits for the end of the connection, also while nothing is under way on it.
+    pub(super) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.ended).poll(cx).map(|_| ())
     }
 }
 
@@ -50,15 +64,21 @@ pub(super) async fn open<R: Runtime>(
     // Credentials and database are left out: the handshake below sends them and hears the answers
     // word for word.
     let settings = RedisConnectionInfo::default().set_skip_set_lib_name();
-    let config = AsyncConnectionConfig::new().set_response_timeout(None);
+    // With room for every batch under way no batch ever waits to be taken, so none overtakes another.
+    let config = AsyncConnectionConfig::new()
+        .set_response_timeout(None)
+        .set_pipeline_buffer_size(BATCHES_MAX);
     let opened = MultiplexedConnection::new_with_config(&settings, stream.compat(), config).await;
     let (multiplexed, driver) = opened.map_err(|error| loss(&error))?;
     let (task, registration) = AbortHandle::new_pair();
+    let (alive, ended) = oneshot::channel();
     runtime.spawn(async move {
+        // Dropped with the task, however that ends.
+        let _alive: oneshot::Sender<()> = alive;
         // Aborted or ended: either way the socket is dropped here.
         let _ = Abortable::new(driver, registration).await;
     });
-    let connection = Connection { multiplexed, task };
+    let connection = Connection { multiplexed, task, ended };
     let hello = introduce(&connection, &route.credentials, &name).await.map_err(hung_up)?;
     Ok((connection, hello))
 }

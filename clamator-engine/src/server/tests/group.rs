@@ -294,3 +294,33 @@ fn a_second_try_at_another_stream_still_reads_it_from_its_start() {
     };
     assert_eq!(start, GroupStart::After(StreamId::ZERO), "the request at 30 would be skipped");
 }
+
+#[test]
+fn what_was_settled_while_the_group_was_gone_is_deleted_and_cannot_be_given_out_again() {
+    let mut rig = rig();
+    rig.deliver(vec![notification(5)]);
+    let job = rig.job();
+    rig.habit = |_| None;
+    rig.run(SECOND * 3 / 2);
+    rig.answer("XINFO GROUPS", Reply::Groups(vec![]));
+    let sent = rig.take("XPENDING");
+    rig.refuse(sent.token, "NOGROUP");
+    rig.end(&job);
+    assert_eq!(rig.count("XACK"), 0, "there is no group to acknowledge to");
+    rig.answer("XINFO STREAM", Reply::Stream(StreamInfo::new(id(5))));
+    created(&mut rig);
+    let (ack, delete) = (rig.take("XACK"), rig.take("XDEL"));
+    assert!(ack.token.number() < delete.token.number());
+}
+
+#[test]
+fn what_was_settled_while_a_read_of_a_restored_group_was_under_way_is_not_started_by_it() {
+    let mut rig = rig();
+    rig.deliver(vec![notification(5)]);
+    let job = rig.job();
+    rig.end(&job);
+    assert_eq!(rig.acknowledged(), [id(5)]);
+    rig.deliver(vec![notification(5)]);
+    rig.no_job();
+    assert_eq!(rig.acknowledged(), [id(5)], "it is pending in the group that gave it out");
+}

@@ -324,3 +324,14 @@ fn when_redis_takes_replies_again_every_service_goes_on_at_once() {
     rig.reply(sent.token, added());
     assert_eq!(rig.count("XADD"), 1, "geo's reply still waits");
 }
+
+#[test]
+fn acknowledgements_that_are_refused_are_told() {
+    let mut rig = rig();
+    rig.deliver(vec![notification(1)]);
+    let job = rig.job();
+    rig.end(&job);
+    let sent = rig.take("XACK");
+    rig.refuse(sent.token, "NOPERM");
+    assert!(matches!(rig.notices()[..], [Notice::AckRefused { .. }]));
+}

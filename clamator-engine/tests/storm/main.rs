@@ -14,6 +14,9 @@
     reason = "tests hope"
 )]
 
+mod dice;
+mod node;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -21,57 +24,17 @@ use clamator_engine::memory::{ConnectionId, Options, Progress, Streams};
 use clamator_engine::{
     Answer, CallError, CallId, Client, ClientConfig, ClientEvent, Command, Engine, Hello, Input,
     Instant, Job, JobId, Lane, Loss, Output, Refusal, Reply, Server, ServerConfig, ServerEvent,
-    ServiceConfig, StreamId, Token, Version,
+    ServiceConfig, StreamId, Version,
 };
 use clamator_proto::{Contract, Json, Method, MethodName, ServiceName};
+
+use dice::Dice;
+use node::{Machine, Node, Said, Wire, map};
 
 const FAULTS_END: Duration = Duration::from_secs(30);
 const END: Duration = Duration::from_secs(90);
 const CLAIM_IDLE: Duration = Duration::from_secs(4);
 const KEY: &[u8] = b"app:cmds:arith";
-
-/// SplitMix64.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.0;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (word ^ (word >> 31)) % sides
-    }
-
-    fn millis(&mut self, from: u64, to: u64) -> Duration {
-        Duration::from_millis(from + self.roll(to - from))
-    }
-}
-
-enum Machine {
-    Client(Client),
-    Server(Server),
-}
-
-enum Said {
-    Client(ClientEvent),
-    Server(ServerEvent),
-}
-
-/// One engine and its connections.
-struct Node {
-    machine: Machine,
-    lanes: BTreeMap<Lane, Wire>,
-    tokens: BTreeMap<u64, Token>,
-    due: Option<Instant>,
-}
-
-/// A lane's connection. Both directions keep their order.
-struct Wire {
-    connection: ConnectionId,
-    open: bool,
-    sent_until: Instant,
-    told_until: Instant,
-}
 
 enum Happening {
     Arrive { connection: ConnectionId, ticket: u64, command: Command },
@@ -106,6 +69,10 @@ struct World {
     accepted: BTreeSet<StreamId>,
     /// Entries whose handler was started.
     started: BTreeSet<StreamId>,
+    refuse: Option<(Instant, &'static str)>,
+    limit: usize,
+    sent: BTreeMap<usize, u64>,
+    stopped: BTreeSet<usize>,
 }
 
 impl World {
@@ -127,13 +94,21 @@ impl World {
             requests: BTreeSet::new(),
             accepted: BTreeSet::new(),
             started: BTreeSet::new(),
+            refuse: None,
+            limit: [1, 30][usize::from(seed % 3 == 1)],
+            sent: BTreeMap::new(),
+            stopped: BTreeSet::new(),
         };
         for number in 0..3 {
             let mut config = ServerConfig::new("app", format!("w{number}"), seed ^ number);
             config.claim_idle = CLAIM_IDLE;
             let contract = Contract::new(ServiceName::new("arith").unwrap());
             let contract = contract.request(MethodName::new("echo").unwrap()).unwrap();
-            let services = vec![ServiceConfig::new(contract)];
+            let mut service = ServiceConfig::new(contract);
+            if world.limit > 1 {
+                service.concurrency = clamator_engine::Concurrency::Limit(world.limit);
+            }
+            let services = vec![service];
             world.add(Machine::Server(Server::new(world.now, config, services)));
         }
         for number in 0..2 {
@@ -234,6 +209,26 @@ impl World {
                 if matches!(&command, Command::XAdd { key, .. } if &key[..] == KEY) {
                     self.requests.insert((connection, ticket));
                 }
+                if let Some((until, code)) = self.refuse
+                    && self.now < until
+                    && (code != "OOM"
+                        || matches!(&command, Command::XAdd { .. } | Command::XGroupCreate { .. }))
+                    && self.dice.roll(3) > 0
+                {
+                    self.requests.remove(&(connection, ticket));
+                    let found = self.nodes.iter_mut().enumerate().find_map(|(number, node)| {
+                        let wire =
+                            node.lanes.values_mut().find(|wire| wire.connection == connection)?;
+                        Some((number, wire))
+                    });
+                    if let Some((node, wire)) = found {
+                        let at = wire.told_until.max(self.now);
+                        wire.told_until = at;
+                        let reply = Err(Refusal::new(code, "text"));
+                        self.plan_at(at, Happening::Tell { node, connection, ticket, reply });
+                    }
+                    return;
+                }
                 self.redis.handle(self.now, connection, ticket, command);
             }
             Happening::Call { node } => self.call(node),
@@ -278,7 +273,29 @@ impl World {
     }
 
     fn fault(&mut self) {
-        match self.dice.roll(12) {
+        match self.dice.roll(16) {
+            12 => {
+                let code = ["OOM", "LOADING", "READONLY", "BUSY"]
+                    [usize::try_from(self.dice.roll(4)).unwrap()];
+                self.refuse = Some((self.now + self.dice.millis(50, 2000), code));
+            }
+            13 if self.nodes.len() < 9 => {
+                let node = usize::try_from(self.dice.roll(3)).unwrap();
+                if let Machine::Server(server) = &mut self.nodes[node].machine {
+                    server.drain(self.now, Duration::from_secs(4));
+                }
+                self.drain(node);
+                let number = self.nodes.len();
+                let mut config = ServerConfig::new("app", format!("w{number}"), number as u64);
+                config.claim_idle = CLAIM_IDLE;
+                let contract = Contract::new(ServiceName::new("arith").unwrap());
+                let contract = contract.request(MethodName::new("echo").unwrap()).unwrap();
+                let mut service = ServiceConfig::new(contract);
+                if self.limit > 1 {
+                    service.concurrency = clamator_engine::Concurrency::Limit(self.limit);
+                }
+                self.add(Machine::Server(Server::new(self.now, config, vec![service])));
+            }
             0 if self.flushes => self.redis.flush_all(self.now),
             1 => drop(self.redis.destroy_group(self.now, KEY, b"arith")),
             2 => {
@@ -347,6 +364,9 @@ impl World {
                 }
                 Output::Close(lane) => self.unplug(node, lane),
                 Output::Command { lane, token, command, .. } => {
+                    if self.now > Instant::ZERO + Duration::from_secs(75) {
+                        *self.sent.entry(node).or_default() += 1;
+                    }
                     let ticket = ((node as u64) << 48) | token.number();
                     let delay = self.dice.millis(0, 3);
                     let wire = self.nodes[node].lanes.get_mut(&lane).unwrap();
@@ -376,7 +396,12 @@ impl World {
                 self.succeeded += 1;
                 self.last_success = self.now;
             }
-            Err(CallError::NotSent | CallError::OutcomeUnknown | CallError::Timeout) => {
+            Err(
+                CallError::NotSent
+                | CallError::OutcomeUnknown
+                | CallError::Timeout
+                | CallError::Refused(_),
+            ) => {
                 let calm = Instant::ZERO + FAULTS_END + CLAIM_IDLE * 5 + Duration::from_secs(15);
                 assert!(self.now < calm, "call {number} failed when all was well: {outcome:?}");
             }
@@ -385,12 +410,26 @@ impl World {
     }
 
     fn server_event(&mut self, node: usize, event: ServerEvent) {
+        if let ServerEvent::Abandon(id) = event {
+            if let Some(entry) = self.jobs.remove(&(node, id)) {
+                self.running.get_mut(&node).unwrap().remove(&entry);
+            }
+            if let Machine::Server(server) = &mut self.nodes[node].machine {
+                server.abandoned(self.now, id);
+            }
+            return;
+        }
+        if let ServerEvent::Stopped { .. } = event {
+            assert!(self.stopped.insert(node));
+            return;
+        }
         let ServerEvent::Start(Job { id, entry, params, .. }) = event else { return };
+        assert!(!self.stopped.contains(&node), "started after the stop");
         let running = self.running.entry(node).or_default();
         // After a flush an id may come again.
         assert!(running.insert(entry) || self.flushes, "{entry} runs twice at once in {node}");
         self.started.insert(entry);
-        assert!(running.len() <= 1, "a serial service runs {running:?}");
+        assert!(running.len() <= self.limit, "a serial service runs {running:?}");
         self.jobs.insert((node, id), entry);
         let delay = if self.dice.roll(20) == 0 {
             self.dice.millis(100, 2500)
@@ -401,6 +440,17 @@ impl World {
     }
 
     fn check(&self) {
+        for (node, sent) in &self.sent {
+            assert!(*sent <= 15 * 12, "node {node} sent {sent} commands in 15 idle seconds");
+        }
+        for (node, it) in self.nodes.iter().enumerate() {
+            if let Machine::Server(_) = it.machine {
+                assert!(
+                    it.lanes.is_empty() || !self.stopped.contains(&node),
+                    "a stopped server keeps lanes"
+                );
+            }
+        }
         assert!(self.calls.is_empty(), "calls never ended: {:?}", self.calls);
         let lost: Vec<_> = self.accepted.difference(&self.started).collect();
         assert!(self.flushes || lost.is_empty(), "never started: {lost:?}");
@@ -409,20 +459,7 @@ impl World {
         assert!(self.succeeded >= 100, "only {} of {} succeeded", self.succeeded, self.called);
         let fresh = Instant::ZERO + FAULTS_END + CLAIM_IDLE * 5;
         assert!(self.last_success >= fresh, "nothing succeeded after the faults");
-        assert!(self.redis.len(KEY) <= 5, "{} entries are left", self.redis.len(KEY));
-    }
-}
-
-fn map<A>(output: Output<A>, event: impl FnOnce(A) -> Said) -> Output<Said> {
-    match output {
-        Output::Close(lane) => Output::Close(lane),
-        Output::Command { lane, token, command, deadline } => {
-            Output::Command { lane, token, command, deadline }
-        }
-        Output::Event(said) => Output::Event(event(said)),
-        Output::Idle(deadline) => Output::Idle(deadline),
-        Output::Open(lane) => Output::Open(lane),
-        _ => unreachable!("no other output"),
+        assert!(self.redis.len(KEY) <= 100, "{} entries are left", self.redis.len(KEY));
     }
 }
 

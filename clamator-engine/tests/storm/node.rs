@@ -1,0 +1,48 @@
+//! One engine of a storm, and the connections it holds.
+//!
+//! Not what happens to them: that is the world's.
+
+use std::collections::BTreeMap;
+
+use clamator_engine::memory::ConnectionId;
+use clamator_engine::{Client, ClientEvent, Instant, Lane, Output, Server, ServerEvent, Token};
+
+pub(crate) enum Machine {
+    Client(Client),
+    Server(Server),
+}
+
+pub(crate) enum Said {
+    Client(ClientEvent),
+    Server(ServerEvent),
+}
+
+/// One engine and its connections.
+pub(crate) struct Node {
+    pub(crate) machine: Machine,
+    pub(crate) lanes: BTreeMap<Lane, Wire>,
+    pub(crate) tokens: BTreeMap<u64, Token>,
+    pub(crate) due: Option<Instant>,
+}
+
+/// A lane's connection. Both directions keep their order.
+pub(crate) struct Wire {
+    pub(crate) connection: ConnectionId,
+    pub(crate) open: bool,
+    pub(crate) sent_until: Instant,
+    pub(crate) told_until: Instant,
+}
+
+/// Changes what an output tells.
+pub(crate) fn map<A>(output: Output<A>, event: impl FnOnce(A) -> Said) -> Output<Said> {
+    match output {
+        Output::Close(lane) => Output::Close(lane),
+        Output::Command { lane, token, command, deadline } => {
+            Output::Command { lane, token, command, deadline }
+        }
+        Output::Event(said) => Output::Event(event(said)),
+        Output::Idle(deadline) => Output::Idle(deadline),
+        Output::Open(lane) => Output::Open(lane),
+        _ => unreachable!("no other output"),
+    }
+}
