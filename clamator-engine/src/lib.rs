@@ -34,6 +34,7 @@ mod stream_id;
 #[cfg(test)]
 mod testing;
 mod time;
+mod wire;
 
 pub use call::{CallError, CallId, InvalidCall, ProtocolFault};
 pub use client::{Client, ClientConfig, ClientCounters, ClientEvent};

@@ -17,18 +17,18 @@ mod tests;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::vec;
+
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
-use clamator_proto::entry;
+
 use clamator_proto::{InvalidMethod, Json, Keys, Method, RequestId, ServiceName, encode};
 
 use self::calls::{Calls, Ended, Kind, Outgoing};
 pub(crate) use self::event::hexadecimal;
 pub use self::event::{ClientConfig, ClientCounters, ClientEvent};
-use self::replies::{READ_PAUSE, REPLIES, Reader};
+use self::replies::{REPLIES, Reader};
 use crate::call::{CallError, CallId, InvalidCall};
 use crate::command::Command;
 use crate::engine::{Deadline, Engine, Input, Lane, Loss, Output, Timer, Token};
@@ -37,10 +37,7 @@ use crate::lanes::{Lanes, Voided};
 use crate::reply::{Refusal, RefusalKind, Reply};
 use crate::stream_id::StreamId;
 use crate::time::Instant;
-
-/// Most bytes that Redis takes in one value.
-/// <https://redis.io/docs/latest/develop/data-types/strings/>
-pub(crate) const VALUE_MAX: usize = 512 * 1024 * 1024;
+use crate::wire::{self, READ_PAUSE, VALUE_MAX};
 
 /// A client: calls methods of services, from one reply stream of its own.
 #[derive(Debug)]
@@ -228,14 +225,8 @@ impl Client {
     /// The entry of a request. A missing stream is created, so that a request may come before its
     /// first server; streams that live in this process are never waited for.
     fn request_entry(&self, kind: Kind, outgoing: Outgoing, create: bool) -> Command {
-        let pair = |name: &'static str, value| (Bytes::from_static(name.as_bytes()), value);
-        let mut fields = vec![
-            pair(entry::TYPE, Bytes::from_static(entry::RPC.as_bytes())),
-            pair(entry::ENVELOPE, outgoing.envelope),
-        ];
-        if kind == Kind::Call {
-            fields.push(pair(entry::REPLY_TO, self.replies.clone()));
-        }
+        let reply_to = (kind == Kind::Call).then(|| self.replies.clone());
+        let fields = wire::fields(outgoing.envelope, reply_to);
         Command::XAdd { key: outgoing.key, create, max_len: None, fields }
     }
 

@@ -17,15 +17,13 @@ use crate::engine::Lane;
 use crate::reply::Entry;
 use crate::stream_id::StreamId;
 use crate::time::Instant;
+use crate::wire::READ_SLACK;
 
 /// The lane that reads the reply stream.
 pub(super) const REPLIES: Lane = Lane::Blocking(0);
 /// Most replies taken in one read.
 const READ_COUNT: u64 = 256;
-/// Pause after a refused read.
-pub(super) const READ_PAUSE: Duration = Duration::from_secs(1);
-/// How much longer than its BLOCK a blocking read may take to be answered.
-const READ_SLACK: Duration = Duration::from_secs(1);
+
 /// How long replies may be missing before the reply stream is read again from its start.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// How far the reply stream has been read.

@@ -7,8 +7,6 @@
 //!
 //! <https://redis.io/docs/latest/commands/xreadgroup/>
 
-use core::time::Duration;
-
 use super::event::Notice;
 use super::held::{State, Unstarted};
 use super::service::{ReadKind, Service};
@@ -17,6 +15,7 @@ use crate::command::{Command, ReadFrom};
 use crate::engine::Lane;
 use crate::reply::{Entry, Refusal, RefusalKind, Reply};
 use crate::stream_id::StreamId;
+use crate::wire::{READ_PAUSE, READ_SLACK};
 
 /// Most entries of one history read, and of one XAUTOCLAIM: a claim holds up all of Redis.
 pub(super) const PAGE: usize = 100;
@@ -25,10 +24,6 @@ const READ_MAX: usize = 1000;
 /// How many times `prefetch_max` may be held in all, replies and acknowledgements under way
 /// included.
 const HELD_FACTOR: usize = 4;
-/// Pause after a refused read.
-const READ_PAUSE: Duration = Duration::from_secs(1);
-/// How much longer than its BLOCK a blocking read may take to be answered.
-const READ_SLACK: Duration = Duration::from_secs(1);
 
 impl Server {
     /// How many more entries may be taken in now.

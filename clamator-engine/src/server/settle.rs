@@ -7,23 +7,22 @@
 //!
 //! <https://redis.io/docs/latest/commands/xack/>
 
-use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use bytes::Bytes;
-use clamator_proto::{RpcError, encode, entry};
+use clamator_proto::{RpcError, encode};
 
 use super::event::{Answer, JobId, Notice};
 use super::held::{Key, Outbound};
 use super::request::ReplyTo;
 use super::{Aim, Server};
-use crate::client::VALUE_MAX;
+
 use crate::command::Command;
 use crate::engine::Lane;
 use crate::reply::{Refusal, RefusalKind, Reply};
 use crate::stream_id::StreamId;
 use crate::time::Instant;
+use crate::wire::{self, VALUE_MAX};
 
 /// Most entries of one XACK.
 const ACK_MAX: usize = 1000;
@@ -110,15 +109,11 @@ impl Server {
             let Some(Outbound { key: stream, envelope }) = service.held.send_reply(key) else {
                 continue;
             };
-            let pair = |name: &'static str, value| (Bytes::from_static(name.as_bytes()), value);
             let command = Command::XAdd {
                 key: stream,
                 create: true,
                 max_len: Some(self.config.reply_stream_max_len),
-                fields: vec![
-                    pair(entry::TYPE, Bytes::from_static(entry::RPC.as_bytes())),
-                    pair(entry::ENVELOPE, envelope),
-                ],
+                fields: wire::fields(envelope, None),
             };
             self.send(index, command, Aim::Reply(key));
         }

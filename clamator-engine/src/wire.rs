@@ -1,0 +1,30 @@
+//! What client and server share about their entries and their reading.
+//!
+//! Not the names of keys and fields, which are the protocol's, and no rule of either engine.
+
+use alloc::vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+use clamator_proto::entry;
+
+use crate::reply::Fields;
+
+/// Pause after a refused read.
+pub(crate) const READ_PAUSE: Duration = Duration::from_secs(1);
+/// How much longer than its BLOCK a blocking read may take to be answered.
+pub(crate) const READ_SLACK: Duration = Duration::from_secs(1);
+/// Most bytes that Redis takes in one value.
+/// <https://redis.io/docs/latest/develop/data-types/strings/>
+pub(crate) const VALUE_MAX: usize = 512 * 1024 * 1024;
+
+/// The fields of an entry with this envelope; `reply_to` for a request only.
+pub(crate) fn fields(envelope: Bytes, reply_to: Option<Bytes>) -> Fields {
+    let pair = |name: &'static str, value| (Bytes::from_static(name.as_bytes()), value);
+    let mut fields = vec![
+        pair(entry::TYPE, Bytes::from_static(entry::RPC.as_bytes())),
+        pair(entry::ENVELOPE, envelope),
+    ];
+    fields.extend(reply_to.map(|key| pair(entry::REPLY_TO, key)));
+    fields
+}
