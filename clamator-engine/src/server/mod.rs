@@ -175,12 +175,11 @@ impl Server {
 
     /// Starts what waits, oldest first, as far as the service's concurrency allows (rule 4.2).
     fn start_waiting(&mut self, index: usize) {
-        let may_start = self.may_start();
         loop {
             let Some(service) = self.services.get_mut(index) else {
                 return;
             };
-            if service.held.running() >= service.concurrency.limit() || !may_start {
+            if service.held.running() >= service.concurrency.limit() {
                 return;
             }
             let Some((key, unstarted)) = service.held.pop_waiting() else {

@@ -104,7 +104,7 @@ impl Server {
         })
     }
 
-    /// Whether handlers may still be started.
+    /// Whether what comes in may still be started.
     pub(super) const fn may_start(&self) -> bool {
         match &self.stage {
             Stage::Draining(drain) => matches!(drain.step, Step::Working),
