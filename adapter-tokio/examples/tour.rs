@@ -53,7 +53,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("5. a timeout: no reply within 50 ms; the handler still runs, and may finish");
 
     client.stop().await;
-    println!("6. the client stopped, and its reply stream is gone");
+    println!("6. the client stopped and deleted its reply stream");
     println!("7. the server stopped, with {} requests left over", server.shutdown().await.left);
     Ok(())
 }

@@ -187,7 +187,7 @@ pub enum Loss {
         detail: String,
     },
     /// Redis refused the user, the password or the database. Check the credentials.
-    #[error("Redis refused the credentials: {detail}")]
+    #[error("Redis refused the credentials or the database: {detail}")]
     Credentials {
         /// What Redis said.
         detail: String,

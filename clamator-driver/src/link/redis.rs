@@ -19,6 +19,7 @@ use crate::runtime::Runtime;
 use crate::target::Route;
 
 mod connection;
+mod stream;
 mod value;
 
 use connection::Connection;

@@ -21,7 +21,7 @@ use std::error::Error;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use clamator_tests::bench::{Figures, clamator, floor};
+use clamator_tests::bench::{Figures, WARM_UP, clamator, each, floor, processor_time};
 use clamator_tests::process::Process;
 use clamator_tests::redis::RedisServer;
 
@@ -92,11 +92,13 @@ impl Options {
 
 /// Runs everything and prints it.
 fn compare(options: &Options) -> Outcome<()> {
-    let redis = RedisServer::start_with(&["--logfile", "/dev/null"]);
+    let redis = RedisServer::start();
     if !options.json {
         println!("{} calls a round, median of {} rounds", options.calls, options.rounds);
-        println!("{:>6}  {:^31}  {:^31}", "", "floor", "clamator");
-        let head = format!("{:>11}{:>10}{:>10}", "calls/s", "p50 µs", "p99 µs");
+        println!("CPU: processor time of client + server for a call, in µs");
+        println!("{:>6}  {:^41}  {:^41}", "", "floor", "clamator");
+        let [rate, p50, p99] = ["calls/s", "p50 µs", "p99 µs"];
+        let head = format!("{rate:>9}{p50:>9}{p99:>9}{:>14}", "CPU");
         println!("{:>6}  {head}  {head}  {:>5}", "window", "ratio");
     }
     for window in &options.windows {
@@ -121,8 +123,10 @@ fn compare(options: &Options) -> Outcome<()> {
 }
 
 fn row(figures: &Figures) -> String {
-    let Figures { calls_per_second, p50_us, p99_us } = figures;
-    format!("{calls_per_second:>11.0}{p50_us:>10.0}{p99_us:>10.0}")
+    let Figures { calls_per_second, p50_us, p99_us, .. } = figures;
+    let cpu = |figure: Option<f64>| figure.map_or_else(|| "?".into(), |us| format!("{us:.1}"));
+    let cpu = format!("{} + {}", cpu(figures.client_cpu_us), cpu(figures.server_cpu_us));
+    format!("{calls_per_second:>9.0}{p50_us:>9.0}{p99_us:>9.0}{cpu:>14}")
 }
 
 /// One round of one side: an empty Redis, a server process, a client process.
@@ -131,6 +135,8 @@ fn measure(redis: &RedisServer, side: &str, window: usize, calls: usize) -> Outc
     let port = redis.port().to_string();
     let mut server = Process::spawn(part()?.args([side, "server", &port]));
     server.await_line(READY, Duration::from_secs(10));
+    let pid = server.pid().to_string();
+    let before = processor_time(&pid);
     let client = part()?
         .args([side, "client", &port, &window.to_string(), &calls.to_string()])
         .stderr(Stdio::inherit())
@@ -138,7 +144,8 @@ fn measure(redis: &RedisServer, side: &str, window: usize, calls: usize) -> Outc
     if !client.status.success() {
         return Err(format!("the client of {side} failed: {}", client.status).into());
     }
-    Ok(serde_json::from_slice(&client.stdout)?)
+    let server_cpu_us = each(before, processor_time(&pid), calls + WARM_UP);
+    Ok(Figures { server_cpu_us, ..serde_json::from_slice(&client.stdout)? })
 }
 
 /// This program, as one of the processes that it starts.

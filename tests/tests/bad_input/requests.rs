@@ -221,3 +221,19 @@ async fn a_reply_goes_to_no_key_that_is_no_reply_stream() {
     keys -= 2;
     assert_eq!(keys, 3, "{:?}", stage.redis.command("KEYS *"));
 }
+
+/// A connection has room for the largest value it ever carried: what comes after must not pay for
+/// it.
+#[tokio::test]
+async fn an_entry_of_a_hundred_megabytes_does_not_slow_down_what_comes_after_it() {
+    let mut stage = Stage::start().await;
+    let huge = vec![(b"payload".to_vec(), vec![b'x'; 100 * MIB])];
+    assert_poison(&mut stage, vec![huge]).await;
+    let begun = std::time::Instant::now();
+    for _ in 0..40 {
+        let small = vec![texts(&[("type", "rpc")]); 25];
+        assert_poison(&mut stage, small).await;
+    }
+    let took = begun.elapsed();
+    assert!(took.as_secs() < 6, "1000 small entries took {took:?}");
+}

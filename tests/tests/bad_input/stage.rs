@@ -52,8 +52,7 @@ impl Stage {
 
     pub(crate) async fn without_server() -> Self {
         let capture = Capture::start();
-        // What it prints at its start may meet a closed pipe.
-        let redis = RedisServer::start_with(&["--logfile", "/dev/null"]);
+        let redis = RedisServer::start();
         let client = Client::builder("bad").instance("caller").connect(target(&redis)).await;
         Self {
             capture,

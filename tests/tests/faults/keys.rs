@@ -5,10 +5,11 @@
 
 use std::time::{Duration, Instant};
 
+use clamator_tests::bench::floor::Wire;
 use clamator_tokio::Concurrency;
 use tokio::time::sleep;
 
-use crate::scene::{COMMANDS, RECOVERY_MAX, REPLIES, Scene};
+use crate::scene::{COMMANDS, RAW, RECOVERY_MAX, REPLIES, Scene, envelope, request};
 
 const EVERY: Duration = Duration::from_millis(10);
 const SHORT: Duration = Duration::from_secs(3);
@@ -17,14 +18,27 @@ const SHORT: Duration = Duration::from_secs(3);
 async fn a_destroyed_group_loses_nothing_and_runs_nothing_twice() {
     let scene = Scene::start().await;
     let load = scene.caller.load(EVERY, Duration::from_secs(20));
-    for _ in 0..4 {
+    let mut wire = Wire::open(scene.redis.port()).expect("Redis takes connections");
+    let mut numbers = 1_000_000..;
+    for round in 1..=4 {
         sleep(Duration::from_millis(1200)).await;
-        let pending = scene.pending();
-        let destroyed = scene.redis.command("XGROUP DESTROY faults:cmds:work work").integer();
-        assert_eq!(destroyed, 1, "{pending} were pending");
+        // In one write, so that requests are under way and others come before the group is back.
+        for destroy in [false, true, false] {
+            let number = numbers.next().expect("there are many numbers");
+            wire.add(&request(&envelope(number, 50), RAW));
+            if destroy {
+                wire.add(&[b"XGROUP", b"DESTROY", COMMANDS.as_bytes(), b"work"]);
+            }
+        }
+        wire.flush().expect("Redis reads");
+        for _ in 0..4 {
+            wire.receive().expect("Redis answers");
+        }
+        let replies = round * 3;
+        scene.await_that("the replies", RECOVERY_MAX, |scene| scene.length(RAW) == replies).await;
     }
     let last = Instant::now();
-    sleep(Duration::from_secs(2)).await;
+    sleep(Duration::from_secs(1)).await;
     load.end().await;
     scene.ledger.assert_sound(&[], 1);
     let slowest = scene.ledger.slowest();

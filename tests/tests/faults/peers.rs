@@ -10,10 +10,9 @@ use clamator_tokio::Concurrency;
 use tokio::time::sleep;
 
 use crate::capture::Capture;
-use crate::scene::{COMMANDS, RECOVERY_MAX, REPLIES, Scene, add_request, within};
+use crate::scene::{COMMANDS, RAW, RECOVERY_MAX, REPLIES, Scene, add_request, within};
 
 const SECOND: Duration = Duration::from_secs(1);
-const RAW: &str = "faults:replies:raw";
 
 /// P1: sixteen requests of 200 ms wait longer than `claim_idle` behind each other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,21 +1,23 @@
-//! The connection of the blocking read is killed at the moment an entry is given to it.
+//! An entry is given to a connection of the server that has ended.
 //!
-//! Redis writes the entry into its own pending list and into the dead connection's buffer; only
-//! rule 4.5's history read on the next connection finds it before `claim_idle`, which is a minute
-//! here. Commands that are sent in one write are carried out one behind the other, which hits that
-//! moment every time.
+//! Redis writes it into its own pending list and into the dead connection's buffer; only rule
+//! 4.5's history reads on the next connection, at once and again when the lost read must have run
+//! out, find it before `claim_idle`, which is a minute here. Commands that are sent in one write
+//! are carried out one behind the other, which hits the moment of the delivery every time.
 
 use std::time::Duration;
 
 use clamator_tests::bench::floor::Wire;
 use clamator_tests::redis::RedisServer;
-use clamator_tokio::Concurrency;
+use clamator_tokio::{Concurrency, ServerBuilder};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::scene::{Scene, envelope, request, within};
+use crate::scene::{RAW, Scene, add_request, envelope, request, within};
 
 const ROUNDS: u64 = 50;
-const REPLIES: &str = "faults:replies:raw";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_entry_given_to_a_reader_that_is_killed_does_not_wait_for_claim_idle() {
@@ -29,12 +31,12 @@ async fn an_entry_given_to_a_reader_that_is_killed_does_not_wait_for_claim_idle(
         let (before, behind) =
             [(1, 0), (0, 1), (1, 2), (3, 3)][usize::try_from(round % 4).unwrap()];
         for _ in 0..before {
-            wire.add(&request(&envelope(sent, 1), REPLIES));
+            wire.add(&request(&envelope(sent, 1), RAW));
             sent += 1;
         }
         wire.add(&[b"CLIENT", b"KILL", b"ID", reader.as_bytes()]);
         for _ in 0..behind {
-            wire.add(&request(&envelope(sent, 1), REPLIES));
+            wire.add(&request(&envelope(sent, 1), RAW));
             sent += 1;
         }
         wire.flush().expect("Redis reads");
@@ -44,30 +46,102 @@ async fn an_entry_given_to_a_reader_that_is_killed_does_not_wait_for_claim_idle(
         let all = i64::try_from(sent).unwrap();
         let what = format!("the replies of round {round}");
         let soon = Duration::from_secs(5);
-        scene.await_that(&what, soon, |scene| scene.length(REPLIES) >= all).await;
+        scene.await_that(&what, soon, |scene| scene.length(RAW) >= all).await;
     }
     assert_eq!(scene.ledger.starts_max(), 1);
-    assert_eq!(scene.length(REPLIES), i64::try_from(sent).unwrap(), "one reply each");
+    assert_eq!(scene.length(RAW), i64::try_from(sent).unwrap(), "one reply each");
     scene.assert_settled().await;
     // The point of the rounds with a request before the kill: it was given out twice.
     let redelivered = scene.servers[0].counters().await.jobs_redelivered;
     assert!(redelivered >= ROUNDS / 4, "only {redelivered} entries went to a dead reader");
 }
 
+/// As when a network breaks: the server sees its connections end, and Redis does not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_given_to_a_reader_that_only_redis_believes_in_does_not_wait_for_claim_idle() {
+    let mut scene = Scene::without_server().await;
+    let proxy = Proxy::start(scene.redis.port()).await;
+    let slowly = |builder: ServerBuilder| builder.instance("w").read_block(Duration::from_secs(3));
+    scene.serve_from(proxy.port, Concurrency::Serial, slowly).await;
+    let mut raw = scene.redis.connect();
+    for round in 1..=3 {
+        // The reader of before and its successor; whoever waits longer is served first.
+        within(Duration::from_secs(20), "two readers at once", async {
+            while blocked_readers(&scene.redis).len() != 1 {
+                sleep(Duration::from_millis(5)).await;
+            }
+            proxy.cut();
+            while blocked_readers(&scene.redis).len() != 2 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+        add_request(&mut raw, round, 0, RAW);
+        // The end of the lost read, and a second.
+        let replies = i64::try_from(round).unwrap();
+        let soon = Duration::from_secs(8);
+        scene.await_that("the reply", soon, |scene| scene.length(RAW) == replies).await;
+    }
+    assert_eq!(scene.ledger.starts_max(), 1);
+    scene.assert_settled().await;
+    let redelivered = scene.servers[0].counters().await.jobs_redelivered;
+    assert!(redelivered >= 2, "only {redelivered} entries went to a reader that was gone");
+}
+
+/// Passes bytes on between a server and Redis.
+struct Proxy {
+    port: u16,
+    cuts: watch::Sender<()>,
+}
+
+impl Proxy {
+    async fn start(redis: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let port = listener.local_addr().expect("it listens").port();
+        let (cuts, cut) = watch::channel(());
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let Ok(mut far) = TcpStream::connect(("127.0.0.1", redis)).await else { continue };
+                let mut cut = cut.clone();
+                cut.mark_unchanged();
+                tokio::spawn(async move {
+                    tokio::select! {
+                        _ = copy_bidirectional(&mut near, &mut far) => {}
+                        _ = cut.changed() => {
+                            drop(near);
+                            sleep(Duration::from_secs(60)).await;
+                        }
+                    }
+                });
+            }
+        });
+        Self { port, cuts }
+    }
+
+    /// Ends every connection towards the server, and none towards Redis.
+    fn cut(&self) {
+        // Nobody listens only when nobody is connected.
+        let _ = self.cuts.send(());
+    }
+}
+
 /// The id of the server's connection that waits for entries.
 async fn blocked_reader(redis: &RedisServer) -> String {
     within(Duration::from_secs(5), "a blocked reader", async {
         loop {
-            let clients = redis.command("CLIENT LIST").text();
-            let reader = clients.lines().find(|line| {
-                line.contains(" name=clamator:server:w ") && line.contains(" cmd=xreadgroup ")
-            });
-            let blocked = reader.filter(|line| line.contains(" flags=b "));
-            if let Some(id) = blocked.and_then(|line| line.strip_prefix("id=")) {
-                return id.split(' ').next().unwrap_or_default().to_owned();
+            if let Some(reader) = blocked_readers(redis).pop() {
+                return reader;
             }
             sleep(Duration::from_millis(10)).await;
         }
     })
     .await
+}
+
+/// The ids of the server's connections that wait for entries.
+fn blocked_readers(redis: &RedisServer) -> Vec<String> {
+    let clients = redis.command("CLIENT LIST").text();
+    let marks = [" name=clamator:server:w ", " cmd=xreadgroup ", " flags=b "];
+    let readers = clients.lines().filter(|line| marks.iter().all(|mark| line.contains(mark)));
+    readers.filter_map(|line| Some(line.strip_prefix("id=")?.split_once(' ')?.0.into())).collect()
 }

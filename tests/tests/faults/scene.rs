@@ -21,6 +21,8 @@ pub(crate) const PREFIX: &str = "faults";
 pub(crate) const COMMANDS: &str = "faults:cmds:work";
 /// The client's reply stream.
 pub(crate) const REPLIES: &str = "faults:replies:caller";
+/// The reply stream of those who are not the client.
+pub(crate) const RAW: &str = "faults:replies:raw";
 /// What a fault may take until calls succeed again.
 pub(crate) const RECOVERY_MAX: Duration = Duration::from_secs(2);
 /// How long a call of a [`Load`] takes that is slow.
@@ -55,7 +57,7 @@ impl Scene {
 
     /// Starts a Redis and a client.
     pub(crate) async fn without_server() -> Self {
-        let redis = start_redis();
+        let redis = RedisServer::start_with(&["--maxmemory-policy", "noeviction"]);
         let ledger = Arc::new(Ledger::default());
         let caller = Caller::connect(&redis, &ledger, |builder| builder).await;
         Self { redis, caller, ledger, servers: Vec::new() }
@@ -67,8 +69,18 @@ impl Scene {
         concurrency: Concurrency,
         configure: impl FnOnce(ServerBuilder) -> ServerBuilder,
     ) -> &Server {
+        self.serve_from(self.redis.port(), concurrency, configure).await
+    }
+
+    /// Starts one more server, which finds its Redis at this port.
+    pub(crate) async fn serve_from(
+        &mut self,
+        port: u16,
+        concurrency: Concurrency,
+        configure: impl FnOnce(ServerBuilder) -> ServerBuilder,
+    ) -> &Server {
         let builder = Server::builder(PREFIX).service(service(&self.ledger, concurrency));
-        let starting = configure(builder).start(target(&self.redis));
+        let starting = configure(builder).start(target(port));
         let server = within(Duration::from_secs(10), "the server's start", starting).await;
         self.servers.push(server.expect("the server starts"));
         self.servers.last().expect("there is a server")
@@ -136,7 +148,7 @@ impl Caller {
         configure: impl FnOnce(ClientBuilder) -> ClientBuilder,
     ) -> Self {
         let builder = Client::builder(PREFIX).instance("caller").timeout(Duration::from_secs(20));
-        let connecting = configure(builder).connect(target(redis));
+        let connecting = configure(builder).connect(target(redis.port()));
         let client = within(Duration::from_secs(10), "the client's connection", connecting).await;
         let client = client.expect("the client connects");
         Self { client, ledger: Arc::clone(ledger), next: Arc::default() }
@@ -266,13 +278,8 @@ pub(crate) async fn within<F: Future>(at_most: Duration, what: &str, future: F) 
     output
 }
 
-/// Starts a Redis that says nothing: what it prints at its start may meet a closed pipe.
-pub(crate) fn start_redis() -> RedisServer {
-    RedisServer::start_with(&["--logfile", "/dev/null", "--maxmemory-policy", "noeviction"])
-}
-
-pub(crate) fn target(redis: &RedisServer) -> Target {
-    Target::url(&redis.url()).expect("a valid URL")
+fn target(port: u16) -> Target {
+    Target::url(&format!("redis://127.0.0.1:{port}")).expect("a valid URL")
 }
 
 /// Adds a request as a client would that is not ours; gives its id back.

@@ -18,8 +18,8 @@ use futures_channel::oneshot;
 use futures_util::future::{AbortHandle, Abortable, join_all};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, cmd};
-use tokio_util::compat::FuturesAsyncReadCompatExt;
 
+use super::stream::Stream;
 use super::value;
 use crate::runtime::{BoxedStream, Runtime};
 use crate::target::{Credentials, Endpoint, Protocol, Route};
@@ -68,7 +68,7 @@ pub(super) async fn open<R: Runtime>(
     let config = AsyncConnectionConfig::new()
         .set_response_timeout(None)
         .set_pipeline_buffer_size(BATCHES_MAX);
-    let opened = MultiplexedConnection::new_with_config(&settings, stream.compat(), config).await;
+    let opened = MultiplexedConnection::new_with_config(&settings, Stream(stream), config).await;
     let (multiplexed, driver) = opened.map_err(|error| loss(&error))?;
     let (task, registration) = AbortHandle::new_pair();
     let (alive, ended) = oneshot::channel();
