@@ -31,7 +31,7 @@ impl Server {
             return;
         };
         let due = matches!(service.group.state, GroupState::Absent(at) if at <= self.now);
-        if !self.may_heal() || !due || !self.lanes.is_open(Lane::Command) {
+        if !self.is_serving() || !due || !self.lanes.is_open(Lane::Command) {
             return;
         }
         if service.group.lost {
@@ -44,8 +44,8 @@ impl Server {
         self.set_group(index, GroupState::Creating);
     }
 
-    /// Whether groups are created.
-    pub(super) const fn may_heal(&self) -> bool {
+    /// Whether requests are read and groups created: until the stop begins.
+    pub(super) const fn is_serving(&self) -> bool {
         matches!(self.stage, Stage::Running | Stage::Starting)
     }
 
@@ -206,7 +206,7 @@ impl Server {
 
     pub(super) fn group_deadline(&self, service: &Service) -> Option<Deadline> {
         match service.group.state {
-            GroupState::Absent(at) if self.may_heal() && self.lanes.is_open(Lane::Command) => {
+            GroupState::Absent(at) if self.is_serving() && self.lanes.is_open(Lane::Command) => {
                 Some(Deadline::new(at, Timer::Heal))
             }
             GroupState::Absent(_) | GroupState::Creating | GroupState::Ready => None,

@@ -10,7 +10,7 @@
 use super::event::Notice;
 use super::held::{State, Unstarted};
 use super::service::{ReadKind, Service};
-use super::{Aim, Purpose, Server, Stage};
+use super::{Aim, Purpose, Server};
 use crate::command::{Command, ReadFrom};
 use crate::engine::Lane;
 use crate::reply::{Entry, Refusal, RefusalKind, Reply};
@@ -42,6 +42,7 @@ impl Server {
 
     /// Reads, if nothing is being read and there is room.
     pub(super) fn read(&mut self, index: usize) {
+        let serving = self.is_serving();
         let Some(service) = self.services.get_mut(index) else {
             return;
         };
@@ -49,7 +50,6 @@ impl Server {
             return;
         }
         service.reader.paused_until = None;
-        let serving = matches!(self.stage, Stage::Running | Stage::Starting);
         if !serving || !service.is_ready() || service.reader.under_way.is_some() {
             return;
         }

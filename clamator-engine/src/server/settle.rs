@@ -187,12 +187,12 @@ impl Server {
         if self.acks_paused_until.is_some() || !self.lanes.is_open(Lane::Command) {
             return;
         }
-        let may_heal = self.may_heal();
+        let is_serving = self.is_serving();
         let Some(service) = self.services.get_mut(index) else {
             return;
         };
         // A group that is gone is waited for, but not by a server that stops: it creates none.
-        if service.acks.is_empty() || (!service.is_ready() && may_heal) {
+        if service.acks.is_empty() || (!service.is_ready() && is_serving) {
             return;
         }
         let rest = service.acks.split_off(service.acks.len().min(ACK_MAX));
