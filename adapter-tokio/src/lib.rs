@@ -35,10 +35,9 @@ use std::future::Future;
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::OnceLock;
 use std::task::{Context as TaskContext, Poll};
 
-use clamator_driver::runtime::{BoxedStream, Timer};
+use clamator_driver::runtime::{BoxedStream, Timer, clock};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 use tokio_util::compat::TokioAsyncReadCompatExt;
@@ -115,10 +114,7 @@ impl Timer for TokioTimer {
     }
 }
 
-/// What the clock of every client and server in this process counts from.
+/// The process's origin of time, on tokio's clock, which a test may pause.
 fn origin() -> Instant {
-    static ORIGIN: OnceLock<std::time::Instant> = OnceLock::new();
-    #[expect(clippy::disallowed_methods, reason = "an adapter is where time comes from")]
-    let origin = ORIGIN.get_or_init(std::time::Instant::now);
-    Instant::from_std(*origin)
+    Instant::from_std(clock::origin())
 }

@@ -1,8 +1,8 @@
 //! [`Runtime`]: all that the driver asks of an async runtime, and of the world beside Redis.
 //!
-//! Not a runtime: an adapter implements this trait in about a hundred lines. A runtime is a value,
-//! so it can carry the user's own executor, or a simulator's clock. The one thing an implementer
-//! could break: all clones of a runtime, and everything that shares one
+//! Not a runtime: an adapter implements this trait in about a hundred lines, with [`clock`] where
+//! the runtime has no clock of its own. A runtime is a value, so it can carry the user's own
+//! executor, or a simulator's clock. The one thing an implementer could break: all clones of a runtime, and everything that shares one
 //! [`MemoryBus`](crate::MemoryBus), must agree on [`Runtime::now`], and it never goes back.
 
 use std::future::Future;
@@ -13,6 +13,8 @@ use std::task::{Context, Poll};
 pub use clamator_engine::Instant;
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::future::BoxFuture;
+
+pub mod clock;
 
 /// An async runtime: a clock, a timer, tasks and connections.
 pub trait Runtime: Clone + Send + Sync + Unpin + 'static {

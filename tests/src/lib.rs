@@ -1,4 +1,5 @@
-//! What the tests share: servers of their own, programs of peers, raw connections.
+//! What the tests share: runtimes to run on, servers of their own, programs of peers, raw
+//! connections.
 //!
 //! Not the scenarios: those are in `tests/`, the programs they run in `src/bin/`. Everything here
 //! talks to loopback only, is bounded in time, and ends the processes it started.
@@ -20,9 +21,11 @@
 )]
 
 pub mod bench;
+pub mod capture;
 pub mod interop;
 pub mod process;
 pub mod redis;
+pub mod world;
 
 /// The README, whose Rust code is compiled and run with the documentation's tests.
 #[cfg(doctest)]
