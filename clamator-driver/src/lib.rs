@@ -22,6 +22,8 @@ mod service;
 mod target;
 #[cfg(test)]
 mod testing;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use client::{Call, Client, ClientBuilder, ConnectError, Notify};
 pub use context::Context;
@@ -31,6 +33,8 @@ pub use runtime::Runtime;
 pub use server::{Server, ServerBuilder, StartError, Stopped};
 pub use service::{InvalidService, Service};
 pub use target::{Credentials, InvalidTarget, Protocol, Target};
+#[cfg(feature = "tls")]
+pub use tls::{InvalidTls, Tls};
 
 pub use clamator_engine::{
     CallError, ClientCounters, Concurrency, InvalidCall, Loss, ProtocolFault, Refusal, RefusalKind,

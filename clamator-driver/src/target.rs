@@ -17,6 +17,8 @@ use futures_util::future::BoxFuture;
 
 use crate::memory_bus::MemoryBus;
 use crate::runtime::{BoxedStream, ByteStream};
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
 
 mod parse;
 
@@ -45,7 +47,16 @@ pub(crate) struct Route {
 #[derive(Clone)]
 pub(crate) enum Endpoint {
     Connector(Arc<dyn Connector>),
-    Tcp { host: Arc<str>, port: u16 },
+    Tcp {
+        host: Arc<str>,
+        port: u16,
+    },
+    #[cfg(feature = "tls")]
+    Tls {
+        host: Arc<str>,
+        port: u16,
+        tls: Tls,
+    },
     Unix(Arc<PathBuf>),
 }
 
@@ -59,9 +70,12 @@ impl Target {
     ///
     /// - `redis://[[user]:password@]host[:port][/database]`; `valkey://` is the same. Port 6379
     ///   and database 0 when not given.
+    /// - `rediss://…` or `valkeys://…`: the same through TLS, with the feature `tls`. The host must
+    ///   be in the server's certificate, and that be vouched for by an authority of the operating
+    ///   system, unless `Target::tls` names others.
     /// - `unix:///path/to/socket`, with `db`, `user` and `pass` as query keys.
     ///
-    /// Both take `?protocol=resp2` (the default) or `resp3`. User, password and path are
+    /// All take `?protocol=resp2` (the default) or `resp3`. User, password and path are
     /// percent-decoded.
     ///
     /// # Errors
@@ -82,6 +96,21 @@ impl Target {
             Ok(_) | Err(std::env::VarError::NotPresent) => Self::url(URL_DEFAULT),
             Err(std::env::VarError::NotUnicode(_)) => Err(InvalidTarget::NotUnicode),
         }
+    }
+
+    /// Uses these certificates instead of [`Tls::new`]'s.
+    ///
+    /// # Errors
+    /// [`InvalidTarget::NoTls`] when the target does not use TLS: only a URL with `rediss://` or
+    /// `valkeys://` does.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: Tls) -> Result<Self, InvalidTarget> {
+        let Place::Redis(Route { endpoint: Endpoint::Tls { tls: of, .. }, .. }) = &mut self.0
+        else {
+            return Err(InvalidTarget::NoTls);
+        };
+        *of = tls;
+        Ok(self)
     }
 
     /// Connects through `connect`, which is called for every connection that is needed, and logs
@@ -148,6 +177,8 @@ impl fmt::Display for Route {
         f.write_str(match self.endpoint {
             Endpoint::Connector(_) => "",
             Endpoint::Tcp { .. } => "redis://",
+            #[cfg(feature = "tls")]
+            Endpoint::Tls { .. } => "rediss://",
             Endpoint::Unix(_) => "unix://",
         })?;
         if let Some(username) = username {
@@ -156,8 +187,8 @@ impl fmt::Display for Route {
         write!(f, "{}", self.endpoint)?;
         match (&self.endpoint, database) {
             (_, 0) => Ok(()),
-            (Endpoint::Tcp { .. }, database) => write!(f, "/{database}"),
-            (_, database) => write!(f, "?db={database}"),
+            (Endpoint::Connector(_) | Endpoint::Unix(_), database) => write!(f, "?db={database}"),
+            (_, database) => write!(f, "/{database}"),
         }
     }
 }
@@ -166,11 +197,17 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connector(_) => f.write_str("connector"),
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Tcp { host, port } => write_address(f, host, *port),
+            #[cfg(feature = "tls")]
+            Self::Tls { host, port, .. } => write_address(f, host, *port),
             Self::Unix(path) => path.display().fmt(f),
         }
     }
+}
+
+/// An IPv6 address stands in brackets.
+fn write_address(f: &mut fmt::Formatter<'_>, host: &str, port: u16) -> fmt::Result {
+    if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
 }
 
 /// Who connects, and to what. The default is nobody, database 0, RESP2.

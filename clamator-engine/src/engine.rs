@@ -207,6 +207,14 @@ pub enum Loss {
         /// How long was waited.
         allowed: Duration,
     },
+    /// The TLS handshake failed. Check the certificates of both sides, and the host's name.
+    #[error("the connection to Redis at {address} could not be secured: {detail}")]
+    Tls {
+        /// Where the connection was tried.
+        address: String,
+        /// What was wrong with the server's certificate, or what the server said.
+        detail: String,
+    },
     /// The server is older than [`Version::OLDEST`]. Use a newer one.
     #[error("the server is version {version}, and clamator needs {} or newer", Version::OLDEST)]
     TooOld {

@@ -11,6 +11,8 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::{Credentials, Endpoint, Protocol, Route};
+#[cfg(feature = "tls")]
+use crate::tls::{self, Tls};
 
 /// A URL that names no Redis server that can be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +36,15 @@ pub enum InvalidTarget {
     /// A Redis URL has no host.
     #[error("the host is missing: write redis://host:port, or unix:///path for a Unix socket")]
     Host,
+    /// The host can be in no certificate. Only with TLS.
+    #[error("\"{host}\" is neither a host name nor an address, which TLS needs")]
+    HostName {
+        /// The host.
+        host: String,
+    },
+    /// Certificates were given to a target that does not use TLS.
+    #[error("certificates are for TLS only: write rediss:// instead of redis://")]
+    NoTls,
     /// The environment variable `REDIS_URL` is not Unicode.
     #[error("the environment variable REDIS_URL is not Unicode")]
     NotUnicode,
@@ -67,8 +78,8 @@ pub enum InvalidTarget {
         /// What the reader said.
         detail: String,
     },
-    /// The URL asks for TLS.
-    #[error("{scheme}:// needs TLS, which this version cannot speak: use Target::connector")]
+    /// The URL asks for TLS, and the program was built without the feature `tls`.
+    #[error("{scheme}:// needs TLS: build with the feature \"tls\", or use Target::connector")]
     Tls {
         /// The scheme.
         scheme: String,
@@ -92,7 +103,7 @@ pub(super) fn url(text: &str) -> Result<Route, InvalidTarget> {
     match url.scheme() {
         "redis" | "valkey" => tcp(&url),
         "unix" => unix(&url),
-        scheme @ ("rediss" | "valkeys") => Err(InvalidTarget::Tls { scheme: scheme.into() }),
+        "rediss" | "valkeys" => secure(tcp(&url)?, url.scheme()),
         scheme => Err(InvalidTarget::Scheme { scheme: scheme.into() }),
     }
 }
@@ -128,6 +139,23 @@ fn tcp(url: &Url) -> Result<Route, InvalidTarget> {
         }
     }
     Ok(Route { credentials: complete(credentials)?, endpoint: Endpoint::Tcp { host, port } })
+}
+
+/// Makes a route lead through TLS.
+#[cfg(feature = "tls")]
+fn secure(mut route: Route, _scheme: &str) -> Result<Route, InvalidTarget> {
+    if let Endpoint::Tcp { host, port } = route.endpoint {
+        if tls::server_name(&host).is_none() {
+            return Err(InvalidTarget::HostName { host: host.as_ref().into() });
+        }
+        route.endpoint = Endpoint::Tls { host, port, tls: Tls::new() };
+    }
+    Ok(route)
+}
+
+#[cfg(not(feature = "tls"))]
+fn secure(_route: Route, scheme: &str) -> Result<Route, InvalidTarget> {
+    Err(InvalidTarget::Tls { scheme: scheme.into() })
 }
 
 fn unix(url: &Url) -> Result<Route, InvalidTarget> {
@@ -271,13 +299,38 @@ mod tests {
             ("redis://h?protocol=4", InvalidTarget::Protocol { text: text("4") }),
             ("http://h", InvalidTarget::Scheme { scheme: text("http") }),
             ("localhost:6379", InvalidTarget::Scheme { scheme: text("localhost") }),
-            ("rediss://h", InvalidTarget::Tls { scheme: text("rediss") }),
         ];
         for (text, fault) in cases {
             assert_eq!(url(text).err(), Some(fault), "{text}");
         }
         for text in ["", "127.0.0.1:6379", "/run/redis.sock"] {
             assert!(matches!(url(text), Err(InvalidTarget::Syntax { .. })), "{text}");
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "tls")]
+    fn a_url_with_one_s_more_leads_through_tls() {
+        for (text, shown) in [
+            ("rediss://alice:secret@h/2", "rediss://alice@h:6379/2"),
+            ("valkeys://[::1]:7000", "rediss://[::1]:7000"),
+        ] {
+            let target = Target::url(text).unwrap();
+            assert_eq!(target.to_string(), shown);
+            assert!(target.tls(Tls::new()).is_ok());
+        }
+        let fault = url("rediss://a%20b").err();
+        assert_eq!(fault, Some(InvalidTarget::HostName { host: "a b".into() }));
+        let plain = Target::url("redis://h").unwrap();
+        assert_eq!(plain.tls(Tls::new()).err(), Some(InvalidTarget::NoTls));
+    }
+
+    #[test]
+    #[cfg(not(feature = "tls"))]
+    fn a_url_with_one_s_more_needs_the_feature_tls() {
+        for scheme in ["rediss", "valkeys"] {
+            let fault = url(&format!("{scheme}://h")).err();
+            assert_eq!(fault, Some(InvalidTarget::Tls { scheme: scheme.into() }));
         }
     }
 
@@ -311,7 +364,7 @@ mod tests {
             "redis://alice:secret@h?x=1",
             "redis://alice:secret@",
             "http://alice:secret@h",
-            "rediss://alice:secret@h",
+            "rediss://alice:secret@h/x",
             "unix:///s?pass=secret&user=alice&x=1",
         ] {
             let fault = url(text).err().unwrap();

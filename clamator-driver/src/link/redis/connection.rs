@@ -8,6 +8,7 @@
 //! <https://redis.io/docs/latest/commands/hello/>
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -84,15 +85,20 @@ pub(super) async fn open<R: Runtime>(
 }
 
 async fn connect<R: Runtime>(runtime: &R, route: &Route) -> Result<BoxedStream, Loss> {
-    let connected = match &route.endpoint {
-        Endpoint::Connector(connector) => connector.connect().await,
-        Endpoint::Tcp { host, port } => runtime.connect_tcp(host, *port).await,
-        Endpoint::Unix(path) => runtime.connect_unix(path).await,
-    };
-    connected.map_err(|error| Loss::Unreachable {
+    let unreachable = |error: io::Error| Loss::Unreachable {
         address: route.endpoint.to_string(),
         detail: error.to_string(),
-    })
+    };
+    match &route.endpoint {
+        Endpoint::Connector(connector) => connector.connect().await.map_err(unreachable),
+        Endpoint::Tcp { host, port } => runtime.connect_tcp(host, *port).await.map_err(unreachable),
+        #[cfg(feature = "tls")]
+        Endpoint::Tls { host, port, tls } => {
+            let stream = runtime.connect_tcp(host, *port).await.map_err(unreachable)?;
+            tls.secure(host, &route.endpoint.to_string(), stream).await
+        }
+        Endpoint::Unix(path) => runtime.connect_unix(path).await.map_err(unreachable),
+    }
 }
 
 /// Logs in and looks whom we met, in one round trip.
