@@ -1,16 +1,14 @@
-//! What the tests of this adapter share: a service with something of everything, and a target.
+//! A service with something of everything, and what its handlers saw.
 //!
-//! The target is this process's memory, or the Redis server that `CLAMATOR_REDIS_URL` names.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![allow(dead_code, reason = "no test file uses everything")]
+//! Not what is expected of it: that is in the scenarios.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use clamator_tokio::{Client, Concurrency, Context, MemoryBus, RpcError, Server, Service, Target};
+use clamator_driver::{Context, RpcError, Runtime, Service};
+use clamator_tests::world::Async;
 use serde::{Deserialize, Serialize};
-use tokio::time::sleep;
 
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Add {
@@ -24,7 +22,7 @@ pub(crate) struct Sum {
 }
 
 /// What the handlers of one service saw.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) lines: Arc<Mutex<Vec<String>>>,
     pub(crate) started: Arc<AtomicUsize>,
@@ -41,30 +39,9 @@ impl Seen {
     }
 }
 
-/// Waits until something is so.
-pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..500 {
-        if is_so() {
-            return;
-        }
-        sleep(Duration::from_millis(10)).await;
-    }
-    panic!("not within 5 s: {what}");
-}
-
-pub(crate) fn target() -> Target {
-    match std::env::var("CLAMATOR_REDIS_URL") {
-        Ok(url) => Target::url(&url).unwrap(),
-        Err(_) => Target::memory(&MemoryBus::new()),
-    }
-}
-
-/// A prefix that no other test uses.
-pub(crate) fn prefix(test: &str) -> String {
-    format!("{test}-{}", std::process::id())
-}
-
-pub(crate) fn arith(seen: &Seen) -> Service {
+/// The service `arith`.
+pub(crate) fn arith<R: Runtime>(runtime: &R, seen: &Seen) -> Service {
+    let (pause, work) = (runtime.clone(), runtime.clone());
     let (lines, slow) = (seen.clone(), seen.clone());
     Service::new("arith")
         .request("add", async |p: Add, _: Context| Ok(Sum { sum: p.a + p.b }))
@@ -73,14 +50,17 @@ pub(crate) fn arith(seen: &Seen) -> Service {
             Ok(Sum { sum: p.a.checked_div(p.b).ok_or_else(zero)? })
         })
         .request("parse", async |text: String, _: Context| Ok(text.parse::<i64>()?))
-        .request("panic", async |now: bool, _: Context| {
-            if !now {
-                sleep(Duration::from_millis(1)).await;
+        .request("panic", move |now: bool, _: Context| {
+            let pause = pause.clone();
+            async move {
+                if !now {
+                    pause.sleep(Duration::from_millis(1)).await;
+                }
+                if true {
+                    panic!("boom {now}");
+                }
+                Ok(())
             }
-            if true {
-                panic!("boom {now}");
-            }
-            Ok(())
         })
         .request("keys", async |(): (), _: Context| {
             Ok(std::collections::BTreeMap::from([(vec![1], 1)]))
@@ -91,10 +71,10 @@ pub(crate) fn arith(seen: &Seen) -> Service {
             Ok((context.instance().to_owned(), method, id.is_some(), context.deliveries()))
         })
         .request("slow", move |ms: u64, _: Context| {
-            let slow = slow.clone();
+            let (slow, work) = (slow.clone(), work.clone());
             async move {
                 slow.started.fetch_add(1, Ordering::SeqCst);
-                sleep(Duration::from_millis(ms)).await;
+                work.sleep(Duration::from_millis(ms)).await;
                 slow.finished.fetch_add(1, Ordering::SeqCst);
                 Ok(ms)
             }
@@ -103,13 +83,4 @@ pub(crate) fn arith(seen: &Seen) -> Service {
             lines.lines.lock().unwrap().push(line);
             async { Ok(()) }
         })
-}
-
-/// A server and a client of it.
-pub(crate) async fn pair(test: &str, concurrency: Concurrency) -> (Server, Client, Seen) {
-    let (seen, target, prefix) = (Seen::default(), target(), prefix(test));
-    let service = arith(&seen).concurrency(concurrency);
-    let server = Server::builder(&prefix).service(service).start(&target).await.unwrap();
-    let client = Client::connect(&prefix, &target).await.unwrap();
-    (server, client, seen)
 }

@@ -1,0 +1,71 @@
+//! [`Stage`]: a runtime and streams of a test's own, and who plays on it.
+//!
+//! Not the scenarios, and not the service that most of them call, which is in `arith`.
+
+use clamator_driver::{
+    Client, Concurrency, MemoryBus, Runtime, Server, ServerBuilder, Service, StartError, Target,
+};
+use clamator_tests::capture::unique;
+use clamator_tests::redis::RedisServer;
+
+use crate::arith::{Seen, arith};
+
+const PREFIX: &str = "behaviour";
+
+/// A runtime, and streams that nobody else uses.
+#[derive(Debug)]
+pub(crate) struct Stage<R> {
+    pub(crate) runtime: R,
+    pub(crate) target: Target,
+    /// Lives as long as the stage.
+    _redis: Option<RedisServer>,
+}
+
+impl<R: Runtime> Stage<R> {
+    /// Streams in this process's memory.
+    pub(crate) fn memory(runtime: R) -> Self {
+        Self { runtime, target: Target::memory(&MemoryBus::new()), _redis: None }
+    }
+
+    /// Streams in a Redis.
+    pub(crate) fn redis(runtime: R) -> Self {
+        let redis = RedisServer::start();
+        Self { runtime, target: Target::url(&redis.url()).unwrap(), _redis: Some(redis) }
+    }
+
+    pub(crate) fn is_memory(&self) -> bool {
+        self.target.to_string() == "memory"
+    }
+
+    /// Connects a client.
+    pub(crate) async fn client(&self) -> Client<R> {
+        self.client_named(&unique("client")).await
+    }
+
+    /// Connects a client with this instance name.
+    pub(crate) async fn client_named(&self, instance: &str) -> Client<R> {
+        let builder = Client::builder(PREFIX).instance(instance);
+        builder.connect_on(self.runtime.clone(), &self.target).await.unwrap()
+    }
+
+    /// Starts a server of one service.
+    pub(crate) async fn serve(&self, service: Service) -> Server<R> {
+        self.start(Server::builder(PREFIX).service(service)).await.unwrap()
+    }
+
+    /// Starts a server of no service yet.
+    pub(crate) fn server(&self) -> ServerBuilder<R> {
+        Server::builder(PREFIX)
+    }
+
+    pub(crate) async fn start(&self, builder: ServerBuilder<R>) -> Result<Server<R>, StartError> {
+        builder.start_on(self.runtime.clone(), &self.target).await
+    }
+
+    /// Starts a server of [`arith`] and a client of it.
+    pub(crate) async fn pair(&self, concurrency: Concurrency) -> (Server<R>, Client<R>, Seen) {
+        let seen = Seen::default();
+        let service = arith(&self.runtime, &seen).concurrency(concurrency);
+        (self.serve(service).await, self.client().await, seen)
+    }
+}
