@@ -5,7 +5,7 @@
 //! other; once a lane has ended, its tokens match nothing, so a late reply cannot answer another
 //! command.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -31,8 +31,29 @@ pub(crate) struct Lanes<P> {
     jitter: Jitter,
     next_token: u64,
     actions: VecDeque<Action>,
-    /// What was last announced: all open, or not; `None` before the first announcement.
-    announced: Option<bool>,
+    announced: Announced,
+}
+
+/// What the application was told since the last change between all open and not.
+#[derive(Debug)]
+enum Announced {
+    /// Nothing so far.
+    Nothing,
+    /// Not all are open, for these reasons, each of which was told once.
+    Down(BTreeSet<Trouble>),
+    Open,
+}
+
+/// What an operator would have to look at: the kinds of loss that are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Trouble {
+    Credentials,
+    Garbled,
+    /// There is no connection, whatever it was that ended or prevented it.
+    OutOfReach,
+    Tls,
+    TooOld,
+    Unfit,
 }
 
 #[derive(Debug)]
@@ -80,7 +101,7 @@ pub(crate) enum Action {
     },
     /// Every lane is open. Said once per change.
     Connected,
-    /// Not every lane is open. Said once per change.
+    /// Not every lane is open. Said once per change, and again when the reason is another one.
     Disconnected(Loss),
     Open(Lane),
 }
@@ -130,7 +151,7 @@ impl<P> Lanes<P> {
             jitter,
             next_token: 0,
             actions: VecDeque::new(),
-            announced: None,
+            announced: Announced::Nothing,
         };
         lanes.open_due(now);
         lanes
@@ -173,8 +194,8 @@ impl<P> Lanes<P> {
             return self.fail(now, lane, Loss::TooOld { version });
         }
         let all = self.lanes.iter().all(|state| matches!(state.phase, Phase::Open(_)));
-        if all && self.announced != Some(true) {
-            self.announced = Some(true);
+        if all && !matches!(self.announced, Announced::Open) {
+            self.announced = Announced::Open;
             self.actions.push_back(Action::Connected);
         }
         None
@@ -330,11 +351,34 @@ impl<P> Lanes<P> {
             let waiting = state.waiting.drain(..);
             voided.extend(waiting.map(|waiting| Voided { purpose: waiting.purpose, sent: false }));
         }
-        if self.announced != Some(false) {
-            self.announced = Some(false);
+        if self.is_news(Trouble::of(&loss)) {
             self.actions.push_back(Action::Disconnected(loss));
         }
         Ended { voided }
+    }
+
+    /// Notes a trouble. Tells whether it was not announced since all lanes were open.
+    fn is_news(&mut self, trouble: Trouble) -> bool {
+        if let Announced::Down(troubles) = &mut self.announced {
+            return troubles.insert(trouble);
+        }
+        self.announced = Announced::Down(BTreeSet::from([trouble]));
+        true
+    }
+}
+
+impl Trouble {
+    const fn of(loss: &Loss) -> Self {
+        match loss {
+            Loss::Closed { .. } | Loss::Overdue { .. } | Loss::Unreachable { .. } => {
+                Self::OutOfReach
+            }
+            Loss::Credentials { .. } => Self::Credentials,
+            Loss::Garbled { .. } => Self::Garbled,
+            Loss::Tls { .. } => Self::Tls,
+            Loss::TooOld { .. } => Self::TooOld,
+            Loss::Unfit(_) => Self::Unfit,
+        }
     }
 }
 

@@ -22,6 +22,7 @@
 
 pub mod bench;
 pub mod capture;
+pub mod certificates;
 pub mod interop;
 pub mod process;
 pub mod redis;

@@ -1,8 +1,9 @@
 //! [`RedisServer`]: a Redis server of the test's own, and [`RawConnection`], its words unread.
 //!
 //! Not clamator's way to Redis: a raw connection writes and reads RESP by itself, so that a test
-//! can say and see anything. The server's binary is `$CLAMATOR_REDIS_SERVER`, which `tests/run.sh`
-//! sets; a test without it fails and says so.
+//! can say and see anything. The server's binary is `$CLAMATOR_REDIS_SERVER`, or
+//! `$CLAMATOR_TLS_REDIS_SERVER` for one that speaks TLS; `tests/run.sh` sets both, and a test
+//! without them fails and says so.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -10,6 +11,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::certificates::Folder;
 use crate::process::{Process, now};
 
 /// How long a server may take to answer after its start.
@@ -19,6 +21,8 @@ const START_MAX: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct RedisServer {
     process: Process,
+    /// The environment variable that names its program.
+    program: &'static str,
     port: u16,
     options: Vec<String>,
 }
@@ -31,9 +35,26 @@ impl RedisServer {
 
     /// Starts a server with further options, such as `["--requirepass", "x"]`.
     pub fn start_with(options: &[&str]) -> Self {
-        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        Self::start_program("CLAMATOR_REDIS_SERVER", options)
+    }
+
+    /// Starts a server that also speaks TLS, on a further port, with the files `cert.pem`,
+    /// `key.pem` and `ca.pem` of this folder. Gives that port back too.
+    pub fn start_with_tls(folder: &Folder, options: &[&str]) -> (Self, u16) {
         let port = free_port();
-        Self { process: spawn(port, &options), port, options }
+        let mut all = vec!["--tls-port".to_owned(), port.to_string()];
+        for (option, file) in [("cert", "cert.pem"), ("key", "key.pem"), ("ca-cert", "ca.pem")] {
+            all.push(format!("--tls-{option}-file"));
+            all.push(folder.path(file).display().to_string());
+        }
+        all.extend(options.iter().map(|option| (*option).to_owned()));
+        (Self::start_program("CLAMATOR_TLS_REDIS_SERVER", all), port)
+    }
+
+    fn start_program(program: &'static str, options: Vec<String>) -> Self {
+        let port = free_port();
+        Self { process: spawn(program, port, &options), program, port, options }
     }
 
     pub fn url(&self) -> String {
@@ -57,7 +78,7 @@ impl RedisServer {
     /// Kills the server and starts an empty one on the same port.
     pub fn restart(&mut self) {
         self.process.kill();
-        self.process = spawn(self.port, &self.options);
+        self.process = spawn(self.program, self.port, &self.options);
     }
 
     /// Connects.
@@ -71,10 +92,10 @@ impl RedisServer {
     }
 }
 
-fn spawn(port: u16, options: &[String]) -> Process {
-    let binary = std::env::var_os("CLAMATOR_REDIS_SERVER").expect(
-        "CLAMATOR_REDIS_SERVER names no redis-server: run the tests with tests/run.sh, or set it",
-    );
+fn spawn(program: &str, port: u16, options: &[String]) -> Process {
+    let binary = std::env::var_os(program).unwrap_or_else(|| {
+        panic!("{program} names no redis-server: run the tests with tests/run.sh, or set it")
+    });
     let mut command = Command::new(binary);
     command
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])

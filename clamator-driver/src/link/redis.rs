@@ -19,6 +19,7 @@ use crate::runtime::Runtime;
 use crate::target::Route;
 
 mod connection;
+mod last_words;
 mod stream;
 mod value;
 

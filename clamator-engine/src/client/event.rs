@@ -73,7 +73,8 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
 pub enum ClientEvent {
     /// Both lanes are open again.
     Connected,
-    /// A lane that was open is not, or could not be opened. Said once until both are open again.
+    /// A lane that was open is not, or could not be opened. Said once until both are open again,
+    /// and once more for each further kind of reason: out of reach, TLS, credentials, ….
     Disconnected(Loss),
     /// A call ended. Said once for each call, unless it was cancelled.
     Finished(CallId, Result<Json, CallError>),

@@ -164,9 +164,33 @@ fn connected_and_disconnected_are_said_once_per_change() {
     assert!(matches!(drain(&mut lanes)[..], [Action::Connected]));
     lanes.lost(at(0), Lane::Command, closed());
     assert!(matches!(drain(&mut lanes)[..], [Action::Disconnected(_)]));
-    let unfit = Loss::Unfit(Refusal::new("READONLY", ""));
-    lanes.fail(at(0), Lane::Blocking(0), unfit);
+    lanes.fail(at(0), Lane::Blocking(0), Loss::Overdue { allowed: SECOND });
     assert!(matches!(drain(&mut lanes)[..], [Action::Close(_)]));
+}
+
+#[test]
+fn another_reason_to_be_disconnected_is_said_once_too() {
+    let mut lanes = open();
+    lanes.lost(at(0), Lane::Command, closed());
+    assert!(matches!(drain(&mut lanes)[..], [Action::Disconnected(Loss::Closed { .. })]));
+    let refused = || Loss::Credentials { detail: "WRONGPASS".into() };
+    let unfit = || Loss::Unfit(Refusal::new("LOADING", ""));
+    let mut said = Vec::new();
+    for (second, loss) in (1..).zip([refused(), closed(), unfit(), refused(), unfit()]) {
+        lanes.tick(at(60 * second));
+        assert!(lanes.is_opening(Lane::Command));
+        lanes.lost(at(60 * second), Lane::Command, loss);
+        said.extend(drain(&mut lanes).into_iter().filter_map(|action| match action {
+            Action::Disconnected(loss) => Some(loss),
+            _ => None,
+        }));
+    }
+    assert_eq!(said, [refused(), unfit()]);
+    lanes.tick(at(600));
+    lanes.opened(at(600), Lane::Command, hello());
+    lanes.lost(at(600), Lane::Command, refused());
+    let again = drain(&mut lanes);
+    assert!(matches!(again[..], [Action::Open(_), Action::Connected, Action::Disconnected(_)]));
 }
 
 #[test]

@@ -18,7 +18,8 @@ pub enum ServerEvent {
     Abandon(JobId),
     /// Every lane is open again.
     Connected,
-    /// A lane that was open is not, or could not be opened. Said once until all are open again.
+    /// A lane that was open is not, or could not be opened. Said once until all are open again,
+    /// and once more for each further kind of reason: out of reach, TLS, credentials, ….
     Disconnected(Loss),
     /// Something an operator may want to know.
     Notice(Notice),

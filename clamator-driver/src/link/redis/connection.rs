@@ -8,7 +8,6 @@
 //! <https://redis.io/docs/latest/commands/hello/>
 
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -20,6 +19,7 @@ use futures_util::future::{AbortHandle, Abortable, join_all};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, cmd};
 
+use super::last_words::LastWords;
 use super::stream::Stream;
 use super::value;
 use crate::runtime::{BoxedStream, Runtime};
@@ -69,7 +69,8 @@ pub(super) async fn open<R: Runtime>(
     let config = AsyncConnectionConfig::new()
         .set_response_timeout(None)
         .set_pipeline_buffer_size(BATCHES_MAX);
-    let opened = MultiplexedConnection::new_with_config(&settings, Stream(stream), config).await;
+    let (stream, fault) = Stream::new(stream);
+    let opened = MultiplexedConnection::new_with_config(&settings, stream, config).await;
     let (multiplexed, driver) = opened.map_err(|error| loss(&error))?;
     let (task, registration) = AbortHandle::new_pair();
     let (alive, ended) = oneshot::channel();
@@ -80,25 +81,35 @@ pub(super) async fn open<R: Runtime>(
         let _ = Abortable::new(driver, registration).await;
     });
     let connection = Connection { multiplexed, task, ended };
-    let hello = introduce(&connection, &route.credentials, &name).await.map_err(hung_up)?;
-    Ok((connection, hello))
+    match introduce(&connection, &route.credentials, &name).await {
+        Ok(hello) => Ok((connection, hello)),
+        Err(loss) => Err(match fault.get() {
+            Some(detail) => {
+                Loss::Tls { address: route.endpoint.to_string(), detail: detail.clone() }
+            }
+            None => hung_up(loss),
+        }),
+    }
 }
 
 async fn connect<R: Runtime>(runtime: &R, route: &Route) -> Result<BoxedStream, Loss> {
-    let unreachable = |error: io::Error| Loss::Unreachable {
+    let connected = match &route.endpoint {
+        Endpoint::Connector(connector) => connector.connect().await,
+        Endpoint::Tcp { host, port } => runtime.connect_tcp(host, *port).await,
+        #[cfg(feature = "tls")]
+        Endpoint::Tls { host, port, .. } => runtime.connect_tcp(host, *port).await,
+        Endpoint::Unix(path) => runtime.connect_unix(path).await,
+    };
+    let stream = connected.map_err(|error| Loss::Unreachable {
         address: route.endpoint.to_string(),
         detail: error.to_string(),
-    };
-    match &route.endpoint {
-        Endpoint::Connector(connector) => connector.connect().await.map_err(unreachable),
-        Endpoint::Tcp { host, port } => runtime.connect_tcp(host, *port).await.map_err(unreachable),
-        #[cfg(feature = "tls")]
-        Endpoint::Tls { host, port, tls } => {
-            let stream = runtime.connect_tcp(host, *port).await.map_err(unreachable)?;
-            tls.secure(host, &route.endpoint.to_string(), stream).await
-        }
-        Endpoint::Unix(path) => runtime.connect_unix(path).await.map_err(unreachable),
+    })?;
+    let stream: BoxedStream = Box::new(LastWords::new(stream));
+    #[cfg(feature = "tls")]
+    if let Endpoint::Tls { host, tls, .. } = &route.endpoint {
+        return tls.secure(host, &route.endpoint.to_string(), stream).await;
     }
+    Ok(stream)
 }
 
 /// Logs in and looks whom we met, in one round trip.

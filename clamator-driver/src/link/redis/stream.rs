@@ -1,23 +1,49 @@
 //! [`Stream`]: a byte stream of a runtime as `redis` reads and writes it.
 //!
-//! Not a buffer. A read takes at most [`READ_MAX`] bytes: room that is offered has to be zeroed
+//! Not a buffer. It remembers what was wrong with the connection's TLS, which `redis` tells to at
+//! most one of those who wait. A read takes at most [`READ_MAX`] bytes: room that is offered has to be zeroed
 //! first, and the room of a connection that once carried a large value is large for good, so that
 //! every small read after it would cost as much as the large one.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead as _, AsyncWrite as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::runtime::BoxedStream;
+#[cfg(feature = "tls")]
+use crate::tls::is_fault;
 
 /// Most bytes of one read.
 const READ_MAX: usize = 64 * 1024;
 
 /// A byte stream.
-pub(super) struct Stream(pub(super) BoxedStream);
+pub(super) struct Stream {
+    inner: BoxedStream,
+    fault: Fault,
+}
+
+/// What was wrong with a connection's TLS; not set when it is not that.
+pub(super) type Fault = Arc<OnceLock<String>>;
+
+impl Stream {
+    pub(super) fn new(inner: BoxedStream) -> (Self, Fault) {
+        let fault = Fault::default();
+        (Self { inner, fault: Arc::clone(&fault) }, fault)
+    }
+
+    /// Notes an error of TLS.
+    fn note<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        if let Some(error) = result.as_ref().err().filter(|error| is_fault(error)) {
+            // The first one is the reason of those that follow.
+            let _ = self.fault.set(error.to_string());
+        }
+        result
+    }
+}
 
 impl AsyncRead for Stream {
     fn poll_read(
@@ -26,7 +52,8 @@ impl AsyncRead for Stream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let room = buffer.initialize_unfilled_to(buffer.remaining().min(READ_MAX));
-        let read = ready!(Pin::new(&mut self.0).poll_read(cx, room))?;
+        let read = ready!(Pin::new(&mut self.inner).poll_read(cx, room));
+        let read = self.note(read)?;
         buffer.advance(read);
         Poll::Ready(Ok(()))
     }
@@ -38,16 +65,23 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
+        let written = ready!(Pin::new(&mut self.inner).poll_write(cx, bytes));
+        Poll::Ready(self.note(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.inner).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_close(cx)
+        Pin::new(&mut self.inner).poll_close(cx)
     }
+}
+
+/// Without TLS nothing is wrong with it.
+#[cfg(not(feature = "tls"))]
+const fn is_fault(_: &io::Error) -> bool {
+    false
 }
 
 #[cfg(test)]
@@ -63,7 +97,7 @@ mod tests {
             .map(std::mem::MaybeUninit::new)
             .collect::<Vec<_>>();
         let mut buffer = ReadBuf::uninit(&mut uninit);
-        let mut stream = Stream(Box::new(Cursor::new(vec![7_u8; 3])));
+        let (mut stream, _) = Stream::new(Box::new(Cursor::new(vec![7_u8; 3])));
         let mut cx = Context::from_waker(futures_util::task::noop_waker_ref());
         let polled = Pin::new(&mut stream).poll_read(&mut cx, &mut buffer);
         assert!(matches!(polled, Poll::Ready(Ok(()))));

@@ -1,0 +1,19 @@
+//! The ways to a real Redis: TLS, Unix sockets, users and databases; and what is said when one is
+//! barred, at the first connection and after that.
+//!
+//! Not the plain connection, which every other test uses, nor a server that is no Redis, which is
+//! in `connect`.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "tests hope, and say so by failing"
+)]
+
+mod stage;
+mod tls;
+mod unix;
+mod users;
