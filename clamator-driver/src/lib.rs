@@ -14,6 +14,7 @@ mod events;
 mod handler;
 mod inbox;
 mod link;
+pub mod manual;
 mod memory_bus;
 mod random;
 pub mod runtime;

@@ -3,6 +3,7 @@
 //! Not a test: `tests/tests/threads.rs` runs it, once per runtime, because threads are a
 //! process's. Arguments: the runtime (`tokio`, `tokio-current-thread`, `async-std`, `smol`,
 //! `smol-executor`) and the URL of a Redis.
+#![expect(clippy::print_stdout, reason = "it is a program")]
 
 use std::error::Error;
 use std::fs;

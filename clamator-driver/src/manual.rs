@@ -1,0 +1,321 @@
+//! The manual: how clients and servers behave, subject by subject. There is no code in here.
+//!
+//! Not a reference: limits, defaults and errors stand with each item. The examples are for tokio;
+//! on another runtime only the crate's name and how a program starts are different. All of them
+//! run over streams in this process, a [`MemoryBus`], so that they need no Redis;
+//! [`Target::url`] leads to a Redis instead.
+//!
+//! 1. [Lifecycle and signals](#lifecycle-and-signals)
+//! 2. [Client lifetime and many backends](#client-lifetime-and-many-backends)
+//! 3. [Worker pools and at-least-once](#worker-pools-and-at-least-once)
+//! 4. [Ordering, and partitioning by prefix](#ordering-and-partitioning-by-prefix)
+//! 5. [Re-entrancy](#re-entrancy)
+//! 6. [Authorisation](#authorisation)
+//! 7. [Keys that are ours](#keys-that-are-ours)
+//! 8. [Fire and forget](#fire-and-forget)
+//! 9. [When in memory, when Redis](#when-in-memory-when-redis)
+//! 10. [TLS, Unix sockets, users](#tls-unix-sockets-users)
+//! 11. [What differs from the Python and TypeScript peers](#what-differs-from-the-python-and-typescript-peers)
+//!
+//! # Lifecycle and signals
+//!
+//! A server is described by its builder, which [`start`](ServerBuilder::start) consumes: it cannot
+//! be started twice, and no service can be added too late. `start` resolves when every service is
+//! being served, or with the first thing that went wrong. [`stop`](Server::stop) takes no more
+//! requests, lets what runs finish within a grace, sends the replies and closes the connections;
+//! stopping twice is harmless. A server that is dropped stops by itself, in the background. No
+//! signal is handled for you: wait for the one your platform sends, then stop.
+//!
+//! ```
+//! # use clamator_tokio::{Client, Context, MemoryBus, Server, Service};
+//! use std::time::Duration;
+//! use tokio::signal::unix::{SignalKind, signal};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let target = MemoryBus::new();
+//! // Before the server starts: a signal that nobody waits for ends the process.
+//! let mut terminate = signal(SignalKind::terminate())?;
+//! let report = Service::new("report").request("make", async |(): (), _: Context| {
+//!     tokio::time::sleep(Duration::from_millis(100)).await;
+//!     Ok("the report")
+//! });
+//! let server = Server::builder("app").service(report).start(&target).await?;
+//! # let client = Client::connect("app", &target).await?;
+//! # let call = tokio::spawn(client.call::<String>("report.make", ()));
+//! # tokio::time::sleep(Duration::from_millis(30)).await;
+//! # std::process::Command::new("kill").args(["-TERM", &std::process::id().to_string()]).status()?;
+//!
+//! terminate.recv().await;
+//! let stopped = server.stop(Duration::from_secs(5)).await;
+//! assert_eq!(stopped.left, 0); // requests that are left to the other workers of the pool
+//! # assert_eq!(call.await??, "the report");
+//! # client.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Client lifetime and many backends
+//!
+//! A [`Client`] is a handle: clone it, share it among tasks and threads, and keep it as long as
+//! the program runs. It holds two connections and one stream of replies, whatever the number of
+//! services it calls, and reconnects by itself. It stops, and its stream is deleted, when
+//! [`stop`](Client::stop) is called or the last handle and the last call are gone.
+//!
+//! Backends that must not meet have key prefixes of their own, and a client each, which may share
+//! one [`Target`]:
+//!
+//! ```
+//! # use clamator_tokio::{Client, Context, MemoryBus, Server, Service};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let target = MemoryBus::new();
+//! # let serve = async |prefix: &'static str| {
+//! #     let tell = move |(): (), _: Context| async move { Ok(prefix) };
+//! #     let tell = Service::new("whoami").request("tell", tell);
+//! #     Server::builder(prefix).service(tell).start(&target).await
+//! # };
+//! # let (_shop, _bank) = (serve("shop").await?, serve("bank").await?);
+//! let shop = Client::connect("shop", &target).await?;
+//! let bank = Client::connect("bank", &target).await?;
+//! assert_eq!(shop.call::<String>("whoami.tell", ()).await?, "shop");
+//! assert_eq!(bank.call::<String>("whoami.tell", ()).await?, "bank");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Worker pools and at-least-once
+//!
+//! Servers with the same prefix and service are a pool: Redis gives each request to one of them. A
+//! request is acknowledged only after its reply has been written, so the requests of a worker that
+//! dies are taken over by the others once they have been idle for
+//! [`claim_idle`](ServerBuilder::claim_idle), which should be the same in the whole pool and longer
+//! than any handler takes. Then the handler runs again: make it idempotent where that matters. The
+//! id of a request's [entry](Context::entry) is the same in every delivery.
+//!
+//! ```
+//! # use clamator_tokio::{Client, Context, MemoryBus, Server, Service, StreamId};
+//! # use std::collections::BTreeSet;
+//! # use std::sync::{Arc, Mutex};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let target = MemoryBus::new();
+//! // In real life this is a table in the database that the charge goes to.
+//! let charged: Arc<Mutex<BTreeSet<StreamId>>> = Arc::default();
+//! let charge = move |cents: u64, context: Context| {
+//!     // Above 1, it may have run before; the entry tells whether it did.
+//!     let first = context.deliveries() == 1;
+//!     let new = charged.lock().is_ok_and(|mut charged| charged.insert(context.entry()));
+//!     async move { Ok(if first || new { cents } else { 0 }) }
+//! };
+//! let service = Service::new("billing").request("charge", charge);
+//! let server = Server::builder("app").service(service).start(&target).await?;
+//! # let client = Client::connect("app", &target).await?;
+//! # assert_eq!(client.call::<u64>("billing.charge", 5).await?, 5);
+//! # client.stop().await;
+//! # server.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What a caller may conclude from an error stands with each [`CallError`]; the one that means
+//! "perhaps" is [`CallError::OutcomeUnknown`], and a [`CallError::Timeout`] is no better.
+//!
+//! # Ordering, and partitioning by prefix
+//!
+//! One server runs one handler of a service at a time, in the order of the stream, unless
+//! [`Concurrency::Limit`] lets several run at once. So with one server per service, a request sees
+//! the full effect of the one before it. In a pool no order is promised. To have both, order where
+//! it matters and many workers, divide the work: a prefix for each part, one server for each
+//! prefix, and what belongs together always to the same part.
+//!
+//! ```
+//! # use clamator_tokio::{Client, Context, MemoryBus, Server, Service};
+//! # use std::sync::{Arc, Mutex};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let target = MemoryBus::new();
+//! let log: Arc<Mutex<Vec<String>>> = Arc::default();
+//! let (mut servers, mut parts) = (Vec::new(), Vec::new());
+//! for part in 0..4 {
+//!     let log = Arc::clone(&log);
+//!     let orders = Service::new("orders").request("update", move |line: String, _: Context| {
+//!         let written = log.lock().map(|mut log| log.push(line)).is_ok();
+//!         async move { Ok(written) }
+//!     });
+//!     let prefix = format!("shop-{part}");
+//!     servers.push(Server::builder(&prefix).service(orders).start(&target).await?);
+//!     parts.push(Client::connect(&prefix, &target).await?);
+//! }
+//!
+//! // Everything about one customer goes to one part, in order.
+//! let client = |customer: usize| &parts[customer % parts.len()];
+//! for line in ["open", "pay", "ship"] {
+//!     let written: bool = client(7).call("orders.update", line).await?;
+//!     assert!(written);
+//! }
+//! assert_eq!(*log.lock().unwrap(), ["open", "pay", "ship"]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Re-entrancy
+//!
+//! A handler may call other services, also those of its own server: services never wait for each
+//! other. A handler of a serial service that calls its own service waits for itself, until the
+//! call's timeout, unless another worker of the pool takes the request:
+//!
+//! ```
+//! # use clamator_tokio::{CallError, Client, Concurrency, Context, MemoryBus, Server, Service};
+//! use std::time::Duration;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let target = MemoryBus::new();
+//! let client = Client::connect("app", &target).await?;
+//! let countdown = move |left: u64, _: Context| {
+//!     let client = client.clone();
+//!     async move {
+//!         if left == 0 {
+//!             return Ok("done".to_owned());
+//!         }
+//!         let next = client.call::<String>("count.down", left - 1);
+//!         match next.timeout(Duration::from_millis(200)).await {
+//!             Err(CallError::Timeout) => Ok("waited for itself".to_owned()),
+//!             next => Ok(next?),
+//!         }
+//!     }
+//! };
+//! // Two at once: one that calls, and one that is called.
+//! let service = Service::new("count").request("down", countdown);
+//! let service = service.concurrency(Concurrency::Limit(2));
+//! let server = Server::builder("app").service(service).start(&target).await?;
+//! # let caller = Client::connect("app", &target).await?;
+//! assert_eq!(caller.call::<String>("count.down", 1).await?, "done");
+//! assert_eq!(caller.call::<String>("count.down", 2).await?, "waited for itself");
+//! # drop(server);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Authorisation
+//!
+//! There is none of our own: whoever may write a service's stream may call it, and whoever may
+//! read a reply stream sees the replies. Redis decides who that is, by its
+//! [access lists](https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/). A
+//! user who can do all that clients and servers of the prefix `app` do, and nothing outside it:
+//!
+//! ```text
+//! ACL SETUSER app on >password ~app:* -@all +@stream +@connection +time +del
+//! ```
+//!
+//! Within a prefix a server writes replies to `<prefix>:replies:…` only, whatever a request asks
+//! for, unless [`relaxed_reply_to`](ServerBuilder::relaxed_reply_to) is set. Errors of handlers
+//! that are no [`RpcError`] reach the caller with their name and text: let what is secret not be
+//! in them.
+//!
+//! # Keys that are ours
+//!
+//! | key | what | when it goes |
+//! |---|---|---|
+//! | `<prefix>:cmds:<service>` | stream of requests and notifications, with the group `<service>` and a consumer `<service>:<instance>` for each server | the stream never; what is acknowledged is deleted from it; a consumer when its server stops |
+//! | `<prefix>:replies:<instance>` | stream of a client's replies, of about [1024](ServerBuilder::reply_stream_max_len) entries | when the client stops; a reply that comes later, or to a client that was killed, leaves it behind |
+//!
+//! Other keys under the prefix are not touched. A prefix may contain anything; with a `{tag}` in
+//! it, all keys of a deployment are in one slot of a cluster.
+//!
+//! # Fire and forget
+//!
+//! [`notify`](Client::notify) resolves when the notification is on its stream. From then on it is
+//! treated as a request is, at least once and in order; but nobody answers, and whether its handler
+//! failed stands in the server's log only.
+//!
+//! ```
+//! # use clamator_tokio::{Client, Context, MemoryBus, Server, Service};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let target = MemoryBus::new();
+//! # let (sender, mut handled) = tokio::sync::mpsc::unbounded_channel();
+//! let audit = Service::new("audit").notification("log", move |line: String, _: Context| {
+//!     let sent = sender.send(line);
+//!     async move { Ok(sent?) }
+//! });
+//! let server = Server::builder("app").service(audit).start(&target).await?;
+//! let client = Client::connect("app", &target).await?;
+//! client.notify("audit.log", "somebody logged in").await?;
+//! assert_eq!(handled.recv().await.as_deref(), Some("somebody logged in"));
+//! # drop(server);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # When in memory, when Redis
+//!
+//! A [`MemoryBus`] is for tests, for a first look, and for programs whose parts may one day be
+//! processes: the same clients and servers, over the model of Redis's streams that the engine is
+//! tested with, consumer groups and takeover included. It ends with the process, and nobody else
+//! sees it; so a service that nobody has ever served on it is known not to be there:
+//!
+//! ```
+//! # use clamator_tokio::{CallError, Client, MemoryBus};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::connect("app", &MemoryBus::new()).await?;
+//! let outcome = client.call::<u64>("nobody.home", ()).await;
+//! assert_eq!(outcome, Err(CallError::NoWorkers));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Over Redis the request waits in its stream for the first server, and the call for its timeout.
+//! Use Redis for everything that has to outlive a process or to reach another one. What Redis
+//! keeps of it depends on its
+//! [persistence](https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/); give
+//! it `maxmemory-policy noeviction`, since any other lets it drop streams when it is full.
+//!
+//! # TLS, Unix sockets, users
+//!
+//! All of it is in the [target](Target::url)'s URL. TLS needs the feature `tls`, and no server is
+//! trusted without a certificate for its name; own authorities and a client's certificate are
+//! given as PEM text with `Target::tls`. A target prints without its password.
+//!
+//! ```
+//! # use clamator_tokio::{InvalidTarget, Target};
+//! # fn main() -> Result<(), InvalidTarget> {
+//! let tcp = Target::url("redis://alice:secret@redis.internal:6380/2")?;
+//! let socket = Target::url("unix:///run/redis.sock?db=2&user=alice&pass=secret")?;
+//! assert_eq!(tcp.to_string(), "redis://alice@redis.internal:6380/2");
+//! assert!(matches!(Target::url("redis://host?database=2"), Err(InvalidTarget::UnknownKey { .. })));
+//! # drop(socket);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! After a start that succeeded, whatever ends the connections is met with retries, from 100 ms to
+//! a second apart, 30 s after refused credentials. The log has one warning when the connection is
+//! gone, one for each further kind of reason why it does not come back, and one line when it has.
+//!
+//! # What differs from the Python and TypeScript peers
+//!
+//! The wire is the same, and pools may be mixed. What is different is so on purpose:
+//!
+//! | subject | the peers | here | why |
+//! |---|---|---|---|
+//! | requests sent before the first server ever started | lost | served, unless [`StartFrom::New`] | a deployment may start in any order |
+//! | a group or stream that is gone | an error ten times a second, for ever | made again, without running its history twice | Redis is restarted and emptied |
+//! | a handler that takes longer than `claim_idle` | started again by its own server | once per server | order, and effects that happen once |
+//! | requests taken in before they can run | 16 | as many as the handlers are about to need | a slow worker does not sit on work |
+//! | a reply that cannot be written, a bad `reply-to` | holds up what comes behind it | is settled on its own | one entry never harms another |
+//! | a request that is malformed | is never answered | `Invalid Request`, when its id and reply stream can be read | the caller need not wait for a timeout |
+//! | a method of another service | runs | `Method not found` | a typing error does not run |
+//! | what is acknowledged | stays in the stream | is deleted | memory |
+//! | a stop | reads on, and may answer without acknowledging | reads no more, and acknowledges what it answered | nothing runs twice because of a restart |
+//! | a call while Redis is down | is queued and may run later (TypeScript) | [`CallError::NotSent`] | the caller decides |
+//! | the outcome of a call that Redis did not confirm | an error like any other | [`CallError::OutcomeUnknown`] | only the caller knows whether it may be repeated |
+//! | integers in JSON | Python writes `5.0`, TypeScript rounds beyond 2^53 | read as they come; [`integer`] takes `5.0` too | no digit is lost on the way |
+//! | optional values | Python sends `null` | absent or `null` is read as the type says; write them with `skip_serializing_if` | TypeScript refuses `null` |
+
+#[cfg(doc)]
+use crate::{CallError, Client, Concurrency, Context, MemoryBus, RpcError, Server, ServerBuilder};
+#[cfg(doc)]
+use crate::{StartFrom, Target, integer};
