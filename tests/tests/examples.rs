@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use clamator_tests::certificates::{Authority, Folder};
 use clamator_tests::process::Process;
 use clamator_tests::redis::RedisServer;
 
@@ -24,10 +25,10 @@ fn binary(name: &str) -> PathBuf {
     binary
 }
 
-/// Runs an example to its end.
+/// Runs an example to its end. What it is told are words with spaces between them.
 fn run(name: &str, target: &str) -> String {
     let mut command = Command::new(binary(name));
-    command.arg(target).stdin(Stdio::null()).stderr(Stdio::inherit());
+    command.args(target.split(' ')).stdin(Stdio::null()).stderr(Stdio::inherit());
     let mut process = Process::spawn(&mut command);
     let stdout = process.child().stdout.take().expect("piped");
     let output = std::thread::spawn(move || std::io::read_to_string(stdout));
@@ -130,11 +131,37 @@ fn a_client_calls_the_server_of_another_process() {
 }
 
 #[test]
+fn the_other_adapters_serve_and_call_as_well() {
+    assert_says_everywhere(
+        "smol_executor",
+        &["2 + 3 = 5, in the program's own executor", "stopped, 0"],
+    );
+    assert_says_everywhere("async_std_tasks", &["1 to 100 make 338350", "stopped, 0"]);
+}
+
+#[test]
+fn a_call_crosses_tls_with_the_certificates_in_files() {
+    let (authority, folder) = (Authority::new("clamator's tests"), Folder::new());
+    folder.write(&authority.vouch(&["localhost"]), &authority);
+    let (_redis, port) = RedisServer::start_with_tls(&folder, &["--tls-auth-clients", "yes"]);
+    let file = |name| folder.path(name).display().to_string();
+    let files = [file("ca.pem"), file("cert.pem"), file("key.pem")].join(" ");
+    let target = format!("rediss://localhost:{port} {files}");
+    assert_says(
+        "tls",
+        &target,
+        &[&format!("\"hello\" came back through rediss://localhost:{port}")],
+    );
+}
+
+#[test]
 fn every_example_is_short_and_run_by_a_test() {
     let tests = include_str!("examples.rs");
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../adapter-tokio/examples");
     let mut count = 0;
-    for file in fs::read_dir(folder).unwrap() {
+    for file in ["adapter-tokio", "adapter-async-std", "adapter-smol"].iter().flat_map(|adapter| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        fs::read_dir(root.join(adapter).join("examples")).unwrap()
+    }) {
         let path = file.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let lines = fs::read_to_string(&path).unwrap().lines().count();
@@ -142,5 +169,5 @@ fn every_example_is_short_and_run_by_a_test() {
         assert!(tests.contains(&format!("\"{name}\",")), "{name} is run by no test");
         count += 1;
     }
-    assert!(count >= 7, "{count} examples");
+    assert!(count >= 10, "{count} examples");
 }
