@@ -5,14 +5,19 @@
 
 use std::time::{Duration, Instant};
 
-use clamator_tokio::{CallError, Concurrency};
-use tokio::time::sleep;
+use clamator_driver::{CallError, Concurrency, Runtime};
+use clamator_tests::world::Async;
 
 use crate::scene::{RECOVERY_MAX, Scene};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn replies_are_kept_while_redis_is_full_and_no_handler_runs_again() {
-    let mut scene = Scene::without_server().await;
+clamator_tests::scenarios!(
+    replies_are_kept_while_redis_is_full_and_no_handler_runs_again,
+    a_load_goes_on_when_redis_is_no_longer_full,
+    a_group_that_is_lost_while_redis_is_full_is_made_again_afterwards,
+);
+
+async fn replies_are_kept_while_redis_is_full_and_no_handler_runs_again<R: Runtime>(runtime: R) {
+    let mut scene = Scene::without_server(&runtime).await;
     // Whoever forgot what it holds would be given it again while Redis is full.
     let impatient = Duration::from_millis(500);
     scene.serve(Concurrency::Limit(64), |builder| builder.claim_idle(impatient)).await;
@@ -27,7 +32,7 @@ async fn replies_are_kept_while_redis_is_full_and_no_handler_runs_again() {
         "{refused:?}"
     );
     // Several tries, and several looks for what is idle.
-    sleep(seconds(3)).await;
+    runtime.sleep(seconds(3)).await;
     assert_eq!(scene.ledger.answered(), 0, "Redis took a reply although it is full");
     assert_eq!(scene.pending(), 20, "acknowledged without a reply");
     scene.redis.command("CONFIG SET maxmemory 0");
@@ -37,17 +42,16 @@ async fn replies_are_kept_while_redis_is_full_and_no_handler_runs_again() {
     scene.assert_settled().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_load_goes_on_when_redis_is_no_longer_full() {
-    let scene = Scene::start().await;
+async fn a_load_goes_on_when_redis_is_no_longer_full<R: Runtime>(runtime: R) {
+    let scene = Scene::start(&runtime).await;
     let load = scene.caller.load(Duration::from_millis(10), Duration::from_secs(20));
     for _ in 0..3 {
-        sleep(Duration::from_millis(700)).await;
+        runtime.sleep(Duration::from_millis(700)).await;
         scene.redis.command("CONFIG SET maxmemory 1");
-        sleep(Duration::from_millis(700)).await;
+        runtime.sleep(Duration::from_millis(700)).await;
         scene.redis.command("CONFIG SET maxmemory 0");
     }
-    sleep(Duration::from_secs(2)).await;
+    runtime.sleep(Duration::from_secs(2)).await;
     load.end().await;
     let ends = scene.ledger.assert_sound(&["Refused"], 1);
     assert!(ends["answered"] > 100 && ends["Refused"] > 20, "{ends:?}");
@@ -56,14 +60,13 @@ async fn a_load_goes_on_when_redis_is_no_longer_full() {
     scene.assert_settled().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_group_that_is_lost_while_redis_is_full_is_made_again_afterwards() {
-    let scene = Scene::start().await;
+async fn a_group_that_is_lost_while_redis_is_full_is_made_again_afterwards<R: Runtime>(runtime: R) {
+    let scene = Scene::start(&runtime).await;
     assert!(scene.caller.call(0).await.is_ok());
     scene.redis.command("CONFIG SET maxmemory 1");
     scene.redis.command("FLUSHALL");
     // A group takes memory too, so Redis refuses it.
-    sleep(Duration::from_secs(2)).await;
+    runtime.sleep(Duration::from_secs(2)).await;
     assert_eq!(scene.pending(), -1, "there is a group");
     scene.redis.command("CONFIG SET maxmemory 0");
     let made = Instant::now();

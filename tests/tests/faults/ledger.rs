@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use clamator_tokio::CallError;
+use clamator_driver::CallError;
 
 /// What became of every call. Shared by callers and handlers.
 #[derive(Debug, Default)]

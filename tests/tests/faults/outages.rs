@@ -5,9 +5,18 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::time::sleep;
+use clamator_driver::Runtime;
+use clamator_tests::world::Async;
 
 use crate::scene::{RECOVERY_MAX, Scene};
+
+clamator_tests::scenarios!(
+    calls_succeed_within_two_seconds_of_flushall,
+    calls_succeed_within_two_seconds_after_redis_was_frozen,
+    calls_succeed_within_two_seconds_after_redis_is_back_empty,
+    no_request_waits_for_claim_idle_when_every_connection_is_killed,
+    an_idle_client_notices_that_its_connections_ended,
+);
 
 /// About a hundred calls a second.
 const EVERY: Duration = Duration::from_millis(10);
@@ -16,22 +25,21 @@ const PATIENT: Duration = Duration::from_secs(20);
 /// What a call may take that was accepted while connections broke; `claim_idle` is 60 s.
 const SOON: Duration = Duration::from_secs(5);
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_succeed_within_two_seconds_of_flushall() {
-    let scene = Scene::start().await;
+async fn calls_succeed_within_two_seconds_of_flushall<R: Runtime>(runtime: R) {
+    let scene = Scene::start(&runtime).await;
     // Requests that FLUSHALL takes with it are never answered.
     let load = scene.caller.load(EVERY, Duration::from_secs(3));
-    sleep(Duration::from_secs(1)).await;
+    runtime.sleep(Duration::from_secs(1)).await;
     for _ in 0..3 {
         scene.redis.command("FLUSHALL");
         let flushed = Instant::now();
-        sleep(Duration::from_millis(1500)).await;
+        runtime.sleep(Duration::from_millis(1500)).await;
         let recovery = scene.ledger.recovery(flushed);
         assert!(recovery <= RECOVERY_MAX, "recovered after {recovery:?}");
     }
     scene.redis.command("FLUSHALL");
     let flushed = Instant::now();
-    sleep(Duration::from_secs(2)).await;
+    runtime.sleep(Duration::from_secs(2)).await;
     load.end().await;
     // Nothing was lost that was sent to the new stream, even before its group was there.
     scene.ledger.assert_answered_since(flushed);
@@ -41,16 +49,15 @@ async fn calls_succeed_within_two_seconds_of_flushall() {
     assert!(scene.servers[0].counters().await.groups_restored >= 4);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_succeed_within_two_seconds_after_redis_was_frozen() {
-    let scene = Scene::start().await;
+async fn calls_succeed_within_two_seconds_after_redis_was_frozen<R: Runtime>(runtime: R) {
+    let scene = Scene::start(&runtime).await;
     let load = scene.caller.load(EVERY, PATIENT);
-    sleep(Duration::from_secs(1)).await;
+    runtime.sleep(Duration::from_secs(1)).await;
     scene.redis.signal("STOP");
-    sleep(Duration::from_secs(5)).await;
+    runtime.sleep(Duration::from_secs(5)).await;
     scene.redis.signal("CONT");
     let thawed = Instant::now();
-    sleep(Duration::from_secs(3)).await;
+    runtime.sleep(Duration::from_secs(3)).await;
     load.end().await;
     let recovery = scene.ledger.recovery(thawed);
     assert!(recovery <= RECOVERY_MAX, "recovered after {recovery:?}");
@@ -62,19 +69,18 @@ async fn calls_succeed_within_two_seconds_after_redis_was_frozen() {
     scene.assert_settled().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_succeed_within_two_seconds_after_redis_is_back_empty() {
-    let mut scene = Scene::start().await;
+async fn calls_succeed_within_two_seconds_after_redis_is_back_empty<R: Runtime>(runtime: R) {
+    let mut scene = Scene::start(&runtime).await;
     let load = scene.caller.load(EVERY, Duration::from_secs(3));
-    sleep(Duration::from_secs(1)).await;
+    runtime.sleep(Duration::from_secs(1)).await;
     // At once, and after so long that the pauses between tries have grown to their longest.
     let mut back = Instant::now();
     for down in [Duration::ZERO, Duration::from_secs(4)] {
         scene.redis.kill();
-        sleep(down).await;
+        runtime.sleep(down).await;
         scene.redis.restart();
         back = Instant::now();
-        sleep(Duration::from_secs(3)).await;
+        runtime.sleep(Duration::from_secs(3)).await;
         let recovery = scene.ledger.recovery(back);
         assert!(recovery <= RECOVERY_MAX, "recovered after {recovery:?}, down for {down:?}");
     }
@@ -85,18 +91,17 @@ async fn calls_succeed_within_two_seconds_after_redis_is_back_empty() {
     scene.assert_settled().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_request_waits_for_claim_idle_when_every_connection_is_killed() {
-    let scene = Scene::start().await;
+async fn no_request_waits_for_claim_idle_when_every_connection_is_killed<R: Runtime>(runtime: R) {
+    let scene = Scene::start(&runtime).await;
     let load = scene.caller.load(Duration::from_millis(4), PATIENT);
     let mut killed = 0;
     for round in 0..10 {
-        sleep(Duration::from_millis(700 + round * 30)).await;
+        runtime.sleep(Duration::from_millis(700 + round * 30)).await;
         // All but the connection that says so.
         killed += scene.redis.command("CLIENT KILL TYPE normal SKIPME yes").integer();
     }
     let last = Instant::now();
-    sleep(Duration::from_secs(2)).await;
+    runtime.sleep(Duration::from_secs(2)).await;
     load.end().await;
     assert!(killed >= 30, "killed only {killed} connections");
     let ends = scene.ledger.assert_sound(&["NotSent", "OutcomeUnknown"], 1);
@@ -108,13 +113,12 @@ async fn no_request_waits_for_claim_idle_when_every_connection_is_killed() {
     scene.assert_settled().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_idle_client_notices_that_its_connections_ended() {
-    let scene = Scene::start().await;
+async fn an_idle_client_notices_that_its_connections_ended<R: Runtime>(runtime: R) {
+    let scene = Scene::start(&runtime).await;
     scene.caller.call(0).await.expect("all is well");
     for _ in 0..3 {
         scene.redis.command("CLIENT KILL TYPE normal");
-        sleep(Duration::from_secs(1)).await;
+        runtime.sleep(Duration::from_secs(1)).await;
         scene.caller.call(0).await.expect("the client has connected again by itself");
     }
 }

@@ -5,19 +5,29 @@
 
 use std::time::{Duration, Instant};
 
+use clamator_driver::{Concurrency, Runtime};
+use clamator_tests::capture::{Capture, unique};
 use clamator_tests::redis::RawConnection;
-use clamator_tokio::Concurrency;
-use tokio::time::sleep;
+use clamator_tests::world::Async;
+use tracing::Level;
 
-use crate::capture::Capture;
-use crate::scene::{COMMANDS, RAW, RECOVERY_MAX, REPLIES, Scene, add_request, within};
+use crate::scene::{COMMANDS, RAW, RECOVERY_MAX, REPLIES, Scene, add_request};
+
+clamator_tests::scenarios!(
+    p1_a_queue_longer_than_claim_idle_runs_once_and_one_by_one,
+    p2_a_reply_key_of_the_wrong_type_harms_only_its_own_caller,
+    p3_idle_entries_behind_350_fresh_ones_are_taken_over,
+    p4_streams_do_not_grow,
+    p5_a_request_sent_before_the_first_server_started_is_run,
+    p6_a_lost_group_is_restored_without_a_hot_loop,
+    p8_an_envelope_that_is_no_text_is_settled_on_sight,
+);
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// P1: sixteen requests of 200 ms wait longer than `claim_idle` behind each other.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p1_a_queue_longer_than_claim_idle_runs_once_and_one_by_one() {
-    let mut scene = Scene::without_server().await;
+async fn p1_a_queue_longer_than_claim_idle_runs_once_and_one_by_one<R: Runtime>(runtime: R) {
+    let mut scene = Scene::without_server(&runtime).await;
     scene.serve(Concurrency::Serial, |builder| builder.claim_idle(SECOND)).await;
     scene.caller.calls(16, 200).end(15 * SECOND).await;
     scene.ledger.assert_sound(&[], 1);
@@ -26,9 +36,8 @@ async fn p1_a_queue_longer_than_claim_idle_runs_once_and_one_by_one() {
 }
 
 /// P2: a reply key of the wrong type must not hold up what came with it, nor run anything again.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p2_a_reply_key_of_the_wrong_type_harms_only_its_own_caller() {
-    let mut scene = Scene::without_server().await;
+async fn p2_a_reply_key_of_the_wrong_type_harms_only_its_own_caller<R: Runtime>(runtime: R) {
+    let mut scene = Scene::without_server(&runtime).await;
     scene.redis.command("SET faults:replies:string x");
     let mut raw = scene.redis.connect();
     add_request(&mut raw, 0, 0, "faults:replies:string");
@@ -41,7 +50,7 @@ async fn p2_a_reply_key_of_the_wrong_type_harms_only_its_own_caller() {
         })
         .await;
     scene.await_that("4 replies", 5 * SECOND, |scene| scene.length(RAW) == 4).await;
-    sleep(2 * SECOND).await;
+    runtime.sleep(2 * SECOND).await;
     assert_eq!((scene.ledger.finished(), scene.ledger.starts_max()), (5, 1));
     assert_eq!(scene.redis.command("GET faults:replies:string").text(), "x");
     assert_eq!(scene.servers[0].counters().await.replies_refused, 1);
@@ -49,9 +58,8 @@ async fn p2_a_reply_key_of_the_wrong_type_harms_only_its_own_caller() {
 }
 
 /// P3: idle entries behind many that another worker keeps fresh are found: the cursor is carried.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p3_idle_entries_behind_350_fresh_ones_are_taken_over() {
-    let mut scene = Scene::without_server().await;
+async fn p3_idle_entries_behind_350_fresh_ones_are_taken_over<R: Runtime>(runtime: R) {
+    let mut scene = Scene::without_server(&runtime).await;
     scene.redis.command("XGROUP CREATE faults:cmds:work work 0 MKSTREAM");
     let mut raw = scene.redis.connect();
     let ids: Vec<String> = (0..400).map(|number| add_request(&mut raw, number, 0, RAW)).collect();
@@ -60,22 +68,22 @@ async fn p3_idle_entries_behind_350_fresh_ones_are_taken_over() {
     let touch = format!("XCLAIM faults:cmds:work work busy 0 {fresh} JUSTID");
     // The last fifty belong to a worker that is no more.
     scene.serve(Concurrency::Serial, |builder| builder.claim_idle(2 * SECOND)).await;
-    within(20 * SECOND, "the 50 idle entries", async {
-        while scene.ledger.finished() < 50 {
-            scene.redis.command(&touch);
-            sleep(SECOND / 10).await;
-        }
-    })
-    .await;
+    runtime
+        .within(20 * SECOND, "the 50 idle entries", async {
+            while scene.ledger.finished() < 50 {
+                scene.redis.command(&touch);
+                runtime.sleep(SECOND / 10).await;
+            }
+        })
+        .await;
     let runs = scene.ledger.finished();
     assert_eq!((runs, scene.pending()), (50, 350), "an entry that was not idle was taken");
     assert_eq!(scene.length(RAW), 50);
 }
 
 /// P4: what was handled leaves the command stream, and a reply stream stays short.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p4_streams_do_not_grow() {
-    let scene = Scene::start().await;
+async fn p4_streams_do_not_grow<R: Runtime>(runtime: R) {
+    let scene = Scene::start(&runtime).await;
     for _ in 0..10 {
         scene.caller.calls(250, 0).end(10 * SECOND).await;
         let length = scene.length(COMMANDS);
@@ -89,9 +97,8 @@ async fn p4_streams_do_not_grow() {
 }
 
 /// P5: what was sent before the first server ever started is served.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p5_a_request_sent_before_the_first_server_started_is_run() {
-    let mut scene = Scene::without_server().await;
+async fn p5_a_request_sent_before_the_first_server_started_is_run<R: Runtime>(runtime: R) {
+    let mut scene = Scene::without_server(&runtime).await;
     let calls = scene.caller.calls(5, 0);
     scene.await_that("5 requests", 5 * SECOND, |scene| scene.length(COMMANDS) == 5).await;
     scene.serve(Concurrency::Serial, |builder| builder).await;
@@ -100,24 +107,23 @@ async fn p5_a_request_sent_before_the_first_server_started_is_run() {
 }
 
 /// P6: a group that is gone is made again, without a hot loop and without a flood of log lines.
-///
-/// On one thread, so that what is logged can be heard.
-#[tokio::test]
-async fn p6_a_lost_group_is_restored_without_a_hot_loop() {
-    let capture = Capture::start();
-    let scene = Scene::start().await;
+async fn p6_a_lost_group_is_restored_without_a_hot_loop<R: Runtime>(runtime: R) {
+    let (client, server) = (unique("caller"), unique("server"));
+    let capture = Capture::of(&[&client, &server]);
+    let mut scene = Scene::with_caller(&runtime, |builder| builder.instance(client)).await;
+    scene.serve(Concurrency::Limit(64), |builder| builder.instance(server)).await;
     let mut raw = scene.redis.connect();
     scene.redis.command("FLUSHALL");
     let flushed = Instant::now();
     assert!(scene.caller.call(0).await.is_ok());
     assert!(flushed.elapsed() <= RECOVERY_MAX, "{:?}", flushed.elapsed());
     let restored = capture.take("redis group restored");
-    assert!(restored.len() == 1 && restored[0].warning, "{restored:?}");
+    assert!(restored.len() == 1 && restored[0].level == Level::WARN, "{restored:?}");
     // A group that keeps vanishing.
     let before = commands(&mut raw);
     for _ in 0..40 {
         raw.command(&[b"FLUSHALL"]);
-        sleep(SECOND / 10).await;
+        runtime.sleep(SECOND / 10).await;
     }
     let sent = commands(&mut raw) - before;
     assert!(sent < 400, "{sent} commands while the group vanished 40 times in 4 s");
@@ -127,7 +133,7 @@ async fn p6_a_lost_group_is_restored_without_a_hot_loop() {
     scene.redis.command("FLUSHALL");
     scene.redis.command(&format!("SET {COMMANDS} x"));
     let before = commands(&mut raw);
-    sleep(4 * SECOND).await;
+    runtime.sleep(4 * SECOND).await;
     let sent = commands(&mut raw) - before;
     assert!(sent < 100, "{sent} commands in 4 s although nothing can be served");
     let lines = capture.take("");
@@ -139,9 +145,8 @@ async fn p6_a_lost_group_is_restored_without_a_hot_loop() {
 }
 
 /// P8: an envelope that is no UTF-8 is settled on sight, and what came with it is served.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p8_an_envelope_that_is_no_text_is_settled_on_sight() {
-    let mut scene = Scene::without_server().await;
+async fn p8_an_envelope_that_is_no_text_is_settled_on_sight<R: Runtime>(runtime: R) {
+    let mut scene = Scene::without_server(&runtime).await;
     let mut raw = scene.redis.connect();
     let invalid = b"{\"jsonrpc\":\"2.0\",\"method\":\"work.run\",\"id\":\"\xff\xfe\"}";
     raw.command(&[b"XADD", COMMANDS.as_bytes(), b"*", b"envelope", invalid, b"reply-to", b"\xff"]);
@@ -153,7 +158,7 @@ async fn p8_an_envelope_that_is_no_text_is_settled_on_sight() {
         .await;
     scene.await_that("the reply behind it", 5 * SECOND, |scene| scene.length(RAW) == 1).await;
     scene.assert_settled().await;
-    sleep(2 * SECOND).await;
+    runtime.sleep(2 * SECOND).await;
     assert_eq!(scene.servers[0].counters().await.poison, 1, "judged more than once");
 }
 

@@ -5,16 +5,24 @@
 
 use std::time::Duration;
 
-use clamator_tokio::{CallError, Concurrency};
-use tokio::time::sleep;
+use clamator_driver::{CallError, Concurrency, Runtime};
+use clamator_tests::world::Async;
 
-use crate::scene::{Scene, within};
+use crate::scene::Scene;
+
+clamator_tests::scenarios!(
+    every_server_of_a_pool_gets_its_share,
+    a_server_that_stops_under_load_loses_nothing,
+    a_server_that_stops_idle_takes_its_consumer_with_it,
+    a_reply_that_comes_after_its_call_timed_out_is_dropped,
+    a_handler_that_takes_longer_than_claim_idle_runs_once,
+    many_threads_at_full_speed_get_every_reply,
+);
 
 const SECOND: Duration = Duration::from_secs(1);
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_server_of_a_pool_gets_its_share() {
-    let mut scene = Scene::without_server().await;
+async fn every_server_of_a_pool_gets_its_share<R: Runtime>(runtime: R) {
+    let mut scene = Scene::without_server(&runtime).await;
     for name in ["one", "two", "three"] {
         scene.serve(Concurrency::Serial, |builder| builder.instance(name)).await;
     }
@@ -26,16 +34,15 @@ async fn every_server_of_a_pool_gets_its_share() {
     scene.assert_settled().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_stops_under_load_loses_nothing() {
-    let mut scene = Scene::without_server().await;
+async fn a_server_that_stops_under_load_loses_nothing<R: Runtime>(runtime: R) {
+    let mut scene = Scene::without_server(&runtime).await;
     scene.serve(Concurrency::Limit(16), |builder| builder.instance("first")).await;
     let slow = scene.caller.calls(8, 2000);
     scene.await_that("8 handlers", 5 * SECOND, |scene| scene.ledger.running() == 8).await;
     let calls = scene.caller.calls(200, 30);
     scene.await_that("some work", 5 * SECOND, |scene| scene.ledger.finished() > 50).await;
     let first = scene.servers.remove(0);
-    let stopped = within(10 * SECOND, "the stop", first.stop(SECOND / 10)).await;
+    let stopped = runtime.within(10 * SECOND, "the stop", first.stop(SECOND / 10)).await;
     let finished = scene.ledger.finished();
     let pending = usize::try_from(scene.pending()).unwrap();
     assert_eq!(stopped.left, pending, "what is left is pending, and nothing else");
@@ -53,16 +60,15 @@ async fn a_server_that_stops_under_load_loses_nothing() {
     scene.assert_settled().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_stops_idle_takes_its_consumer_with_it() {
-    let scene = Scene::start().await;
+async fn a_server_that_stops_idle_takes_its_consumer_with_it<R: Runtime>(runtime: R) {
+    let scene = Scene::start(&runtime).await;
     assert!(scene.caller.call(0).await.is_ok());
     let consumers = || scene.redis.command("XINFO CONSUMERS faults:cmds:work work");
     assert_eq!(consumers().array().len(), 1);
-    let stopped = within(5 * SECOND, "the stop", scene.servers[0].shutdown()).await;
+    let stopped = runtime.within(5 * SECOND, "the stop", scene.servers[0].shutdown()).await;
     assert_eq!(stopped.left, 0);
     assert!(consumers().array().is_empty());
-    let connected = |scene: &Scene| scene.redis.command("CLIENT LIST").text();
+    let connected = |scene: &Scene<R>| scene.redis.command("CLIENT LIST").text();
     scene
         .await_that("the end of its connections", 5 * SECOND, |scene| {
             !connected(scene).contains("clamator:server")
@@ -70,9 +76,8 @@ async fn a_server_that_stops_idle_takes_its_consumer_with_it() {
         .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reply_that_comes_after_its_call_timed_out_is_dropped() {
-    let scene = Scene::start().await;
+async fn a_reply_that_comes_after_its_call_timed_out_is_dropped<R: Runtime>(runtime: R) {
+    let scene = Scene::start(&runtime).await;
     let late = scene.caller.call_within(600, Some(SECOND / 5)).await;
     assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
     scene.await_that("the late reply", 5 * SECOND, |scene| scene.ledger.finished() == 1).await;
@@ -83,10 +88,9 @@ async fn a_reply_that_comes_after_its_call_timed_out_is_dropped() {
     assert_eq!(scene.caller.client.counters().await.replies_unmatched, 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_handler_that_takes_longer_than_claim_idle_runs_once() {
+async fn a_handler_that_takes_longer_than_claim_idle_runs_once<R: Runtime>(runtime: R) {
     for concurrency in [Concurrency::Serial, Concurrency::Limit(4)] {
-        let mut scene = Scene::without_server().await;
+        let mut scene = Scene::without_server(&runtime).await;
         scene.serve(concurrency, |builder| builder.claim_idle(SECOND)).await;
         // One runs, and what the server has read behind it grows as old.
         let long = scene.caller.calls(1, 3500);
@@ -96,17 +100,16 @@ async fn a_handler_that_takes_longer_than_claim_idle_runs_once() {
         others.end(10 * SECOND).await;
         scene.ledger.assert_sound(&[], 1);
         // Its reply was acknowledged too: nothing comes again later.
-        sleep(2 * SECOND).await;
+        runtime.sleep(2 * SECOND).await;
         assert_eq!(scene.ledger.starts_max(), 1);
         scene.assert_settled().await;
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_threads_at_full_speed_get_every_reply() {
-    let scene = Scene::start().await;
+async fn many_threads_at_full_speed_get_every_reply<R: Runtime>(runtime: R) {
+    let scene = Scene::start(&runtime).await;
     for _ in 0..20 {
-        scene.caller.calls(1000, 0).end(Duration::from_secs(30)).await;
+        scene.caller.calls_from_threads(4, 250).end(Duration::from_secs(30)).await;
     }
     let ends = scene.ledger.assert_sound(&[], 1);
     assert_eq!(ends["answered"], 20_000, "{ends:?}");

@@ -7,26 +7,30 @@
 
 use std::time::Duration;
 
+use clamator_driver::{Concurrency, Runtime, ServerBuilder};
 use clamator_tests::bench::floor::Wire;
 use clamator_tests::redis::RedisServer;
-use clamator_tokio::{Concurrency, ServerBuilder};
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::time::sleep;
+use clamator_tests::world::Async;
 
-use crate::scene::{RAW, Scene, add_request, envelope, request, within};
+use crate::proxy::Proxy;
+use crate::scene::{RAW, Scene, add_request, envelope, request};
+
+clamator_tests::scenarios!(
+    an_entry_given_to_a_reader_that_is_killed_does_not_wait_for_claim_idle,
+    an_entry_given_to_a_reader_that_only_redis_believes_in_does_not_wait_for_claim_idle,
+);
 
 const ROUNDS: u64 = 50;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_entry_given_to_a_reader_that_is_killed_does_not_wait_for_claim_idle() {
-    let mut scene = Scene::without_server().await;
+async fn an_entry_given_to_a_reader_that_is_killed_does_not_wait_for_claim_idle<R: Runtime>(
+    runtime: R,
+) {
+    let mut scene = Scene::without_server(&runtime).await;
     scene.serve(Concurrency::Limit(16), |builder| builder.instance("w")).await;
     let mut wire = Wire::open(scene.redis.port()).expect("Redis takes connections");
     let mut sent = 0;
     for round in 0..ROUNDS {
-        let reader = blocked_reader(&scene.redis).await;
+        let reader = blocked_reader(&runtime, &scene.redis).await;
         // Requests before and behind the kill, in one write.
         let (before, behind) =
             [(1, 0), (0, 1), (1, 2), (3, 3)][usize::try_from(round % 4).unwrap()];
@@ -57,25 +61,30 @@ async fn an_entry_given_to_a_reader_that_is_killed_does_not_wait_for_claim_idle(
 }
 
 /// As when a network breaks: the server sees its connections end, and Redis does not.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_entry_given_to_a_reader_that_only_redis_believes_in_does_not_wait_for_claim_idle() {
-    let mut scene = Scene::without_server().await;
-    let proxy = Proxy::start(scene.redis.port()).await;
-    let slowly = |builder: ServerBuilder| builder.instance("w").read_block(Duration::from_secs(3));
+async fn an_entry_given_to_a_reader_that_only_redis_believes_in_does_not_wait_for_claim_idle<
+    R: Runtime,
+>(
+    runtime: R,
+) {
+    let mut scene = Scene::without_server(&runtime).await;
+    let proxy = Proxy::start(scene.redis.port());
+    let slowly =
+        |builder: ServerBuilder<R>| builder.instance("w").read_block(Duration::from_secs(3));
     scene.serve_from(proxy.port, Concurrency::Serial, slowly).await;
     let mut raw = scene.redis.connect();
     for round in 1..=3 {
         // The reader of before and its successor; whoever waits longer is served first.
-        within(Duration::from_secs(20), "two readers at once", async {
-            while blocked_readers(&scene.redis).len() != 1 {
-                sleep(Duration::from_millis(5)).await;
-            }
-            proxy.cut();
-            while blocked_readers(&scene.redis).len() != 2 {
-                sleep(Duration::from_millis(5)).await;
-            }
-        })
-        .await;
+        runtime
+            .within(Duration::from_secs(20), "two readers at once", async {
+                while blocked_readers(&scene.redis).len() != 1 {
+                    runtime.sleep(Duration::from_millis(5)).await;
+                }
+                proxy.cut();
+                while blocked_readers(&scene.redis).len() != 2 {
+                    runtime.sleep(Duration::from_millis(5)).await;
+                }
+            })
+            .await;
         add_request(&mut raw, round, 0, RAW);
         // The end of the lost read, and a second.
         let replies = i64::try_from(round).unwrap();
@@ -88,54 +97,18 @@ async fn an_entry_given_to_a_reader_that_only_redis_believes_in_does_not_wait_fo
     assert!(redelivered >= 2, "only {redelivered} entries went to a reader that was gone");
 }
 
-/// Passes bytes on between a server and Redis.
-struct Proxy {
-    port: u16,
-    cuts: watch::Sender<()>,
-}
-
-impl Proxy {
-    async fn start(redis: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-        let port = listener.local_addr().expect("it listens").port();
-        let (cuts, cut) = watch::channel(());
-        tokio::spawn(async move {
-            while let Ok((mut near, _)) = listener.accept().await {
-                let Ok(mut far) = TcpStream::connect(("127.0.0.1", redis)).await else { continue };
-                let mut cut = cut.clone();
-                cut.mark_unchanged();
-                tokio::spawn(async move {
-                    tokio::select! {
-                        _ = copy_bidirectional(&mut near, &mut far) => {}
-                        _ = cut.changed() => {
-                            drop(near);
-                            sleep(Duration::from_secs(60)).await;
-                        }
-                    }
-                });
-            }
-        });
-        Self { port, cuts }
-    }
-
-    /// Ends every connection towards the server, and none towards Redis.
-    fn cut(&self) {
-        // Nobody listens only when nobody is connected.
-        let _ = self.cuts.send(());
-    }
-}
-
 /// The id of the server's connection that waits for entries.
-async fn blocked_reader(redis: &RedisServer) -> String {
-    within(Duration::from_secs(5), "a blocked reader", async {
-        loop {
-            if let Some(reader) = blocked_readers(redis).pop() {
-                return reader;
+async fn blocked_reader<R: Runtime>(runtime: &R, redis: &RedisServer) -> String {
+    runtime
+        .within(Duration::from_secs(5), "a blocked reader", async {
+            loop {
+                if let Some(reader) = blocked_readers(redis).pop() {
+                    return reader;
+                }
+                runtime.sleep(Duration::from_millis(10)).await;
             }
-            sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await
+        })
+        .await
 }
 
 /// The ids of the server's connections that wait for entries.

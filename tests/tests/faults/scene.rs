@@ -5,15 +5,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use clamator_tests::redis::{RawConnection, RawReply, RedisServer};
-use clamator_tokio::{
-    CallError, Client, ClientBuilder, Concurrency, Context, Server, ServerBuilder, Service, Target,
+use clamator_driver::{
+    CallError, Client, ClientBuilder, Concurrency, Context, Runtime, Server, ServerBuilder,
+    Service, Target,
 };
+use clamator_tests::redis::{RawConnection, RawReply, RedisServer};
+use clamator_tests::world::{Async, Task};
+use futures_channel::oneshot;
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
-use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::ledger::Ledger;
 
@@ -40,35 +42,44 @@ struct Work {
 
 /// A Redis with a client and servers.
 #[derive(Debug)]
-pub(crate) struct Scene {
+pub(crate) struct Scene<R> {
     pub(crate) redis: RedisServer,
-    pub(crate) caller: Caller,
+    pub(crate) caller: Caller<R>,
     pub(crate) ledger: Arc<Ledger>,
-    pub(crate) servers: Vec<Server>,
+    pub(crate) servers: Vec<Server<R>>,
+    runtime: R,
 }
 
-impl Scene {
+impl<R: Runtime> Scene<R> {
     /// Starts a Redis, a client, and one server with default settings whose handlers run at once.
-    pub(crate) async fn start() -> Self {
-        let mut scene = Self::without_server().await;
+    pub(crate) async fn start(runtime: &R) -> Self {
+        let mut scene = Self::without_server(runtime).await;
         scene.serve(Concurrency::Limit(64), |builder| builder).await;
         scene
     }
 
     /// Starts a Redis and a client.
-    pub(crate) async fn without_server() -> Self {
+    pub(crate) async fn without_server(runtime: &R) -> Self {
+        Self::with_caller(runtime, |builder| builder).await
+    }
+
+    /// Starts a Redis and a client that is not like all others.
+    pub(crate) async fn with_caller(
+        runtime: &R,
+        configure: impl FnOnce(ClientBuilder<R>) -> ClientBuilder<R>,
+    ) -> Self {
         let redis = RedisServer::start_with(&["--maxmemory-policy", "noeviction"]);
         let ledger = Arc::new(Ledger::default());
-        let caller = Caller::connect(&redis, &ledger, |builder| builder).await;
-        Self { redis, caller, ledger, servers: Vec::new() }
+        let caller = Caller::connect(runtime, &redis, &ledger, configure).await;
+        Self { redis, caller, ledger, servers: Vec::new(), runtime: runtime.clone() }
     }
 
     /// Starts one more server.
     pub(crate) async fn serve(
         &mut self,
         concurrency: Concurrency,
-        configure: impl FnOnce(ServerBuilder) -> ServerBuilder,
-    ) -> &Server {
+        configure: impl FnOnce(ServerBuilder<R>) -> ServerBuilder<R>,
+    ) -> &Server<R> {
         self.serve_from(self.redis.port(), concurrency, configure).await
     }
 
@@ -77,11 +88,12 @@ impl Scene {
         &mut self,
         port: u16,
         concurrency: Concurrency,
-        configure: impl FnOnce(ServerBuilder) -> ServerBuilder,
-    ) -> &Server {
-        let builder = Server::builder(PREFIX).service(service(&self.ledger, concurrency));
-        let starting = configure(builder).start(target(port));
-        let server = within(Duration::from_secs(10), "the server's start", starting).await;
+        configure: impl FnOnce(ServerBuilder<R>) -> ServerBuilder<R>,
+    ) -> &Server<R> {
+        let builder = Server::builder(PREFIX).service(self.service(concurrency));
+        let starting = configure(builder).start_on(self.runtime.clone(), target(port));
+        let server =
+            self.runtime.within(Duration::from_secs(10), "the server's start", starting).await;
         self.servers.push(server.expect("the server starts"));
         self.servers.last().expect("there is a server")
     }
@@ -100,7 +112,7 @@ impl Scene {
                 return;
             }
             seen = format!("{left} in the stream, {group:?}");
-            sleep(Duration::from_millis(50)).await;
+            self.runtime.sleep(Duration::from_millis(50)).await;
         }
         panic!("not settled after 5 s: {seen}");
     }
@@ -124,34 +136,55 @@ impl Scene {
         at_most: Duration,
         reached: impl Fn(&Self) -> bool,
     ) {
-        within(at_most, what, async {
+        let reaching = async {
             while !reached(self) {
-                sleep(Duration::from_millis(10)).await;
+                self.runtime.sleep(Duration::from_millis(10)).await;
             }
-        })
-        .await;
+        };
+        self.runtime.within(at_most, what, reaching).await;
+    }
+
+    /// The service `work`: its handlers sleep as long as they are told to.
+    fn service(&self, concurrency: Concurrency) -> Service {
+        let (ledger, runtime) = (Arc::clone(&self.ledger), self.runtime.clone());
+        let run = move |Work { number, ms }: Work, context: Context| {
+            let running = ledger.start(number, context.instance());
+            let runtime = runtime.clone();
+            async move {
+                if ms > 0 {
+                    runtime.sleep(Duration::from_millis(ms)).await;
+                }
+                running.finish();
+                Ok(Ledger::reply(number))
+            }
+        };
+        Service::new("work").request("run", run).concurrency(concurrency)
     }
 }
 
 /// A client whose calls are in the ledger.
 #[derive(Clone, Debug)]
-pub(crate) struct Caller {
-    pub(crate) client: Client,
+pub(crate) struct Caller<R> {
+    pub(crate) client: Client<R>,
     ledger: Arc<Ledger>,
     next: Arc<AtomicU64>,
+    runtime: R,
 }
 
-impl Caller {
-    pub(crate) async fn connect(
+impl<R: Runtime> Caller<R> {
+    async fn connect(
+        runtime: &R,
         redis: &RedisServer,
         ledger: &Arc<Ledger>,
-        configure: impl FnOnce(ClientBuilder) -> ClientBuilder,
+        configure: impl FnOnce(ClientBuilder<R>) -> ClientBuilder<R>,
     ) -> Self {
         let builder = Client::builder(PREFIX).instance("caller").timeout(Duration::from_secs(20));
-        let connecting = configure(builder).connect(target(redis.port()));
-        let client = within(Duration::from_secs(10), "the client's connection", connecting).await;
+        let connecting = configure(builder).connect_on(runtime.clone(), target(redis.port()));
+        let client =
+            runtime.within(Duration::from_secs(10), "the client's connection", connecting).await;
         let client = client.expect("the client connects");
-        Self { client, ledger: Arc::clone(ledger), next: Arc::default() }
+        let (ledger, runtime) = (Arc::clone(ledger), runtime.clone());
+        Self { client, ledger, next: Arc::default(), runtime }
     }
 
     /// Makes one call whose handler works for `ms`.
@@ -176,39 +209,55 @@ impl Caller {
     }
 
     /// Makes several calls at once.
-    pub(crate) fn calls(&self, count: usize, ms: u64) -> Calls {
-        let mut calls = JoinSet::new();
-        for _ in 0..count {
+    pub(crate) fn calls(&self, count: usize, ms: u64) -> Calls<R> {
+        let call = |_| {
             let caller = self.clone();
-            calls.spawn(async move {
+            self.runtime.task(async move {
                 let _ = caller.call(ms).await;
+            })
+        };
+        Calls { tasks: (0..count).map(call).collect(), runtime: self.runtime.clone() }
+    }
+
+    /// Makes several calls at once from each of several threads, which are not the runtime's.
+    pub(crate) fn calls_from_threads(&self, threads: usize, count: usize) -> Calls<R> {
+        let start = |_| {
+            let (caller, (done, ended)) = (self.clone(), oneshot::channel());
+            std::thread::spawn(move || {
+                // Of smol only this, which does nothing but park the thread.
+                smol::future::block_on(join_all((0..count).map(|_| caller.call(0))));
+                // Nobody waits any more when the test has failed.
+                let _ = done.send(());
             });
-        }
-        Calls(calls)
+            self.runtime.task(async move { ended.await.expect("no call panics") })
+        };
+        Calls { tasks: (0..threads).map(start).collect(), runtime: self.runtime.clone() }
     }
 
     /// Makes a call every so often, one in ten of them slow, until the load is stopped.
-    pub(crate) fn load(&self, every: Duration, call_timeout: Duration) -> Load {
+    pub(crate) fn load(&self, every: Duration, call_timeout: Duration) -> Load<R> {
         let (caller, stop) = (self.clone(), Arc::new(AtomicBool::new(false)));
         let stopped = Arc::clone(&stop);
-        let task = tokio::spawn(async move {
-            let (mut calls, mut beat) = (JoinSet::new(), interval(every));
-            beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let task = self.runtime.task(async move {
+            let (runtime, mut beat) = (caller.runtime.clone(), Instant::now());
+            let mut tasks: Vec<Task<()>> = Vec::new();
             for count in 0_u64.. {
-                beat.tick().await;
+                runtime.sleep(beat.saturating_duration_since(Instant::now())).await;
+                // Missed beats are not made up for.
+                beat = beat.max(Instant::now() - every) + every;
                 if stopped.load(Ordering::Relaxed) {
                     break;
                 }
-                while calls.try_join_next().is_some_and(|call| call.is_ok()) {}
-                if calls.len() < IN_FLIGHT_MAX {
+                tasks.retain_mut(|call| call.finished().is_none());
+                if tasks.len() < IN_FLIGHT_MAX {
                     let caller = caller.clone();
                     let ms = if count % 10 == 0 { SLOW_MS } else { count % 4 };
-                    calls.spawn(async move {
+                    tasks.push(runtime.task(async move {
                         let _ = caller.call_within(ms, Some(call_timeout)).await;
-                    });
+                    }));
                 }
             }
-            Calls(calls)
+            Calls { tasks, runtime }
         });
         Load { stop, task, call_timeout }
     }
@@ -216,66 +265,46 @@ impl Caller {
 
 /// Calls under way.
 #[derive(Debug)]
-pub(crate) struct Calls(JoinSet<()>);
+pub(crate) struct Calls<R> {
+    tasks: Vec<Task<()>>,
+    runtime: R,
+}
 
-impl Calls {
+impl<R: Runtime> Calls<R> {
     /// Waits for the end of all, at most this long.
     pub(crate) async fn end(self, at_most: Duration) {
-        let mut calls = self.0;
-        within(at_most, "the end of every call", async {
-            while let Some(ended) = calls.join_next().await {
-                ended.expect("no call panics");
-            }
-        })
-        .await;
+        self.runtime.within(at_most, "the end of every call", join_all(self.tasks)).await;
     }
 }
 
-/// Calls that are made all the time.
+/// Calls that are made all the time, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Load {
+pub(crate) struct Load<R> {
     stop: Arc<AtomicBool>,
-    task: JoinHandle<Calls>,
+    task: Task<Calls<R>>,
     call_timeout: Duration,
 }
 
-impl Load {
+impl<R: Runtime> Load<R> {
     /// Makes no more calls and waits for those under way.
-    pub(crate) async fn end(self) {
+    pub(crate) async fn end(mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        let calls = self.task.await.expect("the load does not panic");
+        let calls = (&mut self.task).await;
         calls.end(self.call_timeout + Duration::from_secs(5)).await;
     }
 }
 
-/// The service `work`: its handlers sleep as long as they are told to.
-fn service(ledger: &Arc<Ledger>, concurrency: Concurrency) -> Service {
-    let ledger = Arc::clone(ledger);
-    let run = move |Work { number, ms }: Work, context: Context| {
-        let running = ledger.start(number, context.instance());
-        async move {
-            if ms > 0 {
-                sleep(Duration::from_millis(ms)).await;
-            }
-            running.finish();
-            Ok(Ledger::reply(number))
-        }
-    };
-    Service::new("work").request("run", run).concurrency(concurrency)
+impl<R> Drop for Load<R> {
+    fn drop(&mut self) {
+        // The runtime may outlive a scenario that fails.
+        self.stop.store(true, Ordering::Relaxed);
+    }
 }
 
 /// What Redis tells as names and values in one list.
 fn pairs(reply: &RawReply) -> BTreeMap<String, RawReply> {
     let pairs = reply.array().chunks(2);
     pairs.map(|pair| (pair[0].text(), pair[1].clone())).collect()
-}
-
-/// Waits for a future, at most this long.
-pub(crate) async fn within<F: Future>(at_most: Duration, what: &str, future: F) -> F::Output {
-    let Ok(output) = timeout(at_most, future).await else {
-        panic!("waited {at_most:?} for {what}");
-    };
-    output
 }
 
 fn target(port: u16) -> Target {
