@@ -18,8 +18,9 @@
 # CLAMATOR_REDIS_SERVER and CLAMATOR_TLS_REDIS_SERVER name others. --servers and
 # CLAMATOR_REDIS_SERVER exclude each other.
 #
-# The last line is `N passed, N failed`, of all servers. The status is 0 only when, on each server,
-# something ran and nothing failed. What the tests leave running is ended and reported.
+# The last line is `N passed, N failed`, of all servers. Before it stands how many scenarios passed
+# on tokio, async-std and smol. The status is 0 only when, on each server, something ran, nothing
+# failed, and the same scenarios passed on each runtime. What the tests leave running is ended and reported.
 # CLAMATOR_TEST_SECONDS_MAX (default 3600) bounds the run of the tests on one server, without the
 # build.
 set -euo pipefail
@@ -105,9 +106,11 @@ for package in json.load(sys.stdin)["packages"]:
 # cargo would build it once more with fewer features; a target of the same name in another package
 # runs along.
 if [ $# -gt 0 ]; then
+    told=yes
     first=("$@")
     further=("$@")
 else
+    told=no
     first=(--workspace)
     further=(--workspace)
     if [ -n "$servers" ]; then
@@ -200,8 +203,28 @@ run_tests() {
         say "cargo test ended with status $status although no test says that it failed:"
         say "a test binary broke off, or the run was ended"
     fi
+    compare_runtimes
     printf 'test binaries: %s (documentation included), ignored tests: %s\n' "$binaries" "$ignored"
     printf '%s passed, %s failed\n' "$passed" "$failed"
+}
+
+# Prints how many tests passed on each runtime: those whose names end in it. The lists of names must
+# be the same, or the run has failed, unless cargo was told to leave tests out.
+compare_runtimes() {
+    local runtime names all=
+    for runtime in tokio async_std smol; do
+        names=$(sed -n "s/^test \(.*\)::$runtime \.\.\. ok\$/\1/p" "$scratch/log" | sort)
+        [ -n "$names" ] || continue
+        printf '%s: %s scenarios passed\n' "$runtime" "$(wc -l <<<"$names")"
+        if [ -z "$all" ]; then
+            all=$names
+        elif [ "$names" != "$all" ] && [ "$told" = no ]; then
+            remark="other tests passed on $runtime than on tokio"
+            say "$remark:"
+            diff <(printf '%s\n' "$all") <(printf '%s\n' "$names") >&2 || true
+            [ "$status" -ne 0 ] || status=1
+        fi
+    done
 }
 
 # `test result: ok. 3 passed; 0 failed; 1 ignored; ...`, one line for each test binary.
