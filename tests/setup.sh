@@ -234,7 +234,7 @@ prepare_pinned_server() {
     case $source in
     redis-tools) server=$(debian_server) ;;
     *) server=$(carried_server "$source") ;;
-    esac
+    esac || fail "so there is no $name; without it: --servers with the names of others."
     found=$(version_of "$server")
     [ "$found" = "$pin" ] ||
         fail "$name must be $pin, but $source has ${found:-nothing that runs on this machine}." \
