@@ -3,9 +3,16 @@
 //! What an entry deserves is judged here once more, by `serde_json`'s own reader and the rules of
 //! the wire, and not by the code under test.
 
+use clamator_driver::Runtime;
+use clamator_tests::scenarios;
 use serde_json::Value;
 
-use crate::stage::{COMMANDS, Fields, REPLIES, Stage, UNREAD, Warning, texts};
+use crate::stage::{Fields, Stage, UNREAD, Warning, texts};
+
+scenarios!(
+    two_thousand_mutated_requests_are_each_settled_and_warned_about_once,
+    two_thousand_mutated_replies_are_each_dropped_and_warned_about_once,
+);
 
 /// Change it to see other entries; a failure names its entry.
 const SEED: u64 = 0x00c1_a3a7_0000_0001;
@@ -39,9 +46,10 @@ const TOKENS: [&[u8]; 24] = [
     b"\xf0\x9f\xa6\x80",
 ];
 
-#[tokio::test]
-async fn two_thousand_mutated_requests_are_each_settled_and_warned_about_once() {
-    let mut stage = Stage::start().await;
+async fn two_thousand_mutated_requests_are_each_settled_and_warned_about_once<R: Runtime>(
+    runtime: R,
+) {
+    let mut stage = Stage::start(runtime).await;
     let mut dice = Dice(SEED);
     let mut poison = 0;
     for _ in 0..BATCHES {
@@ -51,7 +59,7 @@ async fn two_thousand_mutated_requests_are_each_settled_and_warned_about_once() 
             dice.mutate(&mut fields);
             let warning = deserved_request(&fields);
             poison += usize::from(warning.is_some());
-            stage.add(COMMANDS, &fields, warning);
+            stage.add_request(&fields, warning);
         }
         stage.assert_served().await;
         stage.assert_settled().await;
@@ -61,9 +69,10 @@ async fn two_thousand_mutated_requests_are_each_settled_and_warned_about_once() 
     assert!((1000..1950).contains(&poison), "{poison} of 2000 were garbage");
 }
 
-#[tokio::test]
-async fn two_thousand_mutated_replies_are_each_dropped_and_warned_about_once() {
-    let mut stage = Stage::start().await;
+async fn two_thousand_mutated_replies_are_each_dropped_and_warned_about_once<R: Runtime>(
+    runtime: R,
+) {
+    let mut stage = Stage::start(runtime).await;
     let mut dice = Dice(SEED);
     let mut garbage = 0;
     for _ in 0..BATCHES {
@@ -72,7 +81,7 @@ async fn two_thousand_mutated_replies_are_each_dropped_and_warned_about_once() {
             dice.mutate(&mut fields);
             let warning = deserved_reply(&fields);
             garbage += usize::from(warning.is_some());
-            stage.add(REPLIES, &fields, warning);
+            stage.add_reply(&fields, warning);
         }
         stage.assert_served().await;
         stage.assert_warned().await;

@@ -14,7 +14,6 @@
     reason = "tests hope, and say so by failing"
 )]
 
-mod capture;
 mod generated;
 mod replies;
 mod requests;

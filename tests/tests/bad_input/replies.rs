@@ -6,13 +6,22 @@
 
 use std::time::Duration;
 
-use clamator_tokio::{CallError, ProtocolFault};
+use clamator_driver::{CallError, ProtocolFault, Runtime};
+use clamator_tests::scenarios;
+use clamator_tests::world::Async;
 use serde_json::Value;
-use tokio::time::{sleep, timeout};
 
-use crate::stage::{Fields, REPLIES, Stage, Warning, texts};
+use crate::stage::{COMMANDS, Fields, Stage, Warning, texts};
+
+scenarios!(
+    a_reply_that_cannot_be_read_is_dropped_with_one_warning,
+    a_reply_to_nobody_is_dropped_without_a_warning,
+    garbage_that_names_a_call_ends_that_call_and_no_other,
+);
 
 const UNREADABLE: Warning = Some("redis reply parse failed");
+/// How long a call may take to end once it was answered.
+const SOON: Duration = Duration::from_secs(5);
 const MIB: usize = 1 << 20;
 const DEEP: usize = 1_000_000;
 
@@ -20,9 +29,8 @@ fn enveloped(envelope: impl Into<Vec<u8>>) -> Fields {
     vec![(b"type".to_vec(), b"rpc".to_vec()), (b"envelope".to_vec(), envelope.into())]
 }
 
-#[tokio::test]
-async fn a_reply_that_cannot_be_read_is_dropped_with_one_warning() {
-    let mut stage = Stage::start().await;
+async fn a_reply_that_cannot_be_read_is_dropped_with_one_warning<R: Runtime>(runtime: R) {
+    let mut stage = Stage::start(runtime).await;
     stage.assert_served().await;
     let mut entries = vec![
         texts(&[("type", "rpc")]),
@@ -64,7 +72,7 @@ async fn a_reply_that_cannot_be_read_is_dropped_with_one_warning() {
     ];
     entries.extend(texts.map(enveloped));
     for fields in &entries {
-        stage.add(REPLIES, fields, UNREADABLE);
+        stage.add_reply(fields, UNREADABLE);
     }
     stage.assert_served().await;
     stage.assert_warned().await;
@@ -72,13 +80,13 @@ async fn a_reply_that_cannot_be_read_is_dropped_with_one_warning() {
     assert_eq!(counters.replies_unparsable, u64::try_from(entries.len()).unwrap());
 }
 
-#[tokio::test]
-async fn a_reply_to_nobody_is_dropped_without_a_warning() {
-    let mut stage = Stage::start().await;
+async fn a_reply_to_nobody_is_dropped_without_a_warning<R: Runtime>(runtime: R) {
+    let mut stage = Stage::start(runtime).await;
     stage.assert_served().await;
+    let own = format!(r#"{{"jsonrpc":"2.0","id":"{}-1","result":"\ud800"}}"#, stage.caller);
     let entries = [
         r#"{"jsonrpc":"2.0","id":1,"result":1}"#,
-        r#"{"jsonrpc":"2.0","id":"caller-1","result":"\ud800"}"#,
+        &own,
         r#"{"jsonrpc":"2.0","id":"\ud800","result":1e999}"#,
         r#"{"jsonrpc":"2.0","id":{"a":[1]},"result":1}"#,
         r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":""}}"#,
@@ -87,18 +95,17 @@ async fn a_reply_to_nobody_is_dropped_without_a_warning() {
         r#"{"jsonrpc":"2.0","method":"echo.echo"}"#,
     ];
     for envelope in entries {
-        stage.add(REPLIES, &enveloped(envelope), None);
+        stage.add_reply(&enveloped(envelope), None);
     }
     stage.assert_served().await;
     // Time for what should not be said.
-    sleep(Duration::from_millis(200)).await;
+    stage.runtime.sleep(Duration::from_millis(200)).await;
     stage.assert_warned().await;
     assert_eq!(stage.client.counters().await.replies_unmatched, 8);
 }
 
-#[tokio::test]
-async fn garbage_that_names_a_call_ends_that_call_and_no_other() {
-    let mut stage = Stage::without_server().await;
+async fn garbage_that_names_a_call_ends_that_call_and_no_other<R: Runtime>(runtime: R) {
+    let mut stage = Stage::without_server(runtime).await;
     let replies = [
         (r#"{"jsonrpc":"2.0","id":ID}"#, "invalid response envelope"),
         (r#"{"jsonrpc":"2.0","id":ID,"result":1,"error":null}"#, "invalid response envelope"),
@@ -107,36 +114,36 @@ async fn garbage_that_names_a_call_ends_that_call_and_no_other() {
         (r#"{"jsonrpc":"2.0","id":ID,"method":"echo.echo"}"#, "unexpected response kind: request"),
         (r#"{"jsonrpc":"2.0","id":ID,"result":"text"}"#, "expected type"),
     ];
-    let other = tokio::spawn(stage.client.call::<u64>("echo.echo", 0));
+    let mut other = stage.runtime.task(stage.client.call::<u64>("echo.echo", 0));
     let mut seen = wait_for_requests(&stage, 1).await.len();
     for (reply, expected) in replies {
-        let call = tokio::spawn(stage.client.call::<u64>("echo.echo", 1));
+        let call = stage.runtime.task(stage.client.call::<u64>("echo.echo", 1));
         let ids = wait_for_requests(&stage, seen + 1).await;
         seen = ids.len();
-        stage.add(REPLIES, &enveloped(reply.replace("ID", &ids[seen - 1])), None);
-        let ended = timeout(Duration::from_secs(5), call).await.expect("the call ends").unwrap();
+        stage.add_reply(&enveloped(reply.replace("ID", &ids[seen - 1])), None);
+        let ended = stage.runtime.within(SOON, "the end of the call", call).await;
         let Err(CallError::Protocol(fault)) = ended else { panic!("{reply}: {ended:?}") };
         assert!(fault.to_string().contains(expected), "{fault}");
-        assert!(!other.is_finished(), "another call ended");
+        assert!(other.finished().is_none(), "another call ended");
     }
     let first = wait_for_requests(&stage, seen).await.remove(0);
     let reply = format!(r#"{{"jsonrpc":"2.0","id":{first},"result":5.0}}"#);
-    stage.add(REPLIES, &enveloped(reply), None);
-    let ended = timeout(Duration::from_secs(5), other).await.expect("the call ends").unwrap();
-    // A number with a fraction part is no integer here: see `clamator_tokio::integer`.
+    stage.add_reply(&enveloped(reply), None);
+    let ended = stage.runtime.within(SOON, "the end of the other call", other).await;
+    // A number with a fraction part is no integer here: see `clamator_driver::integer`.
     assert!(matches!(ended, Err(CallError::Protocol(ProtocolFault::Result { .. }))), "{ended:?}");
     stage.assert_warned().await;
 }
 
 /// The ids of the requests on the command stream, as JSON, once there are this many.
-async fn wait_for_requests(stage: &Stage, count: usize) -> Vec<String> {
+async fn wait_for_requests<R: Runtime>(stage: &Stage<R>, count: usize) -> Vec<String> {
     for _ in 0..500 {
-        let requests = stage.envelopes("bad:cmds:echo");
+        let requests = stage.envelopes(COMMANDS);
         if requests.len() >= count {
             let id = |text: &String| serde_json::from_str::<Value>(text).unwrap()["id"].to_string();
             return requests.iter().map(id).collect();
         }
-        sleep(Duration::from_millis(10)).await;
+        stage.runtime.sleep(Duration::from_millis(10)).await;
     }
     panic!("{count} requests were not sent within 5 s");
 }

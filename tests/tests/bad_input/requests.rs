@@ -3,9 +3,24 @@
 //! Not the mutations of good entries: see `generated`. Odd but valid requests are in here too: they
 //! run, and nobody is warned.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::stage::{COMMANDS, Fields, Stage, UNREAD, Warning, texts};
+use clamator_driver::Runtime;
+use clamator_tests::process::now;
+use clamator_tests::scenarios;
+
+use crate::stage::{COMMANDS, Fields, PREFIX, Stage, UNREAD, Warning, texts};
+
+scenarios!(
+    an_entry_without_an_envelope_is_settled_with_one_warning,
+    bytes_that_are_no_json_are_settled_with_one_warning,
+    nesting_of_a_million_levels_is_settled_with_one_warning,
+    json_that_is_no_request_is_settled_with_one_warning,
+    the_caller_of_a_malformed_request_is_told_under_the_id_it_sent,
+    a_request_that_is_odd_but_valid_is_served_without_a_warning,
+    a_reply_goes_to_no_key_that_is_no_reply_stream,
+    an_entry_of_a_hundred_megabytes_does_not_slow_down_what_comes_after_it,
+);
 
 const POISON: Warning = Some("redis poison envelope");
 const MIB: usize = 1 << 20;
@@ -20,18 +35,17 @@ fn enveloped(envelope: impl Into<Vec<u8>>) -> Fields {
 }
 
 /// Adds these entries, then checks that each was warned about once and the next call is served.
-async fn assert_poison(stage: &mut Stage, entries: Vec<Fields>) {
+async fn assert_poison<R: Runtime>(stage: &mut Stage<R>, entries: Vec<Fields>) {
     for fields in entries {
-        stage.add(COMMANDS, &fields, POISON);
+        stage.add_request(&fields, POISON);
     }
     stage.assert_served().await;
     stage.assert_settled().await;
     stage.assert_warned().await;
 }
 
-#[tokio::test]
-async fn an_entry_without_an_envelope_is_settled_with_one_warning() {
-    let mut stage = Stage::start().await;
+async fn an_entry_without_an_envelope_is_settled_with_one_warning<R: Runtime>(runtime: R) {
+    let mut stage = Stage::start(runtime).await;
     let names: Vec<(String, String)> =
         (0..1000).map(|n| (format!("f{n}"), n.to_string())).collect();
     let many: Vec<(&str, &str)> = names.iter().map(|(name, n)| (&name[..], &n[..])).collect();
@@ -54,9 +68,8 @@ async fn an_entry_without_an_envelope_is_settled_with_one_warning() {
     assert_eq!(stage.length(UNREAD), 0, "there is nobody to answer");
 }
 
-#[tokio::test]
-async fn bytes_that_are_no_json_are_settled_with_one_warning() {
-    let mut stage = Stage::start().await;
+async fn bytes_that_are_no_json_are_settled_with_one_warning<R: Runtime>(runtime: R) {
+    let mut stage = Stage::start(runtime).await;
     let text = |text: &str| enveloped(text);
     let entries = vec![
         enveloped((0..=255).collect::<Vec<u8>>()),
@@ -84,9 +97,8 @@ async fn bytes_that_are_no_json_are_settled_with_one_warning() {
     assert_poison(&mut stage, entries).await;
 }
 
-#[tokio::test]
-async fn nesting_of_a_million_levels_is_settled_with_one_warning() {
-    let mut stage = Stage::start().await;
+async fn nesting_of_a_million_levels_is_settled_with_one_warning<R: Runtime>(runtime: R) {
+    let mut stage = Stage::start(runtime).await;
     let nested = |open: &str, close: &str| format!("{}{}", open.repeat(DEEP), close.repeat(DEEP));
     let inside = |member: &str, nested: &str| {
         enveloped(format!(r#"{{"jsonrpc":"2.0","method":"echo.echo","{member}":{nested},"x":1}}"#))
@@ -104,9 +116,8 @@ async fn nesting_of_a_million_levels_is_settled_with_one_warning() {
     assert_poison(&mut stage, entries).await;
 }
 
-#[tokio::test]
-async fn json_that_is_no_request_is_settled_with_one_warning() {
-    let mut stage = Stage::start().await;
+async fn json_that_is_no_request_is_settled_with_one_warning<R: Runtime>(runtime: R) {
+    let mut stage = Stage::start(runtime).await;
     let mut entries: Vec<Fields> = [
         "null",
         "true",
@@ -139,9 +150,8 @@ async fn json_that_is_no_request_is_settled_with_one_warning() {
     assert_poison(&mut stage, entries).await;
 }
 
-#[tokio::test]
-async fn the_caller_of_a_malformed_request_is_told_under_the_id_it_sent() {
-    let mut stage = Stage::start().await;
+async fn the_caller_of_a_malformed_request_is_told_under_the_id_it_sent<R: Runtime>(runtime: R) {
+    let mut stage = Stage::start(runtime).await;
     let ids =
         [r#""é\u0041\ud800""#, "1.0", "-0", "123456789012345678901234567890", "1e400", "\"\""];
     let entries = ids.map(|id| enveloped(format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"x"}}"#)));
@@ -154,9 +164,8 @@ async fn the_caller_of_a_malformed_request_is_told_under_the_id_it_sent() {
     }
 }
 
-#[tokio::test]
-async fn a_request_that_is_odd_but_valid_is_served_without_a_warning() {
-    let mut stage = Stage::start().await;
+async fn a_request_that_is_odd_but_valid_is_served_without_a_warning<R: Runtime>(runtime: R) {
+    let mut stage = Stage::start(runtime).await;
     let names: Vec<String> = (0..1000).map(|n| format!("f{n}")).collect();
     let mut many: Vec<(&str, &str)> = names.iter().map(|name| (&name[..], "envelope")).collect();
     many.extend([("", ""), ("envelope", PROPER), ("reply-to", UNREAD)]);
@@ -173,7 +182,7 @@ async fn a_request_that_is_odd_but_valid_is_served_without_a_warning() {
     let wide = format!("[{}0]", "0,".repeat(MIB / 2));
     entries.push(enveloped(PROPER.replace("[1]", &wide)));
     for fields in &entries {
-        stage.add(COMMANDS, fields, None);
+        stage.add_request(fields, None);
     }
     stage.assert_served().await;
     stage.assert_settled().await;
@@ -184,17 +193,18 @@ async fn a_request_that_is_odd_but_valid_is_served_without_a_warning() {
     assert!(replies[0].contains(r#"["\ud800",1e999,-0]"#), "{}", replies[0]);
 }
 
-#[tokio::test]
-async fn a_reply_goes_to_no_key_that_is_no_reply_stream() {
-    let mut stage = Stage::start().await;
+async fn a_reply_goes_to_no_key_that_is_no_reply_stream<R: Runtime>(runtime: R) {
+    let mut stage = Stage::start(runtime).await;
     stage.redis.command("SET bad:replies:string x");
     let refused = Some("reply-to refused");
+    let other = stage.replies.replace(PREFIX, "other");
+    let spaced = format!(" {}", stage.replies);
     let keys: [(&[u8], Warning); 12] = [
         (COMMANDS.as_bytes(), refused),
         (b"bad:replies:", refused),
         (b"bad:replies", refused),
-        (b"other:replies:caller", refused),
-        (b" bad:replies:caller", refused),
+        (other.as_bytes(), refused),
+        (spaced.as_bytes(), refused),
         (b"reply-to", refused),
         (b"envelope", refused),
         (b"\xff\0", refused),
@@ -207,7 +217,7 @@ async fn a_reply_goes_to_no_key_that_is_no_reply_stream() {
     for (key, warning) in keys {
         let mut fields = enveloped(PROPER);
         fields[2].1 = key.into();
-        stage.add(COMMANDS, &fields, warning);
+        stage.add_request(&fields, warning);
     }
     stage.assert_served().await;
     stage.assert_settled().await;
@@ -226,9 +236,10 @@ async fn a_reply_goes_to_no_key_that_is_no_reply_stream() {
 
 /// A connection has room for the largest value it ever carried: what comes after must not pay for
 /// it.
-#[tokio::test]
-async fn an_entry_of_a_hundred_megabytes_does_not_slow_down_what_comes_after_it() {
-    let mut stage = Stage::start().await;
+async fn an_entry_of_a_hundred_megabytes_does_not_slow_down_what_comes_after_it<R: Runtime>(
+    runtime: R,
+) {
+    let mut stage = Stage::start(runtime).await;
     let before = small_entries(&mut stage).await;
     let huge = vec![(b"payload".to_vec(), vec![b'x'; 100 * MIB])];
     assert_poison(&mut stage, vec![huge]).await;
@@ -237,8 +248,8 @@ async fn an_entry_of_a_hundred_megabytes_does_not_slow_down_what_comes_after_it(
 }
 
 /// Settles 2000 small entries and tells how long that took.
-async fn small_entries(stage: &mut Stage) -> Duration {
-    let begun = Instant::now();
+async fn small_entries<R: Runtime>(stage: &mut Stage<R>) -> Duration {
+    let begun = now();
     for _ in 0..10 {
         assert_poison(stage, vec![texts(&[("type", "rpc")]); 200]).await;
     }
