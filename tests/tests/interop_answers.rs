@@ -2,15 +2,16 @@
 //! notifications that are called and methods that are notified, optional members.
 //!
 //! Not what it answers to malformed entries, which no client of ours can send. Where the languages
-//! differ, the test says which does what.
+//! differ, the test says which does what. Rust runs on tokio alone: an answer is made of a request
+//! by the engine and the driver, and no runtime has a part in it.
 #![allow(clippy::indexing_slicing, reason = "tests hope, and say so by failing")]
 
+use clamator_driver::integer;
 use clamator_tests::both_directions;
 use clamator_tests::interop::arith::Stats;
 use clamator_tests::interop::calls::Kind;
 use clamator_tests::interop::peers::{Deployment, Peer};
 use clamator_tests::interop::streams::commands;
-use clamator_tokio::integer;
 use serde::Deserialize;
 use serde_json::{Value, json};
 

@@ -2,7 +2,8 @@
 //! with the fields that the peers' logs have.
 //!
 //! Not the texts beyond what the peers have. The calls come from the Python peer or, where no
-//! client would send such a thing, straight from the test.
+//! client would send such a thing, straight from the test. Rust runs on tokio alone: it is the
+//! driver that speaks, on any runtime.
 #![allow(clippy::indexing_slicing, reason = "tests hope, and say so by failing")]
 
 use clamator_tests::interop::peers::{Deployment, Peer, eventually};

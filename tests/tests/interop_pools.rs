@@ -1,8 +1,9 @@
 //! Pools of workers, of one language and of both, and what becomes of a request whose worker is
 //! killed in the middle of it (scenarios 7 and 8 of the peers' own interop suite).
 //!
-//! Not graceful stops. Upstream's crash scenario usually kills a worker that has nothing; here the
-//! worker is killed with the request in its hands, which Redis confirms.
+//! Rust runs on each of its runtimes in turn. Not the calls themselves, which are in
+//! `interop_scenarios.rs`. Upstream's crash scenario usually kills a worker that has nothing; here
+//! the worker is killed with the request in its hands, which Redis confirms.
 #![allow(
     clippy::disallowed_methods,
     clippy::indexing_slicing,
@@ -12,14 +13,16 @@
 use std::time::Duration;
 
 use clamator_tests::interop::peers::{Deployment, Peer, Worker, eventually};
+use clamator_tests::interop::runtime::RuntimeName;
 use clamator_tests::interop::streams::Pending;
-use clamator_tests::{both_directions, programs};
+use clamator_tests::{both_directions, on_every_runtime, programs};
 use serde_json::{Value, json};
 
 /// How long a request must be idle before it is taken over from another worker.
 const CLAIM_IDLE: [&str; 2] = ["--claim-idle-ms", "1500"];
 
 both_directions!(
+    on every runtime:
     a_pool_shares_the_requests,
     a_mixed_pool_shares_the_requests,
     a_new_worker_finishes_what_a_killed_one_had_begun,
@@ -85,9 +88,10 @@ fn a_mixed_pool_finishes_what_either_worker_had_begun(deployment: &Deployment) {
     }
 }
 
-#[test]
-fn a_stopped_rust_worker_finishes_and_acknowledges_what_it_has() {
-    let deployment = Deployment::new(programs!(), Peer::Rust, Peer::Python);
+on_every_runtime!(a_stopped_rust_worker_finishes_and_acknowledges_what_it_has);
+
+fn a_stopped_rust_worker_finishes_and_acknowledges_what_it_has(runtime: RuntimeName) {
+    let deployment = Deployment::on(runtime, programs!(), Peer::Rust, Peer::Python);
     let stopped = deployment.serve("stopped");
     let calling = deployment.calling(Peer::Python, slow_add(), &[]);
     eventually("the worker has the request", || deployment.pending().pop());

@@ -1,5 +1,5 @@
 //! The interop programs themselves: that they can be driven as the peers' own interop runner drives
-//! its programs, by one JSON object on their input.
+//! its programs, by one JSON object on their input; the Rust ones on each of their runtimes.
 //!
 //! Not what they serve and call, which the other files test by flags.
 #![allow(
@@ -12,26 +12,18 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use clamator_tests::interop::peers::{Deployment, PREFIX, Peer};
+use clamator_tests::interop::peers::{Deployment, PREFIX};
+use clamator_tests::interop::runtime::RuntimeName;
 use clamator_tests::process::Process;
-use clamator_tests::programs;
+use clamator_tests::{both_directions, programs};
 use serde_json::{Value, json};
 
-#[test]
-fn a_rust_server_and_a_python_client_are_configured_on_their_input() {
-    are_configured_on_their_input(Peer::Rust, Peer::Python);
-}
+both_directions!(on every runtime: both_are_configured_on_their_input);
 
-#[test]
-fn a_python_server_and_a_rust_client_are_configured_on_their_input() {
-    are_configured_on_their_input(Peer::Python, Peer::Rust);
-}
-
-fn are_configured_on_their_input(server: Peer, client: Peer) {
-    let deployment = Deployment::new(programs!(), server, client);
+fn both_are_configured_on_their_input(deployment: &Deployment) {
     let url = deployment.redis.url();
     let served = deployment.serve_by_input(
-        server,
+        deployment.server,
         json!({
             "contract": "arith", "redisUrl": url, "keyPrefix": PREFIX, "instanceId": "A",
             "consumerClaimIdleMs": 5000, "generatedDir": "/nowhere",
@@ -45,7 +37,7 @@ fn are_configured_on_their_input(server: Peer, client: Peer) {
         { "method": "notifications.nope", "timeoutMs": 300 },
     ]);
     let output = deployment.call_by_input(
-        client,
+        deployment.client,
         json!({
             "redisUrl": url, "keyPrefix": PREFIX, "defaultTimeoutMs": 20_000, "calls": calls,
             "concurrent": 3, "generatedDir": "/nowhere",
@@ -90,5 +82,19 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
         assert!(!process.wait(Duration::from_secs(20)), "{flags:?} {input}");
         let reason = std::io::read_to_string(process.child().stderr.take().unwrap()).unwrap();
         assert!(reason.starts_with("interop-"), "{flags:?} {input}: {reason:?}");
+    }
+}
+
+#[test]
+fn an_unknown_runtime_is_refused_by_its_name() {
+    let programs = programs!();
+    for program in [programs.server, programs.client] {
+        let mut command = Command::new(program);
+        command.args(["--redis-url", "redis://127.0.0.1:1", "--key-prefix", PREFIX]);
+        command.env(RuntimeName::VARIABLE, "tokyo").stdin(Stdio::null()).stderr(Stdio::piped());
+        let mut process = Process::spawn(&mut command);
+        assert!(!process.wait(Duration::from_secs(20)));
+        let reason = std::io::read_to_string(process.child().stderr.take().unwrap()).unwrap();
+        assert!(reason.contains("no such runtime: \"tokyo\""), "{reason:?}");
     }
 }

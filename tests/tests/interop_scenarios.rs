@@ -1,8 +1,9 @@
 //! Scenarios 1 to 6 of the peers' own interop suite, with Rust on one side and the published
 //! Python peer on the other, in both directions.
 //!
-//! Not pools and crashes, which are in `interop_pools.rs`. Stricter than upstream where it looks
-//! away: a notification must be handled, exactly once.
+//! Rust runs on each of its runtimes in turn. Not pools and crashes, which are in
+//! `interop_pools.rs`. Stricter than upstream where it looks away: a notification must be handled,
+//! exactly once.
 #![allow(clippy::indexing_slicing, reason = "tests hope, and say so by failing")]
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use clamator_tests::interop::peers::{Deployment, eventually};
 use serde_json::{Value, json};
 
 both_directions!(
+    on every runtime:
     a_call_is_answered,
     a_hundred_calls_at_once_each_get_their_own_answer,
     an_error_of_the_application_reaches_the_caller_as_it_is,

@@ -1,19 +1,29 @@
 //! One round trip over every way to name a real Redis: by URL in each of its forms, and through a
-//! user's own connector.
+//! user's own connector, on every runtime.
 //!
 //! Not the refusal of targets that are wrong. That both a URL and a connection are given, which the
 //! peers must refuse, cannot be written here: a target is one or the other.
 #![allow(clippy::unwrap_used, reason = "tests hope, and say so by failing")]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use clamator_driver::{
+    CallError, Client, Credentials, MemoryBus, Protocol, Runtime, Server, Target,
+};
+use clamator_tests::capture::unique;
 use clamator_tests::interop::arith::{Record, Stats, arith, notifications};
 use clamator_tests::process::now;
 use clamator_tests::redis::{RawReply, RedisServer};
-use clamator_tokio::{CallError, Client, Credentials, MemoryBus, Protocol, Server, Target};
+use clamator_tests::scenarios;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
-use tokio_util::compat::TokioAsyncReadCompatExt;
+
+scenarios!(
+    a_url_names_a_host_and_a_port,
+    a_url_names_a_password_a_user_and_a_database,
+    a_url_names_a_socket,
+    a_users_own_connector_makes_every_connection,
+    memory_is_a_target_too_and_knows_that_nobody_serves,
+);
 
 const PASSWORD: &str = "p@ss word/";
 const PASSWORD_IN_URL: &str = "p%40ss%20word%2F";
@@ -33,12 +43,12 @@ fn guarded(options: &[&str]) -> RedisServer {
 }
 
 /// Calls, is told an error, notifies and times out; then stops both sides, twice.
-async fn a_round_trip(target: Target) {
-    let record = Record::new("A");
+async fn a_round_trip<R: Runtime>(runtime: &R, target: Target) {
+    let record = Record::new(runtime.clone(), "A");
     let server = Server::builder("targets").instance("A");
     let server = server.service(arith(&record)).service(notifications(&record));
-    let server = server.start(&target).await.unwrap();
-    let client = Client::connect("targets", &target).await.unwrap();
+    let server = server.start_on(runtime.clone(), &target).await.unwrap();
+    let client = Client::builder("targets").connect_on(runtime.clone(), &target).await.unwrap();
 
     let sum: Value = client.call("arith.add", json!({ "a": 2, "b": 3 })).await.unwrap();
     assert_eq!(sum, json!({ "sum": 5.0 }));
@@ -61,16 +71,14 @@ async fn a_round_trip(target: Target) {
     assert_eq!(client.call::<Value>("arith.stats", ()).await, Err(CallError::Stopped));
 }
 
-#[tokio::test]
-async fn a_url_names_a_host_and_a_port() {
+async fn a_url_names_a_host_and_a_port<R: Runtime>(runtime: R) {
     let redis = RedisServer::start();
-    a_round_trip(Target::url(&redis.url()).unwrap()).await;
+    a_round_trip(&runtime, Target::url(&redis.url()).unwrap()).await;
     let url = format!("{}?protocol=resp3", redis.url());
-    a_round_trip(Target::url(&url).unwrap()).await;
+    a_round_trip(&runtime, Target::url(&url).unwrap()).await;
 }
 
-#[tokio::test]
-async fn a_url_names_a_password_a_user_and_a_database() {
+async fn a_url_names_a_password_a_user_and_a_database<R: Runtime>(runtime: R) {
     let redis = guarded(&[]);
     let address = format!("127.0.0.1:{}", redis.port());
     for url in [
@@ -78,7 +86,7 @@ async fn a_url_names_a_password_a_user_and_a_database() {
         format!("redis://worker:{PASSWORD_IN_URL}@{address}"),
         format!("redis://worker:{PASSWORD_IN_URL}@{address}/2?protocol=resp3"),
     ] {
-        a_round_trip(Target::url(&url).unwrap()).await;
+        a_round_trip(&runtime, Target::url(&url).unwrap()).await;
     }
     let mut admin = redis.connect();
     admin.command(&[b"AUTH", PASSWORD.as_bytes()]);
@@ -89,39 +97,37 @@ async fn a_url_names_a_password_a_user_and_a_database() {
     }
 }
 
-#[tokio::test]
-async fn a_url_names_a_socket() {
-    let path = std::env::temp_dir().join(format!("clamator-{}.sock", std::process::id()));
+async fn a_url_names_a_socket<R: Runtime>(runtime: R) {
+    let name = format!("{}-{}.sock", unique("clamator"), std::process::id());
+    let path = std::env::temp_dir().join(name);
     let path = path.to_str().unwrap();
     let _redis = guarded(&["--unixsocket", path]);
     for query in ["", "&user=worker", "&user=worker&db=1&protocol=resp3"] {
         let url = format!("unix://{path}?pass={PASSWORD_IN_URL}{query}");
-        a_round_trip(Target::url(&url).unwrap()).await;
+        a_round_trip(&runtime, Target::url(&url).unwrap()).await;
     }
     // Redis leaves its socket behind when it is killed.
     let _ = std::fs::remove_file(path);
 }
 
-#[tokio::test]
-async fn a_users_own_connector_makes_every_connection() {
+async fn a_users_own_connector_makes_every_connection<R: Runtime>(runtime: R) {
     let redis = guarded(&[]);
     let port = redis.port();
     for protocol in [Protocol::Resp2, Protocol::Resp3] {
         let credentials =
             Credentials::new().username("worker").password(PASSWORD).protocol(protocol);
-        let target = Target::connector(credentials, move || async move {
-            Ok(TcpStream::connect(("127.0.0.1", port)).await?.compat())
-        });
-        a_round_trip(target).await;
+        let connecting = runtime.clone();
+        let target =
+            Target::connector(credentials, move || connecting.connect_tcp("127.0.0.1", port));
+        a_round_trip(&runtime, target).await;
     }
 }
 
-#[tokio::test]
-async fn memory_is_a_target_too_and_knows_that_nobody_serves() {
+async fn memory_is_a_target_too_and_knows_that_nobody_serves<R: Runtime>(runtime: R) {
     let bus = MemoryBus::new();
-    a_round_trip(Target::memory(&bus)).await;
-    let client = Client::connect("targets", &bus).await.unwrap();
-    let begun: Instant = now();
+    a_round_trip(&runtime, Target::memory(&bus)).await;
+    let client = Client::builder("targets").connect_on(runtime, &bus).await.unwrap();
+    let begun = now();
     let call = client.call::<Value>("nobody.add", json!({}));
     assert_eq!(call.await, Err(CallError::NoWorkers));
     assert!(begun.elapsed() < Duration::from_secs(10), "it waited for its timeout");

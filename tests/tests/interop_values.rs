@@ -1,5 +1,6 @@
 //! Values that JSON libraries disagree about, between Rust and the published Python peer: numbers
-//! beyond what a float can say, NaN, lone surrogates, deep and large values.
+//! beyond what a float can say, NaN, lone surrogates, deep and large values. On each of Rust's
+//! runtimes, through whose streams they come in pieces.
 //!
 //! Not integers written as floats and absent optionals, which are everyday and stand in
 //! `interop_answers.rs`. What passes through untyped must come back as it was; what cannot pass
@@ -12,6 +13,7 @@ use clamator_tests::interop::peers::{Deployment, Peer};
 use serde_json::{Value, json};
 
 both_directions!(
+    on every runtime:
     any_value_comes_back_as_it_was,
     numbers_come_back_with_every_digit,
     integers_up_to_64_bits_are_added_exactly,

@@ -2,7 +2,8 @@
 //! what the other one, or anybody else who keeps to the protocol, has written.
 //!
 //! Not the rules of an envelope, which `clamator-proto` tests. The texts here are goldens: a change
-//! of one is a change of the wire.
+//! of one is a change of the wire. Rust runs on tokio alone: it writes a text before a runtime sees
+//! it.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,

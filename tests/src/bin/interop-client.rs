@@ -5,16 +5,19 @@
 //! prints one JSON list of outcomes in the same order; without flags it reads one JSON object
 //! `{redisUrl, keyPrefix, instanceId?, defaultTimeoutMs?, calls, concurrent?}` and prints
 //! `{"results": […]}`. A failed call is an outcome: the status is 0 unless what it was told is
-//! unusable (2). Params and results pass through as the text they are.
+//! unusable (2). Params and results pass through as the text they are. It runs on the runtime that
+//! `CLAMATOR_RUNTIME` names.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is what the program is for")]
 
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clamator_driver::{Client, Json, Runtime, Target};
 use clamator_tests::interop::calls::{Call, Outcome};
 use clamator_tests::interop::config::{Config, read_input};
-use clamator_tokio::{Client, Json, Target};
+use clamator_tests::interop::runtime::RuntimeName;
+use clamator_tests::world::{Async, AsyncStdThreads, SmolGlobal, TokioCurrentThread, World};
 use tracing_subscriber::filter::LevelFilter;
 
 /// How long a call may take when nobody says how long.
@@ -22,7 +25,7 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     tracing_subscriber::fmt().with_max_level(LevelFilter::WARN).with_writer(std::io::stderr).init();
-    match configuration().map_err(Into::into).and_then(run) {
+    match configuration().map_err(Into::into).and_then(start) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("interop-client: {error}");
@@ -31,29 +34,38 @@ fn main() -> ExitCode {
     }
 }
 
-fn configuration() -> Result<Config, String> {
+fn configuration() -> Result<(RuntimeName, Config), String> {
+    let name = RuntimeName::from_env()?;
     let config = Config::read()?;
     let calls = if config.by_flags { read_input()? } else { config.calls };
-    Ok(Config { calls, ..config })
+    Ok((name, Config { calls, ..config }))
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn run(config: Config) -> Result<(), Box<dyn Error>> {
+fn start((name, config): (RuntimeName, Config)) -> Result<(), Box<dyn Error>> {
+    match name {
+        RuntimeName::AsyncStd => AsyncStdThreads::run(|runtime| run(runtime, config)),
+        RuntimeName::Smol => SmolGlobal::run(|runtime| run(runtime, config)),
+        RuntimeName::Tokio => TokioCurrentThread::run(|runtime| run(runtime, config)),
+    }
+}
+
+async fn run<R: Runtime>(runtime: R, config: Config) -> Result<(), Box<dyn Error>> {
     let target = Target::url(&config.redis_url)?;
     let mut builder = Client::builder(&config.key_prefix);
     if let Some(instance) = &config.instance_id {
         builder = builder.instance(instance);
     }
     // As with the peers, starting succeeds whether Redis is there or not; calls tell.
-    let client = builder.timeout(config.timeout().unwrap_or(TIMEOUT_DEFAULT)).connect_lazy(&target);
+    let builder = builder.timeout(config.timeout().unwrap_or(TIMEOUT_DEFAULT));
+    let client = builder.connect_lazy_on(runtime.clone(), &target);
 
     let rounds = config.concurrent.unwrap_or(1).max(1);
     let mut outcomes = Vec::new();
     if config.parallel || rounds > 1 {
         let calls = (0..rounds).flat_map(|_| config.calls.iter().cloned());
-        let tasks: Vec<_> = calls.map(|call| tokio::spawn(attempt(client.clone(), call))).collect();
+        let tasks: Vec<_> = calls.map(|call| runtime.task(attempt(client.clone(), call))).collect();
         for task in tasks {
-            outcomes.push(task.await?);
+            outcomes.push(task.await);
         }
     } else {
         for call in config.calls {
@@ -71,7 +83,7 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
 }
 
 /// Makes one call and turns whatever comes of it into an outcome.
-async fn attempt(client: Client, call: Call) -> Outcome {
+async fn attempt<R: Runtime>(client: Client<R>, call: Call) -> Outcome {
     let method = call.full_method();
     // Absent params are null here, which a client sends as `{}`.
     let params = call.params.unwrap_or_else(Json::null);

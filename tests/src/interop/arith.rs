@@ -9,13 +9,18 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use clamator_tokio::{Context, HandlerError, Json, RpcError, Service, integer};
+use clamator_driver::{Context, HandlerError, Json, RpcError, Runtime, Service, integer};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// What one process was asked to do, shared by both services.
+use crate::world::Async;
+
+/// What one process was asked to do, shared by both services, and the runtime they wait on.
 #[derive(Clone, Debug)]
-pub struct Record(Arc<Mutex<Stats>>);
+pub struct Record<R> {
+    runtime: R,
+    stats: Arc<Mutex<Stats>>,
+}
 
 /// What `arith.stats` answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,9 +32,10 @@ pub struct Stats {
     pub logs: Vec<String>,
 }
 
-impl Record {
-    pub fn new(instance: &str) -> Self {
-        Self(Arc::new(Mutex::new(Stats { instance: instance.into(), ..Stats::default() })))
+impl<R: Runtime> Record<R> {
+    pub fn new(runtime: R, instance: &str) -> Self {
+        let stats = Stats { instance: instance.into(), ..Stats::default() };
+        Self { runtime, stats: Arc::new(Mutex::new(stats)) }
     }
 
     /// How many handlers have begun.
@@ -42,31 +48,37 @@ impl Record {
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Stats) -> T) -> T {
-        change(&mut self.0.lock().unwrap())
+        change(&mut self.stats.lock().unwrap())
+    }
+
+    async fn pause(&self, ms: u64) {
+        self.runtime.sleep(Duration::from_millis(ms)).await;
     }
 }
 
 /// The service `arith`.
-pub fn arith(record: &Record) -> Service {
+pub fn arith<R: Runtime>(record: &Record<R>) -> Service {
     let methods = Methods { service: Service::new("arith"), prefix: "", record: record.clone() };
     notes(failures(sums(methods)))
         .request("echo", async |_, p: Value| Ok(p))
         .request("echoText", async |_, p: Text| Ok(p))
         .request("camel", async |_, p: Camel| Ok(p))
         .request("opt", async |_, p: Tag| Ok(p))
-        .request("stats", async |record: Record, _: Empty| Ok(record.change(|stats| stats.clone())))
+        .request("stats", async |record: Record<R>, _: Empty| {
+            Ok(record.change(|stats| stats.clone()))
+        })
         .service
 }
 
 /// The service `notifications`.
-pub fn notifications(record: &Record) -> Service {
+pub fn notifications<R: Runtime>(record: &Record<R>) -> Service {
     let service = Service::new("notifications");
     Methods { service, prefix: "notifications.", record: record.clone() }
         .notification("ping", ping)
         .service
 }
 
-fn sums(methods: Methods) -> Methods {
+fn sums<R: Runtime>(methods: Methods<R>) -> Methods<R> {
     methods
         .request("add", async |_, p: Numbers| Ok(Sum { sum: p.a + p.b }))
         .request("addInt", async |_, p: Integers| {
@@ -78,17 +90,17 @@ fn sums(methods: Methods) -> Methods {
             }
             Ok(Quotient { q: p.a / p.b })
         })
-        .request("slow", async |_, p: Pause| {
-            sleep(p.ms).await;
+        .request("slow", async |record: Record<R>, p: Pause| {
+            record.pause(p.ms).await;
             Ok(Done { ok: true })
         })
-        .request("slowAdd", async |_, p: SlowNumbers| {
-            sleep(p.sleep_ms).await;
+        .request("slowAdd", async |record: Record<R>, p: SlowNumbers| {
+            record.pause(p.sleep_ms).await;
             Ok(Sum { sum: p.a + p.b })
         })
 }
 
-fn failures(methods: Methods) -> Methods {
+fn failures<R: Runtime>(methods: Methods<R>) -> Methods<R> {
     methods
         .request("fail", async |_, p: Failure| {
             let error = RpcError::new(p.code, p.message).with_data(&p.data);
@@ -101,15 +113,15 @@ fn failures(methods: Methods) -> Methods {
         .request("badResult", async |_, _: Empty| Ok(BTreeMap::from([(vec![1], 1)])))
 }
 
-fn notes(methods: Methods) -> Methods {
+fn notes<R: Runtime>(methods: Methods<R>) -> Methods<R> {
     methods
         .notification("ping", ping)
-        .notification("log", async |record: Record, p: Line| {
+        .notification("log", async |record: Record<R>, p: Line| {
             record.change(|stats| stats.logs.push(p.msg));
             Ok(())
         })
-        .notification("slowNote", async |_, p: Pause| {
-            sleep(p.ms).await;
+        .notification("slowNote", async |record: Record<R>, p: Pause| {
+            record.pause(p.ms).await;
             Ok(())
         })
         .notification("crashNote", async |_, p: Message| {
@@ -117,27 +129,23 @@ fn notes(methods: Methods) -> Methods {
         })
 }
 
-async fn ping(record: Record, tag: Tag) -> Result<(), HandlerError> {
+async fn ping<R: Runtime>(record: Record<R>, tag: Tag) -> Result<(), HandlerError> {
     record.change(|stats| stats.pings.push(tag.tag));
     Ok(())
 }
 
-async fn sleep(ms: u64) {
-    tokio::time::sleep(Duration::from_millis(ms)).await;
-}
-
 /// A service whose handlers are counted as they begin.
-struct Methods {
+struct Methods<R> {
     service: Service,
     /// What a method's name is counted with.
     prefix: &'static str,
-    record: Record,
+    record: Record<R>,
 }
 
-impl Methods {
+impl<R: Runtime> Methods<R> {
     fn request<F, P, T, Fut>(self, method: &str, run: F) -> Self
     where
-        F: Fn(Record, P) -> Fut + Send + Sync + 'static,
+        F: Fn(Record<R>, P) -> Fut + Send + Sync + 'static,
         P: DeserializeOwned + 'static,
         T: Serialize + 'static,
         Fut: Future<Output = Result<T, HandlerError>> + Send + 'static,
@@ -148,7 +156,7 @@ impl Methods {
 
     fn notification<F, P, Fut>(self, method: &str, run: F) -> Self
     where
-        F: Fn(Record, P) -> Fut + Send + Sync + 'static,
+        F: Fn(Record<R>, P) -> Fut + Send + Sync + 'static,
         P: DeserializeOwned + 'static,
         Fut: Future<Output = Result<(), HandlerError>> + Send + 'static,
     {
@@ -160,9 +168,9 @@ impl Methods {
         &self,
         method: &str,
         run: F,
-    ) -> impl Fn(P, Context) -> T + Send + Sync + 'static + use<F, P, T>
+    ) -> impl Fn(P, Context) -> T + Send + Sync + 'static + use<F, P, T, R>
     where
-        F: Fn(Record, P) -> T + Send + Sync + 'static,
+        F: Fn(Record<R>, P) -> T + Send + Sync + 'static,
         P: 'static,
         T: 'static,
     {

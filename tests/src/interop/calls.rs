@@ -3,7 +3,7 @@
 //! Not the calling. Params, results and error data are the text they were, so that a test can see
 //! what a peer wrote: numbers, escapes and spaces included.
 
-use clamator_tokio::{CallError, Json};
+use clamator_driver::{CallError, Json};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 

@@ -14,4 +14,5 @@ pub mod arith;
 pub mod calls;
 pub mod config;
 pub mod peers;
+pub mod runtime;
 pub mod streams;

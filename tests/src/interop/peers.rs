@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::arith::Stats;
 use super::calls::Outcome;
+use super::runtime::RuntimeName;
 use crate::process::{Process, now};
 use crate::redis::RedisServer;
 
@@ -62,8 +63,26 @@ macro_rules! programs {
 
 /// Runs each scenario, a function of a [`Deployment`], with Rust on one side and Python on the
 /// other, in both directions, so that a failure names the direction.
+///
+/// `both_directions!(one, two)` does so once, on tokio; `both_directions!(on every runtime: one)`
+/// with the Rust program on each runtime in turn.
 #[macro_export]
 macro_rules! both_directions {
+    (on every runtime: $($scenario:ident),* $(,)?) => {
+        mod python_server_rust_client {
+            use $crate::interop::peers::{Deployment, Peer};
+            $($crate::on_every_runtime!($scenario: |runtime| super::super::$scenario(
+                &Deployment::on(runtime, $crate::programs!(), Peer::Python, Peer::Rust)
+            ));)*
+        }
+
+        mod rust_server_python_client {
+            use $crate::interop::peers::{Deployment, Peer};
+            $($crate::on_every_runtime!($scenario: |runtime| super::super::$scenario(
+                &Deployment::on(runtime, $crate::programs!(), Peer::Rust, Peer::Python)
+            ));)*
+        }
+    };
     ($($scenario:ident),* $(,)?) => {
         mod python_server_rust_client {
             use $crate::interop::peers::{Deployment, Peer};
@@ -81,6 +100,39 @@ macro_rules! both_directions {
     };
 }
 
+/// Makes a module of tests, one for each runtime, of a function of a [`RuntimeName`].
+#[macro_export]
+macro_rules! on_every_runtime {
+    ($scenario:ident) => {
+        $crate::on_every_runtime!($scenario: |runtime| super::$scenario(runtime));
+    };
+    ($scenario:ident: |$runtime:ident| $run:expr) => {
+        mod $scenario {
+            use super::*;
+            use $crate::interop::runtime::RuntimeName;
+
+            fn run($runtime: RuntimeName) {
+                $run;
+            }
+
+            #[test]
+            fn tokio() {
+                run(RuntimeName::Tokio);
+            }
+
+            #[test]
+            fn async_std() {
+                run(RuntimeName::AsyncStd);
+            }
+
+            #[test]
+            fn smol() {
+                run(RuntimeName::Smol);
+            }
+        }
+    };
+}
+
 /// A Redis, and which language is on which side of it.
 #[derive(Debug)]
 pub struct Deployment {
@@ -88,11 +140,19 @@ pub struct Deployment {
     pub server: Peer,
     pub client: Peer,
     programs: Programs,
+    /// What the Rust programs run on.
+    runtime: RuntimeName,
 }
 
 impl Deployment {
+    /// Starts a Redis for programs whose Rust ones run on tokio.
     pub fn new(programs: Programs, server: Peer, client: Peer) -> Self {
-        Self { redis: RedisServer::start(), server, client, programs }
+        Self::on(RuntimeName::Tokio, programs, server, client)
+    }
+
+    /// Starts a Redis for programs whose Rust ones run on this runtime.
+    pub fn on(runtime: RuntimeName, programs: Programs, server: Peer, client: Peer) -> Self {
+        Self { redis: RedisServer::start(), server, client, programs, runtime }
     }
 
     /// Starts a server of this deployment's server language and waits until it serves.
@@ -146,7 +206,9 @@ impl Deployment {
 
     fn program(&self, peer: Peer, rust: &str, python: &str) -> Command {
         if peer == Peer::Rust {
-            return Command::new(rust);
+            let mut command = Command::new(rust);
+            command.env(RuntimeName::VARIABLE, self.runtime.as_str());
+            return command;
         }
         let interpreter = std::env::var_os("CLAMATOR_PYTHON").expect(
             "CLAMATOR_PYTHON names no Python with the published peer: run the tests with \
