@@ -86,6 +86,8 @@ export CLAMATOR_PYTHON=$here/.env/python/bin/python
 # A test that forgot to name its own Redis must not reach somebody's real one, and the Python
 # programs must see the prepared packages only.
 unset REDIS_URL PYTHONHOME PYTHONPATH
+# Tests wait more than they work, so more of them run at once than there are processors.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-6}
 
 # Prints the names of the integration tests that may start a server: those whose sources name the
 # package that can, or the variable that says which one. To be in this list by mistake costs time,

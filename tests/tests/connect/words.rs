@@ -168,7 +168,7 @@ async fn the_user_may_not_do_what_it_takes<R: Runtime>(runtime: R) {
     let user = |name: &str| target(&format!("redis://{name}:pw@127.0.0.1:{}", redis.port()));
     let server = start(&runtime, user("admin")).await.expect("who may do all may serve");
 
-    for (name, what) in [("alone", "xgroup"), ("elsewhere", "keys")] {
+    for (name, what) in [("alone", "xgroup"), ("elsewhere", "key")] {
         let started = start(&runtime, user(name)).await;
         let error = started.expect_err("it serves without the right to");
         assert!(matches!(error, StartError::Group { .. }), "{error:?}");
