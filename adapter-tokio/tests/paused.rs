@@ -1,7 +1,6 @@
 //! What only tokio has: a clock that a test may pause.
 //!
 //! Not what every runtime does, which is tested on all of them alike.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::time::Duration;
 
