@@ -38,6 +38,10 @@ pub enum Input {
     LaneOpen(Lane, Hello),
     /// The lane could not be opened or has ended; the outcome of its tokens is unknown.
     LaneLost(Lane, Loss),
+    /// Part of a reply has come in on this lane. What is due there may take as long again: large
+    /// values on a slow connection take longer than any deadline allows. To be handed in before
+    /// [`Input::Tick`]; whoever cannot tell, leaves it out.
+    Receiving(Lane),
     /// Redis answered the command of this token.
     Reply(Token, Result<Reply, Refusal>),
     /// Nothing but time passed.
@@ -61,7 +65,8 @@ pub enum Output<E> {
         token: Token,
         /// What to send.
         command: Command,
-        /// When its reply is due; past it the engine closes the lane by itself.
+        /// When its reply is due; past it the engine closes the lane by itself, unless the reply is
+        /// coming in: see [`Input::Receiving`].
         deadline: Instant,
     },
     /// Tell the application.

@@ -242,6 +242,13 @@ impl<P> Lanes<P> {
         Some(flying.purpose)
     }
 
+    /// Part of a reply has come in: what is under way gets its whole time again.
+    pub(crate) fn receiving(&mut self, now: Instant, lane: Lane) {
+        for flying in self.state(lane).into_iter().flat_map(|state| &mut state.flying) {
+            flying.due = flying.due.max(now + flying.timeout);
+        }
+    }
+
     /// Ends lanes whose connection or reply is overdue, and opens those whose pause is over.
     pub(crate) fn tick(&mut self, now: Instant) -> Vec<Ended<P>> {
         let overdue: Vec<(Lane, Duration)> = self

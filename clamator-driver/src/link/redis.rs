@@ -134,7 +134,7 @@ impl State {
         cx: &mut Context<'_>,
     ) -> Result<(), Loss> {
         match self {
-            Self::Open(open) => open.poll(happened, cx),
+            Self::Open(open) => open.poll(lane, happened, cx),
             Self::Opening(opening) => {
                 if let Poll::Ready(opened) = opening.as_mut().poll(cx) {
                     let (connection, hello) = opened?;
@@ -165,7 +165,13 @@ impl Open {
 
     /// Polls every batch, not only the oldest: one that has not been polled has not been sent. What
     /// is answered is told from the oldest on: a later batch may be seen to be answered first.
-    fn poll(&mut self, happened: &mut VecDeque<Input>, cx: &mut Context<'_>) -> Result<(), Loss> {
+    fn poll(
+        &mut self,
+        lane: Lane,
+        happened: &mut VecDeque<Input>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Loss> {
+        let told = happened.len();
         for flying in &mut self.flying {
             let _ = Pin::new(&mut flying.replies).poll(cx);
         }
@@ -174,6 +180,9 @@ impl Open {
             let waiting = std::mem::take(&mut flying.waiting);
             self.flying.pop_front();
             tell(waiting, replies.map_err(|error| connection::loss(&error))?, happened)?;
+        }
+        if self.connection.take_received() && happened.len() == told && !self.flying.is_empty() {
+            happened.push_back(Input::Receiving(lane));
         }
         if self.connection.poll_closed(cx).is_ready() {
             return Err(Loss::Closed { detail: "the server closed it".into() });
@@ -223,7 +232,7 @@ fn blocks(command: &Command) -> bool {
 
 fn lane_of(input: &Input) -> Option<Lane> {
     match input {
-        Input::LaneLost(lane, _) | Input::LaneOpen(lane, _) => Some(*lane),
+        Input::LaneLost(lane, _) | Input::LaneOpen(lane, _) | Input::Receiving(lane) => Some(*lane),
         Input::Reply(token, _) => Some(token.lane()),
         Input::Tick | _ => None,
     }

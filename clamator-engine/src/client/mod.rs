@@ -365,6 +365,7 @@ impl Engine for Client {
                     self.handle_ended(now, ended.voided);
                 }
             }
+            Input::Receiving(lane) => self.lanes.receiving(now, lane),
             Input::Reply(token, reply) => self.handle_reply(now, &token, reply),
             Input::Tick => self.tick(now),
         }

@@ -155,6 +155,24 @@ fn a_server_that_is_too_old_is_not_used() {
 }
 
 #[test]
+fn a_reply_that_is_coming_in_is_not_overdue_nor_is_what_waits_behind_it() {
+    let mut lanes = open();
+    for purpose in 0..2 {
+        lanes.send(at(0), Lane::Command, command(), 5 * SECOND, purpose).unwrap();
+    }
+    let tokens = tokens(&mut lanes);
+    for second in [4, 8, 12] {
+        lanes.receiving(at(second), Lane::Command);
+        assert!(lanes.tick(at(second + 4)).is_empty(), "at {second}");
+    }
+    assert_eq!(lanes.reply(at(16), &tokens[0], true), Some(0));
+    assert!(lanes.tick(at(16)).is_empty());
+    // Nothing more comes in: the second one is overdue when its own time is over.
+    assert_eq!(lanes.deadline(), Some(Deadline::new(at(17), Timer::Command(Lane::Command))));
+    assert_eq!(lanes.tick(at(17)).len(), 1);
+}
+
+#[test]
 fn connected_and_disconnected_are_said_once_per_change() {
     let mut lanes = lanes(1);
     drain(&mut lanes);

@@ -24,3 +24,4 @@ mod pool;
 mod proxy;
 mod reader;
 mod scene;
+mod slow;

@@ -3,11 +3,12 @@
 //! Not on the runtime of the scenario: its threads block on sockets of the standard library. All
 //! of them end with the proxy.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 /// Passes bytes on between a server and Redis.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub(crate) struct Proxy {
 struct Shared {
     /// Where Redis listens.
     redis: u16,
+    rate: Option<usize>,
     pipes: Mutex<Vec<Pipe>>,
     ended: AtomicBool,
 }
@@ -36,9 +38,15 @@ struct Pipe {
 
 impl Proxy {
     pub(crate) fn start(redis: u16) -> Self {
+        Self::start_slow(redis, None)
+    }
+
+    /// Starts one that passes on no more than about this many bytes a second towards the server.
+    pub(crate) fn start_slow(redis: u16, rate: Option<usize>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let port = listener.local_addr().expect("it listens").port();
-        let shared = Shared { redis, pipes: Mutex::default(), ended: AtomicBool::new(false) };
+        let ended = AtomicBool::new(false);
+        let shared = Shared { redis, rate, pipes: Mutex::default(), ended };
         let shared = Arc::new(shared);
         let accepting = Arc::clone(&shared);
         let acceptor = thread::spawn(move || accepting.accept_all(&listener));
@@ -81,7 +89,7 @@ impl Shared {
                 return;
             }
             // Without Redis the server sees its connection end.
-            if let Ok(pipe) = Pipe::open(near, self.redis) {
+            if let Ok(pipe) = Pipe::open(near, self.redis, self.rate) {
                 self.pipes().push(pipe);
             }
         }
@@ -93,25 +101,49 @@ impl Shared {
 }
 
 impl Pipe {
-    fn open(near: TcpStream, redis: u16) -> io::Result<Self> {
+    fn open(near: TcpStream, redis: u16, rate: Option<usize>) -> io::Result<Self> {
         let far = TcpStream::connect(("127.0.0.1", redis))?;
         near.set_nodelay(true)?;
         far.set_nodelay(true)?;
         let cut = Arc::new(AtomicBool::new(false));
         let threads = vec![
-            pass(near.try_clone()?, far.try_clone()?, Arc::clone(&cut)),
-            pass(far.try_clone()?, near.try_clone()?, Arc::clone(&cut)),
+            pass(near.try_clone()?, far.try_clone()?, Arc::clone(&cut), None),
+            pass(far.try_clone()?, near.try_clone()?, Arc::clone(&cut), rate),
         ];
         Ok(Self { near, far, cut, threads })
     }
 }
 
 /// Passes on what comes from one side, and that it ended, until the pipe is cut.
-fn pass(mut from: TcpStream, mut to: TcpStream, cut: Arc<AtomicBool>) -> JoinHandle<()> {
+fn pass(
+    mut from: TcpStream,
+    mut to: TcpStream,
+    cut: Arc<AtomicBool>,
+    rate: Option<usize>,
+) -> JoinHandle<()> {
     thread::spawn(move || {
-        let _ = io::copy(&mut from, &mut to);
+        let _ = match rate {
+            None => io::copy(&mut from, &mut to).map(drop),
+            Some(rate) => copy_slowly(&mut from, &mut to, rate),
+        };
         if !cut.load(Ordering::SeqCst) {
             let _ = to.shutdown(Shutdown::Write);
         }
     })
+}
+
+/// Copies at most `rate` bytes a second, in pieces, twenty a second when there is enough.
+fn copy_slowly(from: &mut TcpStream, to: &mut TcpStream, rate: usize) -> io::Result<()> {
+    let mut piece = vec![0; rate / 20];
+    loop {
+        let read = from.read(&mut piece)?;
+        if read == 0 {
+            return Ok(());
+        }
+        to.write_all(&piece[..read])?;
+        // Small pieces pass at once.
+        if read == piece.len() {
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
 }

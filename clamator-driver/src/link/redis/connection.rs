@@ -9,6 +9,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, cmd};
 
 use super::last_words::LastWords;
-use super::stream::Stream;
+use super::stream::{Notes, Stream};
 use super::value;
 use crate::runtime::{BoxedStream, Runtime};
 use crate::target::{Credentials, Endpoint, Protocol, Route};
@@ -35,12 +36,21 @@ pub(super) struct Connection {
     task: AbortHandle,
     /// Cancelled when that task has ended.
     ended: oneshot::Receiver<()>,
+    notes: Arc<Notes>,
+    /// How many reads were told by [`Connection::take_received`].
+    reads_told: u64,
 }
 
 impl Connection {
     /// Makes another handle for one batch.
     pub(super) fn share(&self) -> MultiplexedConnection {
         self.multiplexed.clone()
+    }
+
+    /// Tells whether something came in since the last time.
+    pub(super) fn take_received(&mut self) -> bool {
+        let reads = self.notes.reads();
+        std::mem::replace(&mut self.reads_told, reads) != reads
     }
 
     /// Waits for the end of the connection, also while nothing is under way on it.
@@ -69,7 +79,7 @@ pub(super) async fn open<R: Runtime>(
     let config = AsyncConnectionConfig::new()
         .set_response_timeout(None)
         .set_pipeline_buffer_size(BATCHES_MAX);
-    let (stream, fault) = Stream::new(stream);
+    let (stream, notes) = Stream::new(stream);
     let opened = MultiplexedConnection::new_with_config(&settings, stream, config).await;
     let (multiplexed, driver) = opened.map_err(|error| loss(&error))?;
     let (task, registration) = AbortHandle::new_pair();
@@ -80,10 +90,10 @@ pub(super) async fn open<R: Runtime>(
         // Aborted or ended: either way the socket is dropped here.
         let _ = Abortable::new(driver, registration).await;
     });
-    let connection = Connection { multiplexed, task, ended };
+    let connection = Connection { multiplexed, task, ended, notes, reads_told: 0 };
     match introduce(&connection, &route.credentials, &name).await {
         Ok(hello) => Ok((connection, hello)),
-        Err(loss) => Err(match fault.get() {
+        Err(loss) => Err(match connection.notes.fault.get() {
             Some(detail) => {
                 Loss::Tls { address: route.endpoint.to_string(), detail: detail.clone() }
             }

@@ -1,12 +1,13 @@
 //! [`Stream`]: a byte stream of a runtime as `redis` reads and writes it.
 //!
-//! Not a buffer. It remembers what was wrong with the connection's TLS, which `redis` tells to at
-//! most one of those who wait. A read takes at most [`READ_MAX`] bytes: room that is offered has to be zeroed
-//! first, and the room of a connection that once carried a large value is large for good, so that
-//! every small read after it would cost as much as the large one.
+//! Not a buffer. What `redis` keeps to itself is noted in [`Notes`]: that something is coming in,
+//! and what was wrong with the connection's TLS. A read takes at most [`READ_MAX`] bytes: room that
+//! is offered has to be zeroed first, and the room of a connection that once carried a large value
+//! is large for good, so that every small read after it would cost as much as the large one.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
@@ -23,23 +24,35 @@ const READ_MAX: usize = 64 * 1024;
 /// A byte stream.
 pub(super) struct Stream {
     inner: BoxedStream,
-    fault: Fault,
+    notes: Arc<Notes>,
 }
 
-/// What was wrong with a connection's TLS; not set when it is not that.
-pub(super) type Fault = Arc<OnceLock<String>>;
+/// What was noted of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    /// What was wrong with its TLS; not set when it is not that.
+    pub(super) fault: OnceLock<String>,
+    /// How often something came in.
+    reads: AtomicU64,
+}
+
+impl Notes {
+    pub(super) fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
+    }
+}
 
 impl Stream {
-    pub(super) fn new(inner: BoxedStream) -> (Self, Fault) {
-        let fault = Fault::default();
-        (Self { inner, fault: Arc::clone(&fault) }, fault)
+    pub(super) fn new(inner: BoxedStream) -> (Self, Arc<Notes>) {
+        let notes = Arc::<Notes>::default();
+        (Self { inner, notes: Arc::clone(&notes) }, notes)
     }
 
     /// Notes an error of TLS.
     fn note<T>(&self, result: io::Result<T>) -> io::Result<T> {
         if let Some(error) = result.as_ref().err().filter(|error| is_fault(error)) {
             // The first one is the reason of those that follow.
-            let _ = self.fault.set(error.to_string());
+            let _ = self.notes.fault.set(error.to_string());
         }
         result
     }
@@ -54,6 +67,7 @@ impl AsyncRead for Stream {
         let room = buffer.initialize_unfilled_to(buffer.remaining().min(READ_MAX));
         let read = ready!(Pin::new(&mut self.inner).poll_read(cx, room));
         let read = self.note(read)?;
+        self.notes.reads.fetch_add(1, Ordering::Relaxed);
         buffer.advance(read);
         Poll::Ready(Ok(()))
     }

@@ -1,0 +1,44 @@
+//! A connection so slow that a value takes longer than any command may.
+//!
+//! Not a frozen one, which is in `outages`: as long as a reply is coming in, nobody gives it up.
+
+use std::time::Duration;
+
+use clamator_driver::{Client, Context, Runtime, Server, Service, Target};
+use clamator_tests::capture::{Capture, unique};
+use clamator_tests::redis::RedisServer;
+use clamator_tests::world::Async;
+
+use crate::proxy::Proxy;
+use crate::scene::PREFIX;
+
+clamator_tests::scenarios!(a_value_that_takes_longer_than_a_read_may_arrives_all_the_same);
+
+/// Bytes a second.
+const RATE: usize = 1_000_000;
+/// Takes three seconds, each way; a read may take BLOCK and a second, which is two.
+const SIZE: usize = 3_000_000;
+
+async fn a_value_that_takes_longer_than_a_read_may_arrives_all_the_same<R: Runtime>(runtime: R) {
+    let redis = RedisServer::start();
+    let proxy = Proxy::start_slow(redis.port(), Some(RATE));
+    let target = Target::url(&format!("redis://127.0.0.1:{}", proxy.port)).unwrap();
+    let (server, client) = (unique("server"), unique("client"));
+    let capture = Capture::of(&[&server, &client]);
+    let echo = Service::new("echo").request("echo", async |text: String, _: Context| Ok(text));
+    let server = Server::builder(PREFIX).instance(server).service(echo);
+    let server = server.start_on(runtime.clone(), &target).await.unwrap();
+    let client = Client::builder(PREFIX).instance(client);
+    let client = client.connect_on(runtime.clone(), &target).await.unwrap();
+
+    let text = "x".repeat(SIZE);
+    let call = client.call::<String>("echo.echo", &text);
+    let echoed = runtime.within(Duration::from_secs(20), "the large reply", call).await;
+    assert_eq!(echoed.map(|echoed| echoed.len()), Ok(SIZE));
+    let call = client.call::<String>("echo.echo", "small");
+    let echoed = runtime.within(Duration::from_secs(5), "the small reply behind it", call).await;
+    assert_eq!(echoed.as_deref(), Ok("small"));
+    assert_eq!(server.counters().await.jobs_started, 2);
+    let warnings = capture.take("");
+    assert!(warnings.is_empty(), "{warnings:?}");
+}
