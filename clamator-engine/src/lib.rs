@@ -24,6 +24,7 @@ mod call;
 mod client;
 mod command;
 mod engine;
+mod hello;
 mod jitter;
 mod lanes;
 pub mod memory;

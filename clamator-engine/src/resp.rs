@@ -239,7 +239,7 @@ fn stream(value: Value) -> Option<Reply> {
 }
 
 /// A map, or RESP2's flat array of keys and values.
-fn pairs(value: Value) -> Option<Vec<(Value, Value)>> {
+pub(crate) fn pairs(value: Value) -> Option<Vec<(Value, Value)>> {
     if let Value::Map(pairs) = value {
         return Some(pairs);
     }
@@ -255,7 +255,7 @@ fn array(value: Value) -> Option<Vec<Value>> {
     if let Value::Array(values) = value { Some(values) } else { None }
 }
 
-fn bytes(value: Value) -> Option<Bytes> {
+pub(crate) fn bytes(value: Value) -> Option<Bytes> {
     if let Value::Bytes(bytes) = value { Some(bytes) } else { None }
 }
 

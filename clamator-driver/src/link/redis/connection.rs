@@ -11,9 +11,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use bytes::Bytes;
 use clamator_engine::{Hello, Loss, RefusalKind, Value, Version};
 use futures_channel::oneshot;
 use futures_util::future::{AbortHandle, Abortable, join_all};
@@ -142,16 +140,14 @@ async fn introduce(
     if has_auth {
         accepted(connection, next()?).await?;
     }
-    let hello = accepted(connection, next()?).await?;
-    let mut hello = read_hello(hello)
-        .ok_or_else(|| Loss::Garbled { detail: "the reply to HELLO has no version".into() })?;
+    let mut hello = Hello::decode(accepted(connection, next()?).await?)?;
     if hello.version < Version::OLDEST {
         return Err(Loss::TooOld { version: hello.version });
     }
     if has_select && let Value::Error(refusal) = next()? {
         return Err(Loss::Credentials { detail: refusal.to_string() });
     }
-    hello.time = read_time(next()?);
+    hello.time = Hello::decode_time(&next()?);
     // The name is for people: a server may refuse it.
     next()?;
     Ok(hello)
@@ -246,90 +242,15 @@ fn client_name(name: &str) -> String {
     name.chars().map(|letter| if letter.is_ascii_graphic() { letter } else { '-' }).collect()
 }
 
-/// Reads RESP3's map or RESP2's flat array of names and values.
-fn read_hello(value: Value) -> Option<Hello> {
-    let pairs = match value {
-        Value::Map(pairs) => pairs,
-        Value::Array(flat) => {
-            let mut flat = flat.into_iter();
-            std::iter::from_fn(|| Some((flat.next()?, flat.next()?))).collect()
-        }
-        Value::Bytes(_) | Value::Error(_) | Value::Integer(_) | Value::Nil | Value::Other => {
-            return None;
-        }
-        _ => return None,
-    };
-    let (mut version, mut id, mut valkey) = (None, None, false);
-    for (name, value) in pairs {
-        match (bytes(&name)?.as_ref(), value) {
-            (b"id", Value::Integer(number)) => id = u64::try_from(number).ok(),
-            (b"server", Value::Bytes(server)) => valkey = &*server == b"valkey",
-            (b"version", Value::Bytes(text)) => version = read_version(&text),
-            _ => {}
-        }
-    }
-    let mut hello = Hello::new(version?);
-    hello.client_id = id;
-    hello.valkey = valkey;
-    Some(hello)
-}
-
-/// Reads `TIME`: seconds and microseconds; `None` when it was refused.
-fn read_time(value: Value) -> Option<Duration> {
-    let Value::Array(parts) = value else { return None };
-    let mut parts = parts.iter().map(|part| std::str::from_utf8(bytes(part)?).ok()?.parse().ok());
-    let (seconds, micros): (u64, u64) = (parts.next()??, parts.next()??);
-    Some(Duration::from_secs(seconds).saturating_add(Duration::from_micros(micros)))
-}
-
 fn read_info(info: &[u8]) -> Option<Version> {
     let mut lines = info.split(|byte| *byte == b'\n');
-    read_version(lines.find_map(|line| line.strip_prefix(b"redis_version:"))?)
-}
-
-fn read_version(text: &[u8]) -> Option<Version> {
-    Version::parse(std::str::from_utf8(text).ok()?.trim())
-}
-
-fn bytes(value: &Value) -> Option<&Bytes> {
-    if let Value::Bytes(bytes) = value { Some(bytes) } else { None }
+    let version = lines.find_map(|line| line.strip_prefix(b"redis_version:"))?;
+    Version::parse(std::str::from_utf8(version).ok()?.trim())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clamator_engine::Refusal;
-
-    fn text(text: &'static str) -> Value {
-        Value::Bytes(Bytes::from_static(text.as_bytes()))
-    }
-
-    #[test]
-    fn a_server_is_recognised_in_resp2_and_in_resp3() {
-        let pairs = vec![
-            (text("server"), text("valkey")),
-            (text("version"), text("9.1.2")),
-            (text("proto"), Value::Integer(2)),
-            (text("id"), Value::Integer(7)),
-            (text("modules"), Value::Array(Vec::new())),
-        ];
-        let flat = pairs.iter().cloned().flat_map(|(name, value)| [name, value]).collect();
-        for value in [Value::Array(flat), Value::Map(pairs)] {
-            let hello = read_hello(value).unwrap();
-            assert_eq!(hello.version, Version::new(9, 1, 2));
-            assert_eq!((hello.client_id, hello.valkey), (Some(7), true));
-        }
-        assert_eq!(read_hello(text("OK")), None);
-        assert_eq!(read_hello(Value::Array(vec![text("server"), text("redis")])), None);
-    }
-
-    #[test]
-    fn the_time_is_seconds_and_microseconds() {
-        let time = Value::Array(vec![text("1700000000"), text("250000")]);
-        assert_eq!(read_time(time), Some(Duration::from_millis(1_700_000_000_250)));
-        assert_eq!(read_time(Value::Error(Refusal::new("NOPERM", "no"))), None);
-        assert_eq!(read_time(Value::Array(vec![text("x")])), None);
-    }
 
     #[test]
     fn an_old_server_is_recognised_by_its_info() {
