@@ -6,6 +6,7 @@
 //!
 //! Whoever embeds an engine writes one loop: hand in what happened with
 //! [`Engine::handle_input`], then drain [`Engine::poll_output`] until [`Output::Idle`].
+//! [`porting`] says in ten lines what that loop owes an engine.
 //! [`memory`] is the other side of the conversation: a model of the Redis commands used here,
 //! which serves as an embedded transport and as the Redis of tests.
 #![no_std]
@@ -28,6 +29,7 @@ mod hello;
 mod jitter;
 mod lanes;
 pub mod memory;
+pub mod porting;
 mod reply;
 mod resp;
 mod server;
