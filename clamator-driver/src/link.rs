@@ -31,7 +31,8 @@ pub(crate) trait Link: Send + Unpin + 'static {
     fn close(&mut self, now: Instant, lane: Lane);
 
     /// Says the next thing that happened: any input but a tick. Pending means that nothing more
-    /// has happened, and that the task of `cx` is woken when something does.
+    /// has happened, and that the task of `cx` is woken when something does. Progress wakes
+    /// nobody: it only matters at a deadline, which does.
     fn poll_input(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<Input>;
 
     /// When the link wants [`Link::poll_input`] called although nothing woke the task.

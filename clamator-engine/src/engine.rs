@@ -38,10 +38,16 @@ pub enum Input {
     LaneOpen(Lane, Hello),
     /// The lane could not be opened or has ended; the outcome of its tokens is unknown.
     LaneLost(Lane, Loss),
-    /// Part of a reply has come in on this lane. What is due there may take as long again: large
+    /// Bytes have moved on this lane: part of a reply has come in, or the other side has taken part
+    /// of a command. Every 64 KiB of them give what is due there its whole time again, since large
     /// values on a slow connection take longer than any deadline allows. To be handed in before
     /// [`Input::Tick`]; whoever cannot tell, leaves it out.
-    Receiving(Lane),
+    Progress {
+        /// Which lane.
+        lane: Lane,
+        /// How many bytes, since the last time.
+        bytes: usize,
+    },
     /// Redis answered the command of this token.
     Reply(Token, Result<Reply, Refusal>),
     /// Nothing but time passed.
@@ -65,8 +71,8 @@ pub enum Output<E> {
         token: Token,
         /// What to send.
         command: Command,
-        /// When its reply is due; past it the engine closes the lane by itself, unless the reply is
-        /// coming in: see [`Input::Receiving`].
+        /// When its reply is due; past it the engine closes the lane by itself, unless a large
+        /// value is on its way: see [`Input::Progress`].
         deadline: Instant,
     },
     /// Tell the application.

@@ -16,6 +16,9 @@ use crate::time::Instant;
 
 /// Most commands under way on one lane; further ones wait their turn.
 const FLYING_MAX: usize = 4096;
+/// How many bytes must move until what is under way gains time: more than a reply without a value
+/// has, and little for a connection that is any good.
+const PROGRESS_MIN: usize = 64 * 1024;
 /// Pause before a lane's second try; doubled for each further one.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// Longest pause between two tries.
@@ -64,6 +67,8 @@ struct State<P> {
     failures: u32,
     flying: VecDeque<Flying<P>>,
     waiting: VecDeque<Waiting<P>>,
+    /// Bytes that moved since they last gained time.
+    moved: usize,
 }
 
 #[derive(Debug)]
@@ -242,9 +247,16 @@ impl<P> Lanes<P> {
         Some(flying.purpose)
     }
 
-    /// Part of a reply has come in: what is under way gets its whole time again.
-    pub(crate) fn receiving(&mut self, now: Instant, lane: Lane) {
-        for flying in self.state(lane).into_iter().flat_map(|state| &mut state.flying) {
+    /// Bytes have moved. With enough of them, what is under way gets its whole time again; a
+    /// connection that merely drips does not.
+    pub(crate) fn progress(&mut self, now: Instant, lane: Lane, bytes: usize) {
+        let Some(state) = self.state(lane) else { return };
+        state.moved = state.moved.saturating_add(bytes);
+        if state.moved < PROGRESS_MIN {
+            return;
+        }
+        state.moved = 0;
+        for flying in &mut state.flying {
             flying.due = flying.due.max(now + flying.timeout);
         }
     }
@@ -352,6 +364,7 @@ impl<P> Lanes<P> {
         let mut voided = Vec::new();
         if let Some(state) = self.state(lane) {
             state.phase = Phase::Backoff { until };
+            state.moved = 0;
             state.failures = failures.saturating_add(1);
             let flying = state.flying.drain(..);
             voided.extend(flying.map(|flying| Voided { purpose: flying.purpose, sent: true }));
@@ -397,6 +410,7 @@ impl<P> State<P> {
             failures: 0,
             flying: VecDeque::new(),
             waiting: VecDeque::new(),
+            moved: 0,
         }
     }
 

@@ -78,8 +78,8 @@
 //! tokens, so drop what was read of them, half a reply included, together with the socket.
 //!
 //! **10. Deadlines.** [`Output::Idle`] carries the one deadline of the whole engine and what it is
-//! for. Waking early is harmless, late is late. A port that can tell that part of a reply has come
-//! in hands in [`Input::Receiving`] before the tick, and values that take longer than a deadline
+//! for. Waking early is harmless, late is late. A port that can tell that large values are on
+//! their way hands in [`Input::Progress`] before the tick, and values that take longer than a deadline
 //! allows are not given up half way. To end, use `stop` or `drain` and take turns as
 //! before until [`ClientEvent::Stopped`] or [`ServerEvent::Stopped`]; both end within bounds, also
 //! without Redis. The lanes are closed by the outputs behind that event.
@@ -137,7 +137,10 @@
 //!                 }
 //!                 Output::Close(lane) => {
 //!                     if let Some((connection, _)) = self.lanes.remove(&lane) {
-//!                         redis.disconnect(now, connection); // 9; all it said is handed in
+//!                         redis.disconnect(now, connection); // 9: what it said is dropped too
+//!                         self.happened.retain(|input| {
+//!                             !matches!(input, Input::LaneOpen(opened, _) if *opened == lane)
+//!                         });
 //!                     }
 //!                 }
 //!                 Output::Command { lane, token, command, .. } => {
@@ -247,7 +250,7 @@
 //! [`Engine`]: crate::Engine
 //! [`Hello::decode`]: crate::Hello::decode
 //! [`Hello::decode_time`]: crate::Hello::decode_time
-//! [`Input::Receiving`]: crate::Input::Receiving
+//! [`Input::Progress`]: crate::Input::Progress
 //! [`Input::Reply`]: crate::Input::Reply
 //! [`Input::Tick`]: crate::Input::Tick
 //! [`Instant`]: crate::Instant

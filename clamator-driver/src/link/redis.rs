@@ -171,7 +171,6 @@ impl Open {
         happened: &mut VecDeque<Input>,
         cx: &mut Context<'_>,
     ) -> Result<(), Loss> {
-        let told = happened.len();
         for flying in &mut self.flying {
             let _ = Pin::new(&mut flying.replies).poll(cx);
         }
@@ -181,8 +180,9 @@ impl Open {
             self.flying.pop_front();
             tell(waiting, replies.map_err(|error| connection::loss(&error))?, happened)?;
         }
-        if self.connection.take_received() && happened.len() == told && !self.flying.is_empty() {
-            happened.push_back(Input::Receiving(lane));
+        let bytes = self.connection.take_moved();
+        if bytes > 0 && !self.flying.is_empty() {
+            happened.push_back(Input::Progress { lane, bytes });
         }
         if self.connection.poll_closed(cx).is_ready() {
             return Err(Loss::Closed { detail: "the server closed it".into() });
@@ -232,7 +232,9 @@ fn blocks(command: &Command) -> bool {
 
 fn lane_of(input: &Input) -> Option<Lane> {
     match input {
-        Input::LaneLost(lane, _) | Input::LaneOpen(lane, _) | Input::Receiving(lane) => Some(*lane),
+        Input::LaneLost(lane, _) | Input::LaneOpen(lane, _) | Input::Progress { lane, .. } => {
+            Some(*lane)
+        }
         Input::Reply(token, _) => Some(token.lane()),
         Input::Tick | _ => None,
     }

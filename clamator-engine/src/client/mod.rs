@@ -69,7 +69,10 @@ enum Purpose {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Running,
-    Stopping,
+    /// The reply stream is being deleted, until then at most.
+    Stopping {
+        until: Instant,
+    },
     Stopped,
 }
 
@@ -130,12 +133,13 @@ impl Client {
     }
 
     /// Stops: every call under way fails with [`CallError::Stopped`], the reply stream is deleted,
-    /// the lanes are closed; then [`ClientEvent::Stopped`]. Stopping twice is stopping once.
+    /// the lanes are closed; then [`ClientEvent::Stopped`], within the command timeout whatever
+    /// Redis does. Stopping twice is stopping once.
     pub fn stop(&mut self, now: Instant) {
         if self.stage != Stage::Running {
             return;
         }
-        self.stage = Stage::Stopping;
+        self.stage = Stage::Stopping { until: now + self.config.command_timeout };
         let ended: Vec<Ended> = self.calls.clear().collect();
         for ended in ended {
             self.fail(&ended, CallError::Stopped);
@@ -323,6 +327,16 @@ impl Client {
             self.reader.after = StreamId::ZERO;
             self.reader.reread = true;
         }
+        if self.stop_ends().is_some_and(|at| at <= now) {
+            self.stopped();
+        }
+    }
+
+    const fn stop_ends(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Running | Stage::Stopped => None,
+            Stage::Stopping { until } => Some(until),
+        }
     }
 
     fn stopped(&mut self) {
@@ -340,6 +354,7 @@ impl Client {
             self.calls.deadline().map(at(Timer::Call)),
             self.reader.paused_until.map(at(Timer::Heal)),
             self.silence_ends().map(at(Timer::Reread)),
+            self.stop_ends().map(at(Timer::Grace)),
         ]
         .into_iter()
         .fold(None, Deadline::earlier)
@@ -365,7 +380,7 @@ impl Engine for Client {
                     self.handle_ended(now, ended.voided);
                 }
             }
-            Input::Receiving(lane) => self.lanes.receiving(now, lane),
+            Input::Progress { lane, bytes } => self.lanes.progress(now, lane, bytes),
             Input::Reply(token, reply) => self.handle_reply(now, &token, reply),
             Input::Tick => self.tick(now),
         }

@@ -162,14 +162,24 @@ fn a_reply_that_is_coming_in_is_not_overdue_nor_is_what_waits_behind_it() {
     }
     let tokens = tokens(&mut lanes);
     for second in [4, 8, 12] {
-        lanes.receiving(at(second), Lane::Command);
+        lanes.progress(at(second), Lane::Command, PROGRESS_MIN);
         assert!(lanes.tick(at(second + 4)).is_empty(), "at {second}");
     }
     assert_eq!(lanes.reply(at(16), &tokens[0], true), Some(0));
     assert!(lanes.tick(at(16)).is_empty());
-    // Nothing more comes in: the second one is overdue when its own time is over.
+    // Nothing more moves: the second one is overdue when its own time is over.
     assert_eq!(lanes.deadline(), Some(Deadline::new(at(17), Timer::Command(Lane::Command))));
     assert_eq!(lanes.tick(at(17)).len(), 1);
+}
+
+#[test]
+fn a_lane_on_which_bytes_merely_drip_is_overdue() {
+    let mut lanes = open();
+    lanes.send(at(0), Lane::Command, command(), 5 * SECOND, 0).unwrap();
+    for second in 1..5 {
+        lanes.progress(at(second), Lane::Command, PROGRESS_MIN / 4 - 1);
+    }
+    assert_eq!(lanes.tick(at(5)).len(), 1);
 }
 
 #[test]

@@ -399,7 +399,7 @@ impl Engine for Server {
                     self.handle_ended(ended);
                 }
             }
-            Input::Receiving(lane) => self.lanes.receiving(now, lane),
+            Input::Progress { lane, bytes } => self.lanes.progress(now, lane, bytes),
             Input::Reply(token, reply) => {
                 if let Some(purpose) = self.lanes.reply(now, &token, reply.is_ok()) {
                     self.handle_reply(token.lane(), purpose, reply);

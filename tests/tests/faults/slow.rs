@@ -1,6 +1,7 @@
 //! A connection so slow that a value takes longer than any command may.
 //!
-//! Not a frozen one, which is in `outages`: as long as a reply is coming in, nobody gives it up.
+//! Not a frozen one, which is in `outages`, nor one that merely drips: as long as a large reply is
+//! coming in, nobody gives it up.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ clamator_tests::scenarios!(a_value_that_takes_longer_than_a_read_may_arrives_all
 
 /// Bytes a second.
 const RATE: usize = 1_000_000;
-/// Takes three seconds, each way; a read may take BLOCK and a second, which is two.
+/// Takes three seconds to a worker, and to its caller; a read may take BLOCK and a second: two.
 const SIZE: usize = 3_000_000;
 
 async fn a_value_that_takes_longer_than_a_read_may_arrives_all_the_same<R: Runtime>(runtime: R) {

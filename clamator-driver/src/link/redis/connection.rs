@@ -35,8 +35,6 @@ pub(super) struct Connection {
     /// Cancelled when that task has ended.
     ended: oneshot::Receiver<()>,
     notes: Arc<Notes>,
-    /// How many reads were told by [`Connection::take_received`].
-    reads_told: u64,
 }
 
 impl Connection {
@@ -45,10 +43,9 @@ impl Connection {
         self.multiplexed.clone()
     }
 
-    /// Tells whether something came in since the last time.
-    pub(super) fn take_received(&mut self) -> bool {
-        let reads = self.notes.reads();
-        std::mem::replace(&mut self.reads_told, reads) != reads
+    /// Takes how many bytes moved since the last time.
+    pub(super) fn take_moved(&self) -> usize {
+        self.notes.take_moved()
     }
 
     /// Waits for the end of the connection, also while nothing is under way on it.
@@ -88,7 +85,7 @@ pub(super) async fn open<R: Runtime>(
         // Aborted or ended: either way the socket is dropped here.
         let _ = Abortable::new(driver, registration).await;
     });
-    let connection = Connection { multiplexed, task, ended, notes, reads_told: 0 };
+    let connection = Connection { multiplexed, task, ended, notes };
     match introduce(&connection, &route.credentials, &name).await {
         Ok(hello) => Ok((connection, hello)),
         Err(loss) => Err(match connection.notes.fault.get() {

@@ -208,6 +208,23 @@ fn a_stop_without_redis_ends_at_once() {
 }
 
 #[test]
+fn a_stop_ends_within_the_command_timeout_whatever_moves_on_the_lane() {
+    let mut rig = rig();
+    rig.engine.stop(rig.now);
+    rig.drain();
+    for _ in 0..4 {
+        rig.pass(Duration::from_secs(1));
+        for lane in [Lane::Command, Lane::Blocking(0)] {
+            rig.input(Input::Progress { lane, bytes: 1 << 20 });
+        }
+        assert!(rig.events().is_empty());
+    }
+    rig.pass(Duration::from_secs(1));
+    assert!(matches!(rig.events()[..], [ClientEvent::Stopped]));
+    assert_eq!(rig.closed, [Lane::Command, Lane::Blocking(0)]);
+}
+
+#[test]
 fn the_same_inputs_give_the_same_outputs() {
     let trace = || {
         let mut rig = rig();
