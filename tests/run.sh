@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Runs every test of the workspace against a real Redis and the published Python peer.
 #
-# It needs Rust and Python 3.11 or later and nothing else: tests/setup.sh brings the rest, in
-# tests/.env. It does not check formatting, lints or documentation (.ci/run does), and it starts
+# It needs Rust and Python 3.11 or later: tests/setup.sh brings the rest, in tests/.env, on Debian
+# and its kin. Elsewhere the tests of TLS need a redis-server that speaks it, which
+# CLAMATOR_TLS_REDIS_SERVER names; they meet that one whichever server the others meet. It does not check formatting, lints or documentation (.ci/run does), and it starts
 # no Redis itself: each test that needs one starts its own, on loopback.
 #
 #   tests/run.sh                                        everything, on one server
@@ -20,9 +21,9 @@
 #
 # The last line is `N passed, N failed`, of all servers. Before it stands how many scenarios passed
 # on tokio, async-std and smol. The status is 0 only when, on each server, something ran, nothing
-# failed, and the same scenarios passed on each runtime. What the tests leave running is ended and reported.
-# CLAMATOR_TEST_SECONDS_MAX (default 3600) bounds the run of the tests on one server, without the
-# build.
+# failed, and the same scenarios passed on each runtime. What the tests leave running is ended and
+# reported. CLAMATOR_TEST_SECONDS_MAX (default 3600) bounds the run of the tests on one server,
+# without the build.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -2,9 +2,10 @@
 //!
 //! Not the decisions behind them. Levels and texts are those of the Python and TypeScript peers
 //! where they have such an event; whom and what it is about are fields, under the target
-//! `clamator`. A handler that answers with an error on purpose is silent.
+//! `clamator`. A handler that answers with an error on purpose is silent, if it is answered.
 
 use clamator_engine::{Loss, Notice, Refusal, StreamId};
+use clamator_proto::RpcError;
 use tracing::{error, info, warn};
 
 use crate::context::Context;
@@ -53,6 +54,9 @@ impl Speaker<'_> {
             Notice::GroupRestored { service, after } => warn!(
                 target: "clamator", instance, %service, %after, "redis group restored"
             ),
+            Notice::NotFound { service, entry } => warn!(
+                target: "clamator", instance, %service, %entry, "RPC method not found"
+            ),
             Notice::Poison { service, entry, fault } => warn!(
                 target: "clamator", instance, %service, %entry, error = %fault,
                 "redis poison envelope"
@@ -73,7 +77,7 @@ impl Speaker<'_> {
 }
 
 /// Tells about a handler that failed.
-pub(crate) fn failed(context: &Context, log: &Log) {
+pub(crate) fn failed(context: &Context, log: &Log, answer: &RpcError) {
     let instance = context.instance();
     let service = tracing::field::display(context.service());
     let method = tracing::field::display(context.method());
@@ -91,6 +95,11 @@ pub(crate) fn failed(context: &Context, log: &Log) {
         Log::Result(detail) => error!(
             target: "clamator", instance, service, method, id, entry, error = %detail,
             "RPC result validation failed"
+        ),
+        // Whoever notified is not told, so the log is the only place where it can be seen.
+        Log::Silent if id.is_none() => warn!(
+            target: "clamator", instance, service, method, entry, error = %answer,
+            "RPC notification failed"
         ),
         Log::Silent => {}
     }

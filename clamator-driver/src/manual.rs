@@ -206,7 +206,7 @@
 //! user who can do all that clients and servers of the prefix `app` do, and nothing outside it:
 //!
 //! ```text
-//! ACL SETUSER app on >password ~app:* -@all +@stream +@connection +time +del
+//! ACL SETUSER app on >password ~app:* -@all +@stream +hello +select +time +del +client|setname +client|unblock
 //! ```
 //!
 //! Within a prefix a server writes replies to `<prefix>:replies:…` only, whatever a request asks
@@ -228,7 +228,7 @@
 //!
 //! [`notify`](Client::notify) resolves when the notification is on its stream. From then on it is
 //! treated as a request is, at least once and in order; but nobody answers, and whether its handler
-//! failed stands in the server's log only.
+//! failed, or whether there is such a method at all, stands in the server's log only.
 //!
 //! ```
 //! # use clamator_tokio::{Client, Context, MemoryBus, Server, Service};
@@ -275,9 +275,9 @@
 //!
 //! # TLS, Unix sockets, users
 //!
-//! All of it is in the [target](Target::url)'s URL. TLS needs the feature `tls`, and no server is
-//! trusted without a certificate for its name; own authorities and a client's certificate are
-//! given as PEM text with `Target::tls`. A target prints without its password.
+//! The [target](Target::url)'s URL says it all, but for certificates. TLS needs the feature `tls`,
+//! and no server is trusted without a certificate for its name; own authorities and a client's
+//! certificate are given as PEM text with `Target::tls`. A target prints without its password.
 //!
 //! ```
 //! # use clamator_tokio::{InvalidTarget, Target};
@@ -287,6 +287,24 @@
 //! assert_eq!(tcp.to_string(), "redis://alice@redis.internal:6380/2");
 //! assert!(matches!(Target::url("redis://host?database=2"), Err(InvalidTarget::UnknownKey { .. })));
 //! # drop(socket);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[cfg(feature = "tls")]
+//! # {
+//! # use clamator_tokio::Target;
+//! use clamator_tokio::Tls;
+//!
+//! let target = Target::url("rediss://redis.internal")?;
+//! let target = match std::fs::read("/etc/app/authority.pem") {
+//!     Ok(authority) => target.tls(Tls::trusting(&authority)?)?,
+//!     Err(_) => target, // trusts the operating system's authorities
+//! };
+//! # drop(target);
+//! # }
 //! # Ok(())
 //! # }
 //! ```
@@ -301,11 +319,13 @@
 //!
 //! | subject | the peers | here | why |
 //! |---|---|---|---|
-//! | requests sent before the first server ever started | lost | served, unless [`StartFrom::New`] | a deployment may start in any order |
+//! | requests sent before the first server ever started | lost | served, unless [`StartFrom::New`]; also those whose callers have given up | a deployment may start in any order |
 //! | a group or stream that is gone | an error ten times a second, for ever | made again, without running its history twice | Redis is restarted and emptied |
 //! | a handler that takes longer than `claim_idle` | started again by its own server | once per server | order, and effects that happen once |
 //! | requests taken in before they can run | 16 | as many as the handlers are about to need | a slow worker does not sit on work |
 //! | a reply that cannot be written, a bad `reply-to` | holds up what comes behind it | is settled on its own | one entry never harms another |
+//! | a `reply-to` of any key | is written to, and trimmed | only `<prefix>:replies:…` is | who may call may not write everywhere |
+//! | a service that nobody serves, in memory | `Method not found` | [`CallError::NoWorkers`] | nobody answered |
 //! | a request that is malformed | is never answered | `Invalid Request`, when its id and reply stream can be read | the caller need not wait for a timeout |
 //! | a method of another service | runs | `Method not found` | a typing error does not run |
 //! | what is acknowledged | stays in the stream | is deleted | memory |

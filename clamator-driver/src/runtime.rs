@@ -2,8 +2,9 @@
 //!
 //! Not a runtime: an adapter implements this trait in about a hundred lines, with [`clock`] where
 //! the runtime has no clock of its own. A runtime is a value, so it can carry the user's own
-//! executor, or a simulator's clock. The one thing an implementer could break: all clones of a runtime, and everything that shares one
-//! [`MemoryBus`](crate::MemoryBus), must agree on [`Runtime::now`], and it never goes back.
+//! executor, or a simulator's clock. The one thing an implementer could break: all clones of a
+//! runtime, and everything that shares one [`MemoryBus`](crate::MemoryBus), must agree on
+//! [`Runtime::now`], and it never goes back.
 
 use std::future::Future;
 use std::io;

@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 
 use clamator_engine::Loss;
 use futures_rustls::TlsConnector;
-use futures_rustls::pki_types::pem::PemObject;
+use futures_rustls::pki_types::pem::{self, PemObject};
 use futures_rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use futures_rustls::rustls::crypto::{CryptoProvider, ring};
 use futures_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -23,8 +23,8 @@ use crate::runtime::BoxedStream;
 
 /// Whom a connection through TLS trusts, and how it shows who we are. Cheap to clone.
 ///
-/// For `Target::tls`. A `rediss://` target that was given none uses [`Tls::new`]. Everything is read
-/// once: a certificate that is renewed needs a new target.
+/// For `Target::tls`. A `rediss://` target that was given none uses [`Tls::new`]. Everything is
+/// read once: a certificate that is renewed needs a new target.
 #[derive(Clone)]
 pub struct Tls(Arc<Settings>);
 
@@ -32,14 +32,14 @@ struct Settings {
     /// `None` for those of the operating system.
     authorities: Option<RootCertStore>,
     identity: Option<Arc<CertifiedKey>>,
-    /// Made for the first connection; an error is what is wrong with the system's authorities.
-    connector: OnceLock<Result<TlsConnector, String>>,
+    /// Made for the first connection that the authorities can be read for.
+    connector: OnceLock<TlsConnector>,
 }
 
 impl Tls {
     /// Trusts the certificate authorities of the operating system, or those in the files that the
     /// environment variables `SSL_CERT_FILE` and `SSL_CERT_DIR` name. They are read for the first
-    /// connection.
+    /// connection, which takes some milliseconds of the thread that makes it.
     #[must_use]
     pub fn new() -> Self {
         Self::from_parts(None, None)
@@ -67,7 +67,8 @@ impl Tls {
     pub fn identity(self, chain: &[u8], key: &[u8]) -> Result<Self, InvalidTls> {
         let invalid = |detail| InvalidTls::Identity { detail };
         let chain = certificates(chain).map_err(invalid)?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| invalid(error.to_string()))?;
+        let key = PrivateKeyDer::from_pem_slice(key);
+        let key = key.map_err(|error| invalid(unread("private key", &error)))?;
         let identity = CertifiedKey::from_der(chain, key, &provider())
             .map_err(|error| invalid(error.to_string()))?;
         Ok(Self::from_parts(self.0.authorities.clone(), Some(Arc::new(identity))))
@@ -85,8 +86,7 @@ impl Tls {
         stream: BoxedStream,
     ) -> Result<BoxedStream, Loss> {
         let failed = |detail| Loss::Tls { address: address.to_owned(), detail };
-        let connector = self.0.connector.get_or_init(|| self.0.connect()).as_ref();
-        let connector = connector.map_err(|detail| failed(detail.clone()))?;
+        let connector = self.0.connector().map_err(failed)?;
         let name = server_name(host).ok_or_else(|| failed(format!("{host} is no host name")))?;
         let secured = connector.connect(name, stream).await;
         secured.map(|stream| Box::new(stream) as BoxedStream).map_err(|error| {
@@ -100,6 +100,15 @@ impl Tls {
 }
 
 impl Settings {
+    /// An error is not kept: the system's authorities may be there at the next try.
+    fn connector(&self) -> Result<&TlsConnector, String> {
+        if let Some(connector) = self.connector.get() {
+            return Ok(connector);
+        }
+        let connector = self.connect()?;
+        Ok(self.connector.get_or_init(|| connector))
+    }
+
     fn connect(&self) -> Result<TlsConnector, String> {
         let authorities = match &self.authorities {
             Some(authorities) => authorities.clone(),
@@ -194,10 +203,25 @@ fn system_authorities() -> Result<RootCertStore, String> {
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match certificates {
-        Ok(certificates) if certificates.is_empty() => Err("no certificate in the text".into()),
+        Ok(certificates) if certificates.is_empty() => {
+            Err(unread("certificate", &pem::Error::NoItemsFound))
+        }
         Ok(certificates) => Ok(certificates),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(unread("certificate", &error)),
     }
+}
+
+/// Says why PEM text cannot be read. In words of our own: the reader's repeat the line that it
+/// could not read, which can be the whole key.
+fn unread(what: &str, error: &pem::Error) -> String {
+    let why = match error {
+        pem::Error::NoItemsFound => "there is none in the text",
+        pem::Error::MissingSectionEnd { .. } => "its END line is missing",
+        pem::Error::IllegalSectionStart { .. } => "its BEGIN line is not one; are line ends lost?",
+        pem::Error::Base64Decode(_) => "it is not Base64",
+        pem::Error::Io(_) | pem::Error::SectionTooLarge | _ => "it cannot be read",
+    };
+    format!("{what}: {why}")
 }
 
 #[cfg(test)]
@@ -214,6 +238,24 @@ mod tests {
         }
         let fault = Tls::new().identity(b"", b"").unwrap_err();
         assert!(matches!(fault, InvalidTls::Identity { .. }), "{fault}");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_key_is_said_without_the_key() {
+        let secret = "MC4CAQAwBQYDK2VwBCIEIFNlY3JldFNlY3JldFNlY3JldFNlY3JldFNlY3JldA==";
+        for between in [" ", "\\n", ""] {
+            for end in ["-----END PRIVATE KEY-----", ""] {
+                let pem = ["-----BEGIN PRIVATE KEY-----", secret, end].join(between);
+                let chain = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+                let fault = Tls::new().identity(chain, pem.as_bytes()).unwrap_err();
+                let said = format!("{fault} {fault:?}");
+                let numbers = secret.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>();
+                assert!(
+                    !said.contains(secret) && !said.contains(&numbers[..8].join(", ")),
+                    "{said}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -27,6 +27,10 @@ pub trait World {
     fn run<F: Future>(start: impl FnOnce(Self::Runtime) -> F) -> F::Output;
 }
 
+/// What the threads of the tokio that a world started are called: those of any other have tokio's
+/// own name for them.
+pub const TOKIO_THREAD: &str = "world";
+
 /// Tokio with two threads.
 #[derive(Debug)]
 pub struct TokioThreads;
@@ -36,7 +40,8 @@ impl World for TokioThreads {
 
     fn run<F: Future>(start: impl FnOnce(Tokio) -> F) -> F::Output {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
-        let runtime = builder.worker_threads(2).enable_all().build().expect("threads can be made");
+        let builder = builder.worker_threads(2).thread_name(TOKIO_THREAD).enable_all();
+        let runtime = builder.build().expect("threads can be made");
         let output = runtime.block_on(async { start(Tokio::default()).await });
         // A scenario that failed must not wait for what it left behind.
         runtime.shutdown_background();
@@ -53,7 +58,8 @@ impl World for TokioCurrentThread {
 
     fn run<F: Future>(start: impl FnOnce(Tokio) -> F) -> F::Output {
         let mut builder = tokio::runtime::Builder::new_current_thread();
-        let runtime = builder.enable_all().build().expect("a runtime can be made");
+        let builder = builder.thread_name(TOKIO_THREAD).enable_all();
+        let runtime = builder.build().expect("a runtime can be made");
         runtime.block_on(async { start(Tokio::default()).await })
     }
 }

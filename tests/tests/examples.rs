@@ -140,6 +140,23 @@ fn the_other_adapters_serve_and_call_as_well() {
 }
 
 #[test]
+fn a_call_crosses_tls_with_the_authorities_of_the_system() {
+    let (authority, folder) = (Authority::new("clamator's tests"), Folder::new());
+    folder.write(&authority.vouch(&["localhost"]), &authority);
+    let (_redis, port) = RedisServer::start_with_tls(&folder, &["--tls-auth-clients", "no"]);
+    let mut example = Command::new(binary("tls"));
+    example.arg(format!("rediss://localhost:{port}"));
+    let trusting = example.env("SSL_CERT_FILE", folder.path("ca.pem")).output().unwrap();
+    let said = String::from_utf8(trusting.stdout).unwrap();
+    assert!(said.contains("\"hello\" came back"), "{said}");
+    // Without it the test's authority is not among them, if there are any at all.
+    let stranger = example.env("SSL_CERT_FILE", folder.path("none.pem")).output().unwrap();
+    assert!(!stranger.status.success());
+    let said = String::from_utf8(stranger.stderr).unwrap();
+    assert!(said.contains("Tls {"), "{said}");
+}
+
+#[test]
 fn a_call_crosses_tls_with_the_certificates_in_files() {
     let (authority, folder) = (Authority::new("clamator's tests"), Folder::new());
     folder.write(&authority.vouch(&["localhost"]), &authority);

@@ -97,7 +97,7 @@ fn logs_once(call: &serde_json::Value, words: &[&str]) {
 }
 
 #[test]
-fn what_a_handler_answers_on_purpose_is_not_logged() {
+fn what_a_caller_is_told_is_not_logged_and_what_nobody_is_told_is_one_warning() {
     let deployment = deployment();
     let server = deployment.serve("A");
     let outcomes = deployment.call(json!([
@@ -110,5 +110,13 @@ fn what_a_handler_answers_on_purpose_is_not_logged() {
     ]));
     assert_eq!(outcomes[5].sum(), 2.0);
     let (_, log) = server.stop();
-    assert_eq!(records(&log), Vec::<&str>::new());
+    // The two notifications: the peers say nothing of them.
+    let wanted =
+        [" WARN clamator: RPC notification failed", " WARN clamator: RPC method not found"];
+    let records = records(&log);
+    assert_eq!(records.len(), wanted.len(), "{log}");
+    for (record, wanted) in records.iter().zip(wanted) {
+        assert!(record.contains(wanted), "{record}");
+        assert!(record.contains("service=arith") && record.contains("entry="), "{record}");
+    }
 }

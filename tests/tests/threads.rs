@@ -16,6 +16,7 @@ use std::process::Command;
 
 use clamator_tests::certificates::Folder;
 use clamator_tests::redis::RedisServer;
+use clamator_tests::world::TOKIO_THREAD;
 
 /// Resolves names and reads files for async-std and smol, and goes away when idle.
 const BLOCKING: &str = "blocking-";
@@ -50,13 +51,13 @@ fn assert_threads(runtime: &str, started: &[&str], pool: &[&str]) {
 
 #[test]
 fn tokio_has_its_workers_only() {
-    assert_threads("tokio", &["tokio-rt-worker"], &[]);
+    assert_threads("tokio", &[TOKIO_THREAD], &[]);
 }
 
 /// The worker is one of tokio's pool for blocking calls, which resolve the host's name.
 #[test]
 fn tokio_on_the_current_thread_has_no_other_but_to_resolve_names() {
-    assert_threads("tokio-current-thread", &[], &["tokio-rt-worker"]);
+    assert_threads("tokio-current-thread", &[], &[TOKIO_THREAD]);
 }
 
 #[test]

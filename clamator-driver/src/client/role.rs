@@ -56,6 +56,8 @@ pub(super) struct ClientRole {
     waiting: BTreeMap<CallId, (u64, Answer)>,
     ids: BTreeMap<u64, CallId>,
     starter: Option<oneshot::Sender<Result<(), Loss>>>,
+    /// Whether whoever waited for the connection was told that there is none: no news for the log.
+    refused: bool,
     stoppers: Vec<oneshot::Sender<()>>,
     done: bool,
 }
@@ -75,6 +77,7 @@ impl ClientRole {
             waiting: BTreeMap::new(),
             ids: BTreeMap::new(),
             starter,
+            refused: false,
             stoppers: Vec::new(),
             done: false,
         }
@@ -120,8 +123,10 @@ impl ClientRole {
         let speaker = Speaker { role: "client", instance: &self.instance };
         match (self.starter.take(), result) {
             (Some(starter), result) => {
+                self.refused = result.is_err();
                 let _ = starter.send(result);
             }
+            (None, _) if self.refused => {}
             (None, Ok(())) => speaker.connected(),
             (None, Err(loss)) => speaker.disconnected(&loss),
         }

@@ -57,6 +57,8 @@ pub(super) struct ServerRole<R> {
     verbs: Vec<Verb>,
     running: FuturesUnordered<Running>,
     starter: Option<oneshot::Sender<Result<(), StartFault>>>,
+    /// Whether whoever waited for the start was told that it failed: no news for the log.
+    refused: bool,
     stoppers: Vec<oneshot::Sender<()>>,
     done: bool,
 }
@@ -75,6 +77,7 @@ impl<R: Runtime> ServerRole<R> {
             verbs: Vec::new(),
             running: FuturesUnordered::new(),
             starter: Some(starter),
+            refused: false,
             stoppers: Vec::new(),
             done: false,
         }
@@ -100,7 +103,7 @@ impl<R: Runtime> ServerRole<R> {
         let answer = match ended.result {
             Ok(result) => Answer::Result(result),
             Err(report) => {
-                events::failed(&ended.context, &report.log);
+                events::failed(&ended.context, &report.log, &report.answer);
                 Answer::Error(report.answer)
             }
         };
@@ -116,7 +119,11 @@ impl<R: Runtime> ServerRole<R> {
 
     /// Tells whoever waits for the start. Says whether there was one.
     fn started(&mut self, result: Result<(), StartFault>) -> bool {
-        self.starter.take().map(|starter| starter.send(result)).is_some()
+        let Some(starter) = self.starter.take() else { return false };
+        self.refused = result.is_err();
+        // An error means that nobody waits any more.
+        let _ = starter.send(result);
+        true
     }
 
     fn speaker(&self) -> Speaker<'_> {
@@ -130,7 +137,9 @@ impl<R: Runtime> ServerRole<R> {
                 return;
             }
         }
-        self.speaker().notice(notice);
+        if !self.refused {
+            self.speaker().notice(notice);
+        }
     }
 }
 
@@ -175,7 +184,7 @@ impl<R: Runtime> Role for ServerRole<R> {
             ServerEvent::Disconnected(loss) => {
                 if self.starter.is_some() {
                     self.started(Err(StartFault::Lost(loss)));
-                } else {
+                } else if !self.refused {
                     self.speaker().disconnected(&loss);
                 }
             }

@@ -43,17 +43,16 @@ pub enum InvalidTarget {
         host: String,
     },
     /// Certificates were given to a target that does not use TLS.
-    #[error("certificates are for TLS only: write rediss:// instead of redis://")]
+    #[error("certificates are for rediss:// and valkeys:// URLs only")]
     NoTls,
     /// The environment variable `REDIS_URL` is not Unicode.
     #[error("the environment variable REDIS_URL is not Unicode")]
     NotUnicode,
-    /// There is a user and no password.
-    #[error("the user \"{username}\" has no password: write redis://{username}:password@host")]
-    Password {
-        /// The user.
-        username: String,
-    },
+    /// There is a user and no password, or a password without a colon before it.
+    #[error(
+        "a user without a password: write redis://user:password@host or redis://:password@host"
+    )]
+    Password,
     /// A Unix URL has no path, or a host.
     #[error("the path of the socket is missing: write unix:///path with three slashes")]
     Path,
@@ -96,6 +95,10 @@ pub enum InvalidTarget {
 
 /// Reads a URL.
 pub(super) fn url(text: &str) -> Result<Route, InvalidTarget> {
+    read(text).map_err(|fault| if may_tell(text) { fault } else { fault.without_text() })
+}
+
+fn read(text: &str) -> Result<Route, InvalidTarget> {
     let url = Url::parse(text).map_err(invalid)?;
     if url.fragment().is_some() {
         return Err(InvalidTarget::Fragment);
@@ -201,7 +204,7 @@ fn options(url: &Url) -> Result<Vec<(String, String)>, InvalidTarget> {
 /// A user without a password would not log in at all.
 fn complete(credentials: Credentials) -> Result<Credentials, InvalidTarget> {
     match (&credentials.username, &credentials.password) {
-        (Some(username), None) => Err(InvalidTarget::Password { username: username.clone() }),
+        (Some(_), None) => Err(InvalidTarget::Password),
         _ => Ok(credentials),
     }
 }
@@ -209,7 +212,7 @@ fn complete(credentials: Credentials) -> Result<Credentials, InvalidTarget> {
 fn database(text: &str) -> Result<u32, InvalidTarget> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let number = text.parse().ok().filter(|_| digits);
-    number.ok_or_else(|| InvalidTarget::Database { text: shown(text) })
+    number.ok_or_else(|| InvalidTarget::Database { text: text.into() })
 }
 
 fn protocol(text: &str) -> Result<Protocol, InvalidTarget> {
@@ -226,12 +229,40 @@ fn decode(part: &'static str, text: &str) -> Result<String, InvalidTarget> {
 }
 
 fn unknown(key: &str, known: &'static str) -> InvalidTarget {
-    InvalidTarget::UnknownKey { key: shown(key), known }
+    InvalidTarget::UnknownKey { key: key.into(), known }
 }
 
-/// What may be printed: text before an @ is part of a password with an unescaped / or ? in it.
-fn shown(text: &str) -> String {
-    text.rsplit_once('@').map_or_else(|| text.into(), |_| "…@…".into())
+/// Whether parts of a URL may be printed. Not when a password may have ended up in one of them: a
+/// `/`, `?`, `#` or `&` in it that is not percent-encoded ends it early.
+fn may_tell(text: &str) -> bool {
+    let behind = text.split_once("://").map_or(text, |(_, behind)| behind);
+    let rest = behind.find(['/', '?', '#']).map_or("", |end| &behind[end..]);
+    let password = behind.starts_with('/') && rest.contains("pass=");
+    !rest.contains('@') && !password
+}
+
+impl InvalidTarget {
+    /// The same without what stood in the URL.
+    fn without_text(mut self) -> Self {
+        match &mut self {
+            Self::Database { text: part }
+            | Self::HostName { host: part }
+            | Self::Protocol { text: part }
+            | Self::Scheme { scheme: part }
+            | Self::Tls { scheme: part }
+            | Self::UnknownKey { key: part, .. } => *part = "…".into(),
+            Self::Encoding { .. }
+            | Self::Fragment
+            | Self::Host
+            | Self::NoTls
+            | Self::NotUnicode
+            | Self::Password
+            | Self::Path
+            | Self::Port
+            | Self::Syntax { .. } => {}
+        }
+        self
+    }
 }
 
 #[cfg(test)]
@@ -289,8 +320,8 @@ mod tests {
             ("redis:///3", InvalidTarget::Host),
             ("redis://:6379", InvalidTarget::Host),
             ("redis:h", InvalidTarget::Host),
-            ("redis://alice@h", InvalidTarget::Password { username: text("alice") }),
-            ("unix:///s?user=alice", InvalidTarget::Password { username: text("alice") }),
+            ("redis://alice@h", InvalidTarget::Password),
+            ("unix:///s?user=alice", InvalidTarget::Password),
             ("unix://run/redis.sock", InvalidTarget::Path),
             ("unix:///", InvalidTarget::Path),
             ("redis://h:99999", InvalidTarget::Port),
@@ -366,6 +397,13 @@ mod tests {
             "http://alice:secret@h",
             "rediss://alice:secret@h/x",
             "unix:///s?pass=secret&user=alice&x=1",
+            "unix:///s?user=alice&pass=hunter&secret",
+            "unix:///s?user=alice&pass=hunter&secret=1&protocol=secret",
+            "redis://alice:12?secret&ret@h",
+            "redis://alice:12?x=1&secret@h",
+            "redis://alice:12/secret?ret@h",
+            "redis://alice:12?protocol=secret@h",
+            "redis://secret@h",
         ] {
             let fault = url(text).err().unwrap();
             assert!(!format!("{fault} {fault:?}").contains("secret"), "{text}");

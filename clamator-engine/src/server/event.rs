@@ -100,6 +100,14 @@ pub enum Notice {
         /// How many pending entries Redis destroyed with the consumer; 0 when it is still there.
         destroyed: u64,
     },
+    /// An entry names a method that is not served, and nobody waits for an answer. It was
+    /// acknowledged.
+    NotFound {
+        /// On whose stream.
+        service: ServiceName,
+        /// Which entry.
+        entry: StreamId,
+    },
     /// An entry is no request. It was acknowledged.
     Poison {
         /// On whose stream.

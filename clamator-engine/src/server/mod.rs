@@ -203,7 +203,11 @@ impl Server {
             Verdict::Answer { reply, error } => {
                 self.reply(index, key, &reply, &Answer::Error(error));
             }
-            Verdict::Drop => self.settle(index, key),
+            Verdict::Drop => {
+                let notice = Notice::NotFound { service: service.name(), entry: key.id };
+                self.events.push_back(ServerEvent::Notice(notice));
+                self.settle(index, key);
+            }
             Verdict::Poison { fault, reply } => {
                 self.counters.poison += 1;
                 let answer = match &fault {

@@ -101,16 +101,20 @@ fn deserved_request(fields: &Fields) -> Warning {
     let poison = Some("redis poison envelope");
     let Some(Value::Object(members)) = read(fields) else { return poison };
     let Some((service, method)) = method_of(&members) else { return poison };
+    let known = (service.as_str(), method.as_str()) == ("echo", "echo");
+    let lost = (!known).then_some("RPC method not found");
     match members.get("id") {
-        None | Some(Value::Null) => return None,
+        None | Some(Value::Null) => return lost,
         Some(Value::String(_) | Value::Number(_)) => {}
         Some(_) => return poison,
     }
     let key = last(fields, b"reply-to").filter(|key| !key.is_empty());
     let proper =
         key.is_none_or(|key| key.strip_prefix(b"bad:replies:").is_some_and(|id| !id.is_empty()));
-    let known = (service.as_str(), method.as_str()) == ("echo", "echo");
-    (known && !proper).then_some("reply-to refused")
+    match (known, proper && key.is_some()) {
+        (true, _) => (!proper).then_some("reply-to refused"),
+        (false, answered) => lost.filter(|_| !answered),
+    }
 }
 
 /// What a client should say about this entry.

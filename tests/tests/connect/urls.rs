@@ -21,7 +21,7 @@ fn a_url_with_a_mistake_is_told_what_to_write() {
         ("redis://localhost?clientName=x", "unknown option \"clientName\""),
         ("redis://localhost?protocol=resp4", "write resp2 or resp3"),
         ("redis://localhost#1", "%23"),
-        ("redis://bob@localhost", "redis://bob:password@host"),
+        ("redis://bob@localhost", "redis://user:password@host"),
         ("redis://:%ff@localhost", "UTF-8"),
         ("unix://run/redis.sock", "three slashes"),
         ("unix:///run/redis.sock?database=1", "unknown option \"database\""),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clamator_driver::{CallError, Client, Loss, Runtime, Target};
-use clamator_tests::redis::RedisServer;
+use clamator_tests::redis::{RawReply, RedisServer};
 use clamator_tests::world::Async;
 
 use crate::stage::{PREFIX, Pair, loss};
@@ -49,14 +49,27 @@ async fn a_user_of_the_manuals_access_list_can_do_all_within_its_prefix<R: Runti
         redis.command(&format!("ACL SETUSER {user} {list}"));
     }
     let target =
-        |user: &str| Target::url(&format!("redis://{user}:password@127.0.0.1:{}", redis.port()));
+        |user: &str| Target::url(&format!("redis://{user}:password@127.0.0.1:{}/1", redis.port()));
     let pair = Pair::start(&runtime, &target("app").unwrap()).await;
     // Long enough for everything that is done once in a while.
     runtime.sleep(Duration::from_millis(1500)).await;
     pair.assert_serves().await;
     pair.stop().await;
     assert_eq!(redis.command("ACL LOG").array().len(), 0, "something was refused");
-    assert_eq!(redis.command("KEYS *").array().len(), 1, "the command stream is left, no reply");
+    let mut raw = redis.connect();
+    raw.command(&[b"SELECT", b"1"]);
+    let keys = raw.command(&[b"KEYS", b"*"]);
+    assert_eq!(keys.array().len(), 1, "the command stream is left, no reply: {keys:?}");
+    // What would reach beyond the prefix.
+    raw.command(&[b"AUTH", b"app", b"password"]);
+    for words in ["CLIENT PAUSE 1", "CLIENT KILL TYPE normal", "CLIENT LIST", "FLUSHALL", "KEYS *"]
+    {
+        let answer = raw.command(&words.split(' ').map(str::as_bytes).collect::<Vec<_>>());
+        assert!(
+            matches!(&answer, RawReply::Error(text) if text.starts_with("NOPERM")),
+            "{answer:?}"
+        );
+    }
     let client = Client::builder(PREFIX);
     let client = client.connect_on(runtime.clone(), target("stranger").unwrap()).await.unwrap();
     let refused = client.call::<u64>("echo.echo", 1).await;
@@ -87,7 +100,7 @@ async fn a_user_that_is_refused_later_waits_and_comes_back<R: Runtime>(runtime: 
 /// How often somebody was refused: Redis 6.2 and later keep a log of it.
 fn failures(redis: &RedisServer) -> usize {
     let log = redis.command("ACL LOG");
-    let count = |entry: &clamator_tests::redis::RawReply| {
+    let count = |entry: &RawReply| {
         let fields = entry.array();
         let place = fields.iter().position(|field| field.text() == "count").unwrap();
         usize::try_from(fields[place + 1].integer()).unwrap()

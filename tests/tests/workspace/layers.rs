@@ -47,7 +47,7 @@ fn no_crate_below_the_engine_is_built_with_std() {
 }
 
 /// What no code below the driver may name, with what it would bring.
-const BANNED: [(&str, &str); 14] = [
+const BANNED: [(&str, &str); 17] = [
     ("Instant::now", "a clock"),
     ("SystemTime", "a clock"),
     ("std::", "the standard library"),
@@ -59,6 +59,9 @@ const BANNED: [(&str, &str); 14] = [
     ("rand::", "a random source"),
     ("async fn", "a runtime"),
     ("async move", "a runtime"),
+    ("async {", "a runtime"),
+    ("async |", "a runtime"),
+    (".await", "a runtime"),
     ("Future", "a runtime"),
     ("redis::", "a Redis client"),
     ("tokio", "a runtime"),

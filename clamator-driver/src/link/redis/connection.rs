@@ -208,10 +208,12 @@ async fn accepted(connection: &Connection, reply: Value) -> Result<Value, Loss> 
 }
 
 /// Says what the end of a handshake may mean: a server that takes no more clients says so and hangs
-/// up, and what it said can be lost with the connection.
+/// up, and what it said can be lost with the connection; one that speaks TLS says nothing at all.
 fn hung_up(loss: Loss) -> Loss {
     let Loss::Closed { detail } = loss else { return loss };
-    let detail = format!("{detail}, before it said hello; has it its maximum number of clients?");
+    let detail = format!(
+        "{detail}, before it said hello; has it its maximum number of clients, or does it speak TLS only?"
+    );
     Loss::Closed { detail }
 }
 
