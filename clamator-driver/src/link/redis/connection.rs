@@ -186,10 +186,14 @@ async fn ask(
 
 /// Passes an answer on unless it is a refusal, for which it finds the reason.
 async fn accepted(connection: &Connection, reply: Value) -> Result<Value, Loss> {
-    let Value::Error(refusal) = reply else { return Ok(reply) };
-    if matches!(refusal.code.as_str(), "NOAUTH" | "NOPERM" | "WRONGPASS") {
-        return Err(Loss::Credentials { detail: refusal.to_string() });
+    if !matches!(reply, Value::Error(_)) {
+        return Ok(reply);
     }
+    let refusal = match Hello::decode(reply) {
+        Err(Loss::Unfit(refusal)) => refusal,
+        Err(loss) => return Err(loss),
+        Ok(_) => unreachable!("a refusal is no hello"),
+    };
     if refusal.kind() != RefusalKind::Final {
         return Err(Loss::Unfit(refusal));
     }
