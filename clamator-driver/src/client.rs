@@ -67,8 +67,9 @@ impl<R: Runtime> Client<R> {
 
     /// Calls `<service>.<method>` and waits for its result.
     ///
-    /// The call starts when the future is first polled; its timeout starts then too and covers the
-    /// whole round trip. Parameters that serialize to null, such as `()`, are sent as `{}`.
+    /// The call starts when the future is first polled; its timeout starts as soon as the client's
+    /// task has taken it and covers the whole round trip. Parameters that serialize to null, such as
+    /// `()`, are sent as `{}`.
     ///
     /// # Errors
     /// The future ends in a [`CallError`](clamator_engine::CallError), which says what the caller

@@ -21,6 +21,9 @@ use futures_rustls::rustls::{self, ClientConfig, RootCertStore};
 
 use crate::runtime::BoxedStream;
 
+/// What stands in PEM text of a key that has a password.
+const ENCRYPTED: &[u8] = b"ENCRYPTED";
+
 /// Whom a connection through TLS trusts, and how it shows who we are. Cheap to clone.
 ///
 /// For `Target::tls`. A `rediss://` target that was given none uses [`Tls::new`]. Everything is
@@ -67,10 +70,14 @@ impl Tls {
     pub fn identity(self, chain: &[u8], key: &[u8]) -> Result<Self, InvalidTls> {
         let invalid = |detail| InvalidTls::Identity { detail };
         let chain = certificates(chain).map_err(invalid)?;
+        if key.windows(ENCRYPTED.len()).any(|text| text == ENCRYPTED) {
+            return Err(invalid("private key: it is encrypted; decrypt it first".into()));
+        }
         let key = PrivateKeyDer::from_pem_slice(key);
         let key = key.map_err(|error| invalid(unread("private key", &error)))?;
-        let identity = CertifiedKey::from_der(chain, key, &provider())
-            .map_err(|error| invalid(error.to_string()))?;
+        let identity = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| {
+            invalid(format!("{error} (keys may be Ed25519, ECDSA on P-256 or P-384, or RSA)"))
+        })?;
         Ok(Self::from_parts(self.0.authorities.clone(), Some(Arc::new(identity))))
     }
 
@@ -202,7 +209,14 @@ fn system_authorities() -> Result<RootCertStore, String> {
 
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    // The reader skips what it does not recognise, such as a certificate that begins on the line on
+    // which another one ends.
+    let begun = String::from_utf8_lossy(pem).matches("CERTIFICATE-----").count().div_ceil(2);
     match certificates {
+        Ok(certificates) if certificates.len() < begun => {
+            let read = certificates.len();
+            Err(format!("only {read} of {begun} certificates can be read"))
+        }
         Ok(certificates) if certificates.is_empty() => {
             Err(unread("certificate", &pem::Error::NoItemsFound))
         }

@@ -20,6 +20,7 @@ use crate::target::Route;
 
 mod connection;
 mod last_words;
+mod notes;
 mod stream;
 mod value;
 
@@ -178,7 +179,7 @@ impl Open {
             let Some(replies) = Pin::new(&mut flying.replies).take_output() else { break };
             let waiting = std::mem::take(&mut flying.waiting);
             self.flying.pop_front();
-            tell(waiting, replies.map_err(|error| connection::loss(&error))?, happened)?;
+            tell(waiting, replies.map_err(|error| self.connection.loss(&error))?, happened)?;
         }
         let bytes = self.connection.take_moved();
         if bytes > 0 && !self.flying.is_empty() {

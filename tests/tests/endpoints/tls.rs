@@ -179,6 +179,30 @@ fn a_key_that_is_not_the_certificates_is_refused_before_anything_is_connected() 
 }
 
 #[test]
+fn an_authority_that_cannot_be_read_is_not_passed_over() {
+    let [one, two] = ["one", "two"].map(|name| Authority::new(name).pem);
+    assert!(Tls::trusting(format!("{one}{two}").as_bytes()).is_ok());
+    let glued = format!("{}{two}", one.trim_end());
+    let trusted = one.replace("BEGIN CERT", "BEGIN TRUSTED CERT");
+    for text in [glued, format!("{trusted}{two}")] {
+        let fault = Tls::trusting(text.as_bytes()).unwrap_err();
+        assert!(fault.to_string().contains("of 2 certificates"), "{fault}");
+    }
+}
+
+#[test]
+fn a_key_that_has_a_password_is_refused_with_what_to_do() {
+    let own = Authority::new("clamator's tests").vouch(&LOCAL);
+    for key in [
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+        "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n",
+    ] {
+        let fault = Tls::new().identity(own.certificate.as_bytes(), key.as_bytes()).unwrap_err();
+        assert!(fault.to_string().contains("decrypt it first"), "{fault}");
+    }
+}
+
+#[test]
 fn nothing_that_is_printed_has_the_key_in_it() {
     let authority = Authority::new("clamator's tests");
     let own = authority.vouch(&LOCAL);

@@ -19,7 +19,8 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, cmd};
 
 use super::last_words::LastWords;
-use super::stream::{Notes, Stream};
+use super::notes::Notes;
+use super::stream::Stream;
 use super::value;
 use crate::runtime::{BoxedStream, Runtime};
 use crate::target::{Credentials, Endpoint, Protocol, Route};
@@ -35,6 +36,8 @@ pub(super) struct Connection {
     /// Cancelled when that task has ended.
     ended: oneshot::Receiver<()>,
     notes: Arc<Notes>,
+    /// What an error calls the other side.
+    address: String,
 }
 
 impl Connection {
@@ -46,6 +49,14 @@ impl Connection {
     /// Takes how many bytes moved since the last time.
     pub(super) fn take_moved(&self) -> usize {
         self.notes.take_moved()
+    }
+
+    /// Sorts an error of the connection. Nothing can be sent on it any more.
+    pub(super) fn loss(&self, error: &RedisError) -> Loss {
+        self.notes.fault().map_or_else(
+            || loss(error),
+            |fault| Loss::Tls { address: self.address.clone(), detail: fault.into() },
+        )
     }
 
     /// Waits for the end of the connection, also while nothing is under way on it.
@@ -66,7 +77,8 @@ pub(super) async fn open<R: Runtime>(
     route: Route,
     name: String,
 ) -> Result<(Connection, Hello), Loss> {
-    let stream = connect(&runtime, &route).await?;
+    let notes = Arc::default();
+    let stream = Stream::new(connect(&runtime, &route, &notes).await?, Arc::clone(&notes));
     // Credentials and database are left out: the handshake below sends them and hears the answers
     // word for word.
     let settings = RedisConnectionInfo::default().set_skip_set_lib_name();
@@ -74,7 +86,6 @@ pub(super) async fn open<R: Runtime>(
     let config = AsyncConnectionConfig::new()
         .set_response_timeout(None)
         .set_pipeline_buffer_size(BATCHES_MAX);
-    let (stream, notes) = Stream::new(stream);
     let opened = MultiplexedConnection::new_with_config(&settings, stream, config).await;
     let (multiplexed, driver) = opened.map_err(|error| loss(&error))?;
     let (task, registration) = AbortHandle::new_pair();
@@ -85,19 +96,17 @@ pub(super) async fn open<R: Runtime>(
         // Aborted or ended: either way the socket is dropped here.
         let _ = Abortable::new(driver, registration).await;
     });
-    let connection = Connection { multiplexed, task, ended, notes };
-    match introduce(&connection, &route.credentials, &name).await {
-        Ok(hello) => Ok((connection, hello)),
-        Err(loss) => Err(match connection.notes.fault.get() {
-            Some(detail) => {
-                Loss::Tls { address: route.endpoint.to_string(), detail: detail.clone() }
-            }
-            None => hung_up(loss),
-        }),
-    }
+    let address = route.endpoint.to_string();
+    let connection = Connection { multiplexed, task, ended, notes, address };
+    let hello = introduce(&connection, &route.credentials, &name).await.map_err(hung_up)?;
+    Ok((connection, hello))
 }
 
-async fn connect<R: Runtime>(runtime: &R, route: &Route) -> Result<BoxedStream, Loss> {
+async fn connect<R: Runtime>(
+    runtime: &R,
+    route: &Route,
+    notes: &Arc<Notes>,
+) -> Result<BoxedStream, Loss> {
     let connected = match &route.endpoint {
         Endpoint::Connector(connector) => connector.connect().await,
         Endpoint::Tcp { host, port } => runtime.connect_tcp(host, *port).await,
@@ -109,7 +118,7 @@ async fn connect<R: Runtime>(runtime: &R, route: &Route) -> Result<BoxedStream, 
         address: route.endpoint.to_string(),
         detail: error.to_string(),
     })?;
-    let stream: BoxedStream = Box::new(LastWords::new(stream));
+    let stream: BoxedStream = Box::new(LastWords::new(stream, Arc::clone(notes)));
     #[cfg(feature = "tls")]
     if let Endpoint::Tls { host, tls, .. } = &route.endpoint {
         return tls.secure(host, &route.endpoint.to_string(), stream).await;
@@ -175,10 +184,10 @@ async fn ask(
     commands: impl IntoIterator<Item = Cmd>,
 ) -> Vec<Result<Value, Loss>> {
     join_all(commands.into_iter().map(|command| {
-        let mut connection = connection.share();
+        let mut shared = connection.share();
         async move {
-            let reply = connection.send_packed_command(&command).await;
-            reply.map(value::convert).map_err(|error| loss(&error))
+            let reply = shared.send_packed_command(&command).await;
+            reply.map(value::convert).map_err(|error| connection.loss(&error))
         }
     }))
     .await
@@ -221,9 +230,10 @@ fn hung_up(loss: Loss) -> Loss {
     Loss::Closed { detail }
 }
 
-/// Sorts an error of the connection. Nothing can be sent on it any more.
-pub(super) fn loss(error: &RedisError) -> Loss {
-    let detail = error.to_string();
+/// Sorts an error that is not known to be one of TLS.
+fn loss(error: &RedisError) -> Loss {
+    // Some of its texts have several lines, and a record of a log has one.
+    let detail = error.to_string().replace('\n', " ");
     if error.kind() == ErrorKind::Parse {
         Loss::Garbled { detail }
     } else {

@@ -3,26 +3,31 @@
 //! Not a remedy: the connection is over. But a server that hangs up says why before it does (too
 //! many clients, a certificate that it wanted), and whoever was writing at that moment would give
 //! up without having read it. So a failed write looks like one that went well, and what it failed
-//! with is told by the reading side, once there is nothing more to read.
+//! with is told by the reading side, once there is nothing more to read. What moves is noted.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
 
+use super::notes::Notes;
 use crate::runtime::BoxedStream;
 
 /// A byte stream that is read to its end although writing to it has failed.
 pub(super) struct LastWords {
     stream: BoxedStream,
+    notes: Arc<Notes>,
     /// What writing failed with.
     failed: Option<io::Error>,
+    /// Whether the last write had to wait.
+    waited: bool,
 }
 
 impl LastWords {
-    pub(super) const fn new(stream: BoxedStream) -> Self {
-        Self { stream, failed: None }
+    pub(super) const fn new(stream: BoxedStream, notes: Arc<Notes>) -> Self {
+        Self { stream, notes, failed: None, waited: false }
     }
 
     /// Keeps the error of a write; what was to be written counts as written.
@@ -48,6 +53,7 @@ impl AsyncRead for LastWords {
             (Ok(0) | Err(_), Some(failed)) if !room.is_empty() => Err(failed),
             (read, failed) => {
                 self.failed = failed;
+                self.notes.add_moved(*read.as_ref().unwrap_or(&0));
                 read
             }
         })
@@ -63,7 +69,12 @@ impl AsyncWrite for LastWords {
         if self.failed.is_some() {
             return Poll::Ready(Ok(bytes.len()));
         }
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        let waited = std::mem::replace(&mut self.waited, written.is_pending());
+        let written = ready!(written);
+        if let (true, Ok(bytes)) = (waited, &written) {
+            self.notes.add_moved(*bytes);
+        }
         Poll::Ready(self.written(written, bytes.len()))
     }
 
@@ -129,7 +140,7 @@ mod tests {
 
     #[test]
     fn what_was_said_is_read_before_a_failed_write_is_told() {
-        let mut stream = LastWords::new(Box::new(Dying(b"denied")));
+        let mut stream = LastWords::new(Box::new(Dying(b"denied")), Arc::default());
         let mut cx = Context::from_waker(futures_util::task::noop_waker_ref());
         for _ in 0..2 {
             let written = Pin::new(&mut stream).poll_write(&mut cx, b"PING");
@@ -145,8 +156,60 @@ mod tests {
 
     #[test]
     fn the_end_of_a_stream_that_takes_everything_is_an_end() {
-        let mut stream = LastWords::new(Box::new(Dying(b"bye")));
+        let mut stream = LastWords::new(Box::new(Dying(b"bye")), Arc::default());
         assert_eq!(read(&mut stream).unwrap(), b"bye");
         assert_eq!(read(&mut stream).unwrap(), b"");
+    }
+
+    /// Takes two bytes at most, and makes every other write wait.
+    #[derive(Default)]
+    struct Slow {
+        waits: bool,
+    }
+
+    impl AsyncRead for Slow {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Slow {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.waits = !self.waits;
+            if self.waits { Poll::Ready(Ok(bytes.len().min(2))) } else { Poll::Pending }
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn bytes_that_come_in_or_had_to_wait_are_noted_and_those_that_are_taken_at_once_are_not() {
+        let mut cx = Context::from_waker(futures_util::task::noop_waker_ref());
+        let notes = Arc::<Notes>::default();
+        let mut stream = LastWords::new(Box::new(Slow::default()), Arc::clone(&notes));
+        let moved: Vec<usize> = (0..4)
+            .map(|_| {
+                let _ = Pin::new(&mut stream).poll_write(&mut cx, b"abcd");
+                notes.take_moved()
+            })
+            .collect();
+        assert_eq!(moved, [0, 0, 2, 0]);
+        let mut stream = LastWords::new(Box::new(Dying(b"abc")), Arc::clone(&notes));
+        assert_eq!(read(&mut stream).unwrap(), b"abc");
+        assert_eq!((notes.take_moved(), notes.take_moved()), (3, 0));
     }
 }
