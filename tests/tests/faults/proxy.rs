@@ -41,7 +41,7 @@ impl Proxy {
         Self::start_slow(redis, None)
     }
 
-    /// Starts one that passes on no more than about this many bytes a second towards the server.
+    /// Starts one that passes on no more than about this many bytes a second, each way.
     pub(crate) fn start_slow(redis: u16, rate: Option<usize>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let port = listener.local_addr().expect("it listens").port();
@@ -107,7 +107,7 @@ impl Pipe {
         far.set_nodelay(true)?;
         let cut = Arc::new(AtomicBool::new(false));
         let threads = vec![
-            pass(near.try_clone()?, far.try_clone()?, Arc::clone(&cut), None),
+            pass(near.try_clone()?, far.try_clone()?, Arc::clone(&cut), rate),
             pass(far.try_clone()?, near.try_clone()?, Arc::clone(&cut), rate),
         ];
         Ok(Self { near, far, cut, threads })
