@@ -36,6 +36,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         // Each kind of error says what may be done next.
         Err(CallError::Rpc(error)) => println!("the server says no: {error}"),
         Err(CallError::NoWorkers | CallError::NotSent) => println!("not sent, safe to try again"),
+        Err(error @ (CallError::Invalid(_) | CallError::Refused(_))) => {
+            println!("not run: {error}")
+        }
         Err(error) => println!("it may have run: {error}"),
     }
 

@@ -31,7 +31,8 @@ impl Context {
     }
 
     /// How often the entry was given to a worker, this time included. At least 1; above 1, the
-    /// handler may have run before.
+    /// handler may have run before. 1 does not prove that it has not: the count is the consumer
+    /// group's, and is lost with it. [`Self::entry`] tells.
     #[must_use]
     pub const fn deliveries(&self) -> u64 {
         self.deliveries

@@ -1,6 +1,7 @@
-//! The manual: how clients and servers behave, subject by subject. There is no code in here.
+//! The manual: how clients and servers behave, subject by subject.
 //!
-//! Not a reference: limits, defaults and errors stand with each item. The examples are for tokio;
+//! Not a reference: limits, defaults and errors stand with each item, and there is no item in here.
+//! The examples are for tokio;
 //! on another runtime only the crate's name and how a program starts are different. All of them
 //! run over streams in this process, a [`MemoryBus`], so that they need no Redis;
 //! [`Target::url`] leads to a Redis instead.
@@ -15,13 +16,14 @@
 //! 8. [Fire and forget](#fire-and-forget)
 //! 9. [When in memory, when Redis](#when-in-memory-when-redis)
 //! 10. [TLS, Unix sockets, users](#tls-unix-sockets-users)
-//! 11. [What differs from the Python and TypeScript peers](#what-differs-from-the-python-and-typescript-peers)
+//! 11. [What the log says](#what-the-log-says)
+//! 12. [What differs from the Python and TypeScript peers][peers]
 //!
 //! # Lifecycle and signals
 //!
-//! A server is described by its builder, which [`start`](ServerBuilder::start) consumes: it cannot
+//! A server is described by its builder, which [`start`][ServerBuilder::start] consumes: it cannot
 //! be started twice, and no service can be added too late. `start` resolves when every service is
-//! being served, or with the first thing that went wrong. [`stop`](Server::stop) takes no more
+//! being served, or with the first thing that went wrong. [`stop`][Server::stop] takes no more
 //! requests, lets what runs finish within a grace, sends the replies and closes the connections;
 //! stopping twice is harmless. A server that is dropped stops by itself, in the background. No
 //! signal is handled for you: wait for the one your platform sends, then stop.
@@ -60,7 +62,7 @@
 //! A [`Client`] is a handle: clone it, share it among tasks and threads, and keep it as long as
 //! the program runs. It holds two connections and one stream of replies, whatever the number of
 //! services it calls, and reconnects by itself. It stops, and its stream is deleted, when
-//! [`stop`](Client::stop) is called or the last handle and the last call are gone.
+//! [`stop`][Client::stop] is called or the last handle and the last call are gone.
 //!
 //! Backends that must not meet have key prefixes of their own, and a client each, which may share
 //! one [`Target`]:
@@ -89,9 +91,9 @@
 //! Servers with the same prefix and service are a pool: Redis gives each request to one of them. A
 //! request is acknowledged only after its reply has been written, so the requests of a worker that
 //! dies are taken over by the others once they have been idle for
-//! [`claim_idle`](ServerBuilder::claim_idle), which should be the same in the whole pool and longer
+//! [`claim_idle`][ServerBuilder::claim_idle], which should be the same in the whole pool and longer
 //! than any handler takes. Then the handler runs again: make it idempotent where that matters. The
-//! id of a request's [entry](Context::entry) is the same in every delivery.
+//! id of a request's [entry][Context::entry] is the same in every delivery.
 //!
 //! ```
 //! # use clamator_tokio::{Client, Context, MemoryBus, Server, Service, StreamId};
@@ -103,10 +105,10 @@
 //! // In real life this is a table in the database that the charge goes to.
 //! let charged: Arc<Mutex<BTreeSet<StreamId>>> = Arc::default();
 //! let charge = move |cents: u64, context: Context| {
-//!     // Above 1, it may have run before; the entry tells whether it did.
-//!     let first = context.deliveries() == 1;
+//!     // Only the entry tells. A count of 1 does not prove that it never ran: the count is the
+//!     // group's, and is lost with it.
 //!     let new = charged.lock().is_ok_and(|mut charged| charged.insert(context.entry()));
-//!     async move { Ok(if first || new { cents } else { 0 }) }
+//!     async move { Ok(if new { cents } else { 0 }) }
 //! };
 //! let service = Service::new("billing").request("charge", charge);
 //! let server = Server::builder("app").service(service).start(&target).await?;
@@ -210,7 +212,7 @@
 //! ```
 //!
 //! Within a prefix a server writes replies to `<prefix>:replies:…` only, whatever a request asks
-//! for, unless [`relaxed_reply_to`](ServerBuilder::relaxed_reply_to) is set. Errors of handlers
+//! for, unless [`relaxed_reply_to`][ServerBuilder::relaxed_reply_to] is set. Errors of handlers
 //! that are no [`RpcError`] reach the caller with their name and text: let what is secret not be
 //! in them.
 //!
@@ -219,14 +221,14 @@
 //! | key | what | when it goes |
 //! |---|---|---|
 //! | `<prefix>:cmds:<service>` | stream of requests and notifications, with the group `<service>` and a consumer `<service>:<instance>` for each server | the stream never; what is acknowledged is deleted from it; a consumer when its server stops |
-//! | `<prefix>:replies:<instance>` | stream of a client's replies, of about [1024](ServerBuilder::reply_stream_max_len) entries | when the client stops; a reply that comes later, or to a client that was killed, leaves it behind |
+//! | `<prefix>:replies:<instance>` | stream of a client's replies, of about [1024][ServerBuilder::reply_stream_max_len] entries | when the client stops; a reply that comes later, or to a client that was killed, leaves it behind |
 //!
 //! Other keys under the prefix are not touched. A prefix may contain anything; with a `{tag}` in
 //! it, all keys of a deployment are in one slot of a cluster.
 //!
 //! # Fire and forget
 //!
-//! [`notify`](Client::notify) resolves when the notification is on its stream. From then on it is
+//! [`notify`][Client::notify] resolves when the notification is on its stream. From then on it is
 //! treated as a request is, at least once and in order; but nobody answers, and whether its handler
 //! failed, or whether there is such a method at all, stands in the server's log only.
 //!
@@ -267,7 +269,9 @@
 //! # }
 //! ```
 //!
-//! Over Redis the request waits in its stream for the first server, and the call for its timeout.
+//! Over Redis the request waits in its stream for the first server, and the call for its timeout. A
+//! request outlives its caller's timeout, and runs however late a server comes: where that matters,
+//! put a deadline into the parameters.
 //! Use Redis for everything that has to outlive a process or to reach another one. What Redis
 //! keeps of it depends on its
 //! [persistence](https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/); give
@@ -275,9 +279,10 @@
 //!
 //! # TLS, Unix sockets, users
 //!
-//! The [target](Target::url)'s URL says it all, but for certificates. TLS needs the feature `tls`,
+//! The [target][Target::url]'s URL says it all, but for certificates. TLS needs the feature `tls`,
 //! and no server is trusted without a certificate for its name; own authorities and a client's
-//! certificate are given as PEM text with `Target::tls`. A target prints without its password.
+//! certificate are given as PEM text with `Target::tls`. A certificate is one of X.509 version 3 with
+//! the host in its subjectAltName: the common name is not read. A target prints without its password.
 //!
 //! ```
 //! # use clamator_tokio::{InvalidTarget, Target};
@@ -313,6 +318,25 @@
 //! a second apart, 30 s after refused credentials. The log has one warning when the connection is
 //! gone, one for each further kind of reason why it does not come back, and one line when it has.
 //!
+//! # What the log says
+//!
+//! Clients and servers write [`tracing`](https://docs.rs/tracing) events under the target
+//! `clamator`; a program without a subscriber sees none. Each has the `instance` that speaks, and
+//! where it is about one, `service`, `method`, `id`, `entry` and `error`.
+//!
+//! | level | message | what it is about |
+//! |---|---|---|
+//! | error | `RPC handler raised` | a handler failed, or panicked |
+//! | error | `RPC result validation failed` | a handler's result cannot be written |
+//! | warn | `RPC params validation failed` | parameters that do not fit the handler |
+//! | warn | `RPC notification failed`, `RPC method not found` | a notification that came to nothing |
+//! | warn | `redis disconnected` | no connection, and why; once for each kind of reason |
+//! | warn | `redis poison envelope`, `reply-to refused`, `redis reply refused` | one entry of a stream |
+//! | warn | `redis read refused`, `redis ack refused`, `redis group refused` | Redis refuses; it is tried again |
+//! | warn | `redis group restored`, `redis consumer not removed` | what became of a server's group |
+//! | warn | `redis reply parse failed` | an entry of a client's reply stream |
+//! | info | `redis connected` | all connections are there, again |
+//!
 //! # What differs from the Python and TypeScript peers
 //!
 //! The wire is the same, and pools may be mixed. What is different is so on purpose:
@@ -334,8 +358,27 @@
 //! | the outcome of a call that Redis did not confirm | an error like any other | [`CallError::OutcomeUnknown`] | only the caller knows whether it may be repeated |
 //! | integers in JSON | Python writes `5.0`, TypeScript rounds beyond 2^53 | read as they come; [`integer`] takes `5.0` too | no digit is lost on the way |
 //! | optional values | Python sends `null` | absent or `null` is read as the type says; write them with `skip_serializing_if` | TypeScript refuses `null` |
-
-#[cfg(doc)]
-use crate::{CallError, Client, Concurrency, Context, MemoryBus, RpcError, Server, ServerBuilder};
-#[cfg(doc)]
-use crate::{StartFrom, Target, integer};
+//!
+//! [`CallError`]: crate::CallError
+//! [`Client`]: crate::Client
+//! [`Concurrency::Limit`]: crate::Concurrency::Limit
+//! [`MemoryBus`]: crate::MemoryBus
+//! [`RpcError`]: crate::RpcError
+//! [`StartFrom::New`]: crate::StartFrom::New
+//! [`Target`]: crate::Target
+//! [`integer`]: crate::integer
+//! [`CallError::OutcomeUnknown`]: crate::CallError::OutcomeUnknown
+//! [`CallError::Timeout`]: crate::CallError::Timeout
+//! [`CallError::NoWorkers`]: crate::CallError::NoWorkers
+//! [`CallError::NotSent`]: crate::CallError::NotSent
+//! [`Target::url`]: crate::Target::url
+//! [Client::notify]: crate::Client::notify
+//! [Client::stop]: crate::Client::stop
+//! [Context::entry]: crate::Context::entry
+//! [Server::stop]: crate::Server::stop
+//! [ServerBuilder::claim_idle]: crate::ServerBuilder::claim_idle
+//! [ServerBuilder::relaxed_reply_to]: crate::ServerBuilder::relaxed_reply_to
+//! [ServerBuilder::reply_stream_max_len]: crate::ServerBuilder::reply_stream_max_len
+//! [ServerBuilder::start]: crate::ServerBuilder::start
+//! [Target::url]: crate::Target::url
+//! [peers]: #what-differs-from-the-python-and-typescript-peers

@@ -76,7 +76,8 @@ impl Tls {
         let key = PrivateKeyDer::from_pem_slice(key);
         let key = key.map_err(|error| invalid(unread("private key", &error)))?;
         let identity = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| {
-            invalid(format!("{error} (keys may be Ed25519, ECDSA on P-256 or P-384, or RSA)"))
+            let fault = explained(&error.to_string());
+            invalid(format!("{fault} (keys may be Ed25519, ECDSA on P-256 or P-384, or RSA)"))
         })?;
         Ok(Self::from_parts(self.0.authorities.clone(), Some(Arc::new(identity))))
     }
@@ -98,7 +99,7 @@ impl Tls {
         let secured = connector.connect(name, stream).await;
         secured.map(|stream| Box::new(stream) as BoxedStream).map_err(|error| {
             if is_fault(&error) {
-                failed(error.to_string())
+                failed(explained(&error.to_string()))
             } else {
                 Loss::Closed { detail: format!("{error}, during the TLS handshake") }
             }
@@ -182,6 +183,19 @@ pub(crate) fn is_fault(error: &io::Error) -> bool {
         cause = error.source();
     }
     false
+}
+
+/// Adds what to do about it to what rustls says.
+pub(crate) fn explained(fault: &str) -> String {
+    let advice = [
+        ("UnknownIssuer", "no trusted authority vouches for it; Tls::trusting names others"),
+        ("CertificateRequired", "the server wants a client's certificate; see Tls::identity"),
+        ("HandshakeFailure", "the server may want a client's certificate; see Tls::identity"),
+        ("UnsupportedCertVersion", "a certificate must be of X.509 version 3, with subjectAltName"),
+        ("CaUsedAsEndEntity", "the certificate is an authority's own"),
+    ];
+    let advice = advice.iter().find(|(word, _)| fault.contains(word));
+    advice.map_or_else(|| fault.to_owned(), |(_, advice)| format!("{fault} ({advice})"))
 }
 
 /// What a certificate must be made out to; `None` when the host cannot be a name or an address.

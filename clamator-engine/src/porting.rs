@@ -5,6 +5,8 @@
 //! keeps them. Whoever keeps all ten owes the engine nothing else; whoever breaks one breaks the
 //! promises that the engine makes to its callers. Redis facts link to Redis's documentation.
 //!
+//! Names, methods and JSON are those of `clamator-proto`, which a port needs beside this crate.
+//!
 //! # The contract
 //!
 //! 1. Make an engine with a random nonce and seed and a name of its own: it has no die to roll.
@@ -52,7 +54,8 @@
 //! [CLIENT SETNAME](https://redis.io/docs/latest/commands/client-setname/), in one write.
 //! [`Hello::decode`] and [`Hello::decode_time`] read the answers: without the version the lane
 //! cannot open, without the id of the connection a stop waits for its reads to run out, and the
-//! time may be unknown. Connecting needs no timer of yours: the engine closes
+//! time may be unknown. A refused AUTH or SELECT ends the lane, with [`Loss::Credentials`]: only TIME
+//! and CLIENT SETNAME may be refused. Connecting needs no timer of yours: the engine closes
 //! a lane that takes too long.
 //!
 //! **6. Commands.** [`Command::args`] spells a command as Redis wants it: write the number of its

@@ -71,7 +71,7 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ClientEvent {
-    /// Both lanes are open again.
+    /// Both lanes are open, for the first time or again.
     Connected,
     /// A lane that was open is not, or could not be opened. Said once until both are open again,
     /// and once more for each further kind of reason: out of reach, TLS, credentials, ….

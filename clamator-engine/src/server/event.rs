@@ -16,7 +16,7 @@ use crate::stream_id::StreamId;
 pub enum ServerEvent {
     /// Drop this job's handler: the grace of the stop is over. Then say `abandoned`.
     Abandon(JobId),
-    /// Every lane is open again.
+    /// Every lane is open, for the first time or again.
     Connected,
     /// A lane that was open is not, or could not be opened. Said once until all are open again,
     /// and once more for each further kind of reason: out of reach, TLS, credentials, ….

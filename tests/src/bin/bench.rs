@@ -32,7 +32,7 @@ const USAGE: &str = "usage: bench [--calls N] [--windows N,N,…] [--rounds N] [
   --rounds N     rounds of each side, of which the median is shown, default 3
   --json         one line of JSON for each row instead of the table
 
-The server is $CLAMATOR_REDIS_SERVER, else redis-server on PATH.";
+The server is $CLAMATOR_REDIS_SERVER, else the one of tests/setup.sh, else that on PATH.";
 /// What a server prints when it serves.
 const READY: &str = "READY";
 /// The variable that names the server to start.
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
             println!("{USAGE}");
             Ok(())
         }
-        _ if std::env::var_os(SERVER).is_none() => with_server_on_path(&words),
+        _ if std::env::var_os(SERVER).is_none() => with_server_found(&words),
         _ => Options::read(&words).and_then(|options| compare(&options)),
     };
     match outcome {
@@ -189,15 +189,17 @@ fn number<N: std::str::FromStr + Default + PartialEq>(text: &str) -> Outcome<N> 
     number.ok_or_else(|| format!("\"{text}\" is no number from 1").into())
 }
 
-/// Runs this program again, with the server on PATH as the one to use.
-fn with_server_on_path(words: &[&str]) -> Outcome<()> {
-    let version = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status();
-    if !version.is_ok_and(|version| version.success()) {
-        let remedy = "install Redis 6.2 or later, or set CLAMATOR_REDIS_SERVER (tests/setup.sh \
-                      brings one: tests/.env/redis-server)";
-        return Err(format!("no redis-server on PATH: {remedy}").into());
-    }
+/// Runs this program again, with the server that tests/setup.sh brought, or else the one on PATH.
+fn with_server_found(words: &[&str]) -> Outcome<()> {
+    let works = |server: &&str| {
+        let version = Command::new(server).arg("--version").stdout(Stdio::null()).status();
+        version.is_ok_and(|version| version.success())
+    };
+    let servers = [concat!(env!("CARGO_MANIFEST_DIR"), "/.env/redis-server"), "redis-server"];
+    let server = servers.into_iter().find(works).ok_or(
+        "no redis-server: run tests/setup.sh, which brings one, or set CLAMATOR_REDIS_SERVER",
+    )?;
     let mut again = Command::new(std::env::current_exe()?);
-    let status = again.args(words).env(SERVER, "redis-server").status()?;
+    let status = again.args(words).env(SERVER, server).status()?;
     if status.success() { Ok(()) } else { Err("the run above failed".into()) }
 }

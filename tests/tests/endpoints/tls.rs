@@ -94,7 +94,9 @@ async fn a_client_that_shows_no_certificate_learns_that_one_is_wanted<R: Runtime
     for versions in ["TLSv1.2", "TLSv1.3"] {
         let scene = Scene::start(&["--tls-auth-clients", "yes", "--tls-protocols", versions]);
         let words = if versions == "TLSv1.2" { "HandshakeFailure" } else { "CertificateRequired" };
-        assert_tls(&loss(&runtime, &scene.target()).await, words);
+        let told = loss(&runtime, &scene.target()).await;
+        assert_tls(&told, words);
+        assert_tls(&told, "see Tls::identity");
         // One of somebody whom the server does not know.
         let stranger = Authority::new("a stranger").vouch(&["alice"]);
         let (chain, key) = (stranger.certificate.as_bytes(), stranger.key.as_bytes());
@@ -108,7 +110,9 @@ async fn a_server_of_an_unknown_authority_is_not_trusted<R: Runtime>(runtime: R)
     let scene = Scene::start(&["--tls-auth-clients", "no"]);
     let stranger = Authority::new("a stranger");
     let tls = Tls::trusting(stranger.pem.as_bytes()).unwrap();
-    assert_tls(&loss(&runtime, &scene.target().tls(tls).unwrap()).await, "UnknownIssuer");
+    let told = loss(&runtime, &scene.target().tls(tls).unwrap()).await;
+    assert_tls(&told, "UnknownIssuer");
+    assert_tls(&told, "Tls::trusting names others");
     // Nor is it when nobody was named: the system's authorities have not heard of it.
     let loss = loss(&runtime, &scene.target().tls(Tls::new()).unwrap()).await;
     let said = loss.to_string();

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::notes::Notes;
 use crate::runtime::BoxedStream;
 #[cfg(feature = "tls")]
-use crate::tls::is_fault;
+use crate::tls::{explained, is_fault};
 
 /// Most bytes of one read.
 const READ_MAX: usize = 64 * 1024;
@@ -34,7 +34,7 @@ impl Stream {
     /// Notes an error of TLS.
     fn note<T>(&self, result: io::Result<T>) -> io::Result<T> {
         if let Some(error) = result.as_ref().err().filter(|error| is_fault(error)) {
-            self.notes.fail(error.to_string());
+            self.notes.fail(explained(&error.to_string()));
         }
         result
     }
@@ -71,6 +71,11 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_close(cx)
     }
+}
+
+#[cfg(not(feature = "tls"))]
+fn explained(fault: &str) -> String {
+    fault.to_owned()
 }
 
 /// Without TLS nothing is wrong with it.
