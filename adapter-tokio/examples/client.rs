@@ -28,17 +28,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Service::new("arith").request("add", async |p: Add, _: Context| Ok(Sum { sum: p.a + p.b }));
     let builder = Server::builder("example").service(arith);
     let server = if over_redis() { None } else { Some(builder.start(&target).await?) };
-
-    let timeout = Duration::from_secs(5);
-    let client = Client::builder("example").timeout(timeout).connect(&target).await?;
+    let client = Client::builder("example").timeout(Duration::from_secs(5));
+    let client = client.connect(&target).await?;
     match client.call("arith.add", Add { a: 2.0, b: 3.0 }).await {
         Ok(Sum { sum }) => println!("2 + 3 = {sum}"),
         // Each kind of error says what may be done next.
         Err(CallError::Rpc(error)) => println!("the server says no: {error}"),
         Err(CallError::NoWorkers | CallError::NotSent) => println!("not sent, safe to try again"),
-        Err(error @ (CallError::Invalid(_) | CallError::Refused(_))) => {
-            println!("not run: {error}")
-        }
+        Err(CallError::Refused(refusal)) => println!("Redis refused it: {refusal}"),
         Err(error) => println!("it may have run: {error}"),
     }
 
