@@ -33,6 +33,8 @@ pub mod porting;
 mod reply;
 mod resp;
 mod server;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod stream_id;
 #[cfg(test)]
 mod testing;

@@ -20,7 +20,7 @@ use crate::stream_id::StreamId;
 const SCANNED_PER_CLAIM: u64 = 10;
 
 /// A consumer group.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Group {
     /// What each consumer holds. A consumer exists from its first mention on.
     consumers: BTreeMap<Bytes, BTreeSet<StreamId>>,
@@ -29,7 +29,7 @@ pub(super) struct Group {
 }
 
 /// An entry that was given to a consumer and not acknowledged.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Pending {
     consumer: Bytes,
     deliveries: u64,

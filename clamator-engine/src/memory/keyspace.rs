@@ -16,7 +16,7 @@ use crate::reply::Refusal;
 use crate::stream_id::StreamId;
 
 /// All keys.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Keyspace {
     dialect: Dialect,
     keys: BTreeMap<Bytes, Value>,
@@ -24,7 +24,7 @@ pub(super) struct Keyspace {
 }
 
 /// What a key holds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Value {
     Stream(Stream),
     /// Something else, such as a string.
@@ -32,7 +32,7 @@ enum Value {
 }
 
 /// A stream and its consumer groups.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Stream {
     pub(super) groups: BTreeMap<Bytes, Group>,
     pub(super) log: Log,
@@ -54,6 +54,13 @@ impl Keyspace {
     /// Deletes all keys.
     pub(super) fn flush(&mut self) {
         self.ready.extend(core::mem::take(&mut self.keys).into_keys());
+    }
+
+    /// Makes the keys hold what others hold.
+    pub(super) fn replace(&mut self, others: Self) {
+        self.flush();
+        self.keys = others.keys;
+        self.ready.extend(self.keys.keys().cloned());
     }
 
     /// Makes a key hold something that is no stream.

@@ -6,6 +6,7 @@
 //! <https://redis.io/docs/latest/commands/xadd/>
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use super::node::Node;
 use crate::reply::{Entry, Fields};
@@ -15,7 +16,7 @@ use crate::stream_id::StreamId;
 const TRIM_MAX: u64 = 10_000;
 
 /// The entries of a stream.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Log {
     last: StreamId,
     len: u64,
@@ -70,6 +71,14 @@ impl Log {
         }
     }
 
+    /// `MAXLEN =`: removes entries from the start until `max_len` remain. Tells how many.
+    pub(super) fn trim_exactly(&mut self, max_len: u64) -> u64 {
+        let surplus = usize::try_from(self.len.saturating_sub(max_len)).unwrap_or(usize::MAX);
+        let oldest: Vec<StreamId> =
+            self.from(StreamId::ZERO).take(surplus).map(|entry| entry.id).collect();
+        oldest.iter().map(|id| u64::from(self.remove(*id))).sum()
+    }
+
     /// Tells the last id that was given to an entry.
     pub(super) const fn last_generated(&self) -> StreamId {
         self.last
@@ -110,7 +119,6 @@ impl Log {
 mod tests {
     use super::*;
     use alloc::vec;
-    use alloc::vec::Vec;
     use bytes::Bytes;
 
     fn fields() -> Fields {

@@ -72,6 +72,10 @@ impl Default for Options {
     }
 }
 
+/// What all keys held at some time.
+#[derive(Clone, Debug)]
+pub struct Snapshot(Keyspace);
+
 /// A connection to [`Streams`]. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(u64);
@@ -198,6 +202,45 @@ impl Streams {
     /// `SET key`: from now on the key is of the wrong type for every stream command.
     pub fn set_string(&mut self, now: Instant, key: Bytes) {
         self.meddle(now, |keys| keys.set_other(key));
+    }
+
+    /// `XTRIM key MAXLEN = max_len`: drops the oldest entries, pending or not. Tells how many.
+    pub fn trim(&mut self, now: Instant, key: &[u8], max_len: u64) -> u64 {
+        self.meddle(now, |keys| match keys.stream_mut(key) {
+            Ok(Some(stream)) => stream.log.trim_exactly(max_len),
+            Ok(None) | Err(_) => 0,
+        })
+    }
+
+    /// Carries out a command that no connection sent, such as an operator's. A blocking read is
+    /// answered at once, with what there is.
+    ///
+    /// # Errors
+    /// What Redis answers when it does not carry the command out; nothing was changed.
+    pub fn carry_out(&mut self, now: Instant, command: Command) -> Result<Reply, Refusal> {
+        self.catch_up(now);
+        let operator = self.connect();
+        self.execute(now, operator, 0, command);
+        self.run(now);
+        let waited = self.end_wait(operator, Ok(Reply::Entries(Vec::new())));
+        self.connections.remove(&operator);
+        let place = self.outbox.iter().position(|(connection, ..)| *connection == operator);
+        match place.and_then(|place| self.outbox.remove(place)) {
+            Some((_, _, reply)) => reply,
+            None => unreachable!("a command is answered or waits, which was ended: {waited}"),
+        }
+    }
+
+    /// What the keys hold now, to be put back with [`Self::restore`].
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot(self.keys.clone())
+    }
+
+    /// Puts all keys back to what they held when the snapshot was taken, as a server does that
+    /// comes up from an older copy of its data. Connections are the caller's business.
+    pub fn restore(&mut self, now: Instant, snapshot: Snapshot) {
+        self.meddle(now, |keys| keys.replace(snapshot.0));
     }
 
     /// `XLEN key`; 0 when there is no such stream.

@@ -22,7 +22,7 @@ const ENTRIES_MAX: usize = 100;
 const LISTPACK_FRAME: usize = 7;
 
 /// Entries in the order of their ids, at least one of them not deleted.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Node {
     bytes: usize,
     /// `None` for a deleted entry.

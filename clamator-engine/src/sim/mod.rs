@@ -1,0 +1,14 @@
+//! The simulator: whole deployments under every fault, each run decided by one seed.
+//!
+//! Not a mock: clients and servers are the engines that run in production, the Redis between them
+//! is the model that is compared with real servers ([`memory`](crate::memory)), and only the time,
+//! the chance and the wires are made up. Pure like everything here: a run is a function of its
+//! seed.
+
+mod dice;
+mod fault;
+mod network;
+
+pub use self::dice::Dice;
+pub use self::fault::{Fault, FaultCounts};
+pub use self::network::{Cut, Executed, Network, NetworkEvent, NodeId, Revival, Trouble};

@@ -1,0 +1,563 @@
+//! [`Network`]: a Redis server at the other end of connections that can fail in every way.
+//!
+//! Not the deciding when something fails: whoever owns the network calls for it. Each connection
+//! keeps the order of what it carries, in both directions, and takes its time; across connections
+//! nothing is promised. What becomes of commands on a connection that ends is the caller's choice,
+//! as in life: they never arrive, or they are carried out and nobody hears of it. The one thing a
+//! caller could break: `now` must never go back.
+
+mod trouble;
+mod wire;
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+pub use self::trouble::Trouble;
+use self::wire::{Flight, Wire};
+use super::dice::Dice;
+use crate::command::Command;
+use crate::engine::{Hello, Lane, Loss, Version};
+use crate::memory::{ConnectionId, Options, Progress, Snapshot, Streams};
+use crate::reply::{Refusal, Reply};
+use crate::time::Instant;
+
+/// How long Redis takes to notice that a connection without an end is gone.
+const KEEPALIVE: Duration = Duration::from_secs(8);
+
+/// A process that is connected to Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u32);
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "node {}", self.0)
+    }
+}
+
+/// What happens at a node's end of its connections.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum NetworkEvent {
+    /// A lane is connected.
+    Opened {
+        /// Whose lane.
+        node: NodeId,
+        /// Which lane.
+        lane: Lane,
+        /// What it found.
+        hello: Hello,
+    },
+    /// A lane could not be connected, or has ended.
+    Lost {
+        /// Whose lane.
+        node: NodeId,
+        /// Which lane.
+        lane: Lane,
+        /// Why.
+        loss: Loss,
+    },
+    /// A command is answered.
+    Replied {
+        /// Whose command.
+        node: NodeId,
+        /// On which lane.
+        lane: Lane,
+        /// What [`Network::send`] was given along with it.
+        ticket: u64,
+        /// The answer.
+        reply: Result<Reply, Refusal>,
+    },
+    /// Nothing happens before this instant, or before something is sent if there is none.
+    Idle(Option<Instant>),
+}
+
+/// A command that Redis carried out or refused, in the order in which it did.
+#[derive(Debug)]
+pub struct Executed {
+    /// When.
+    pub at: Instant,
+    /// Who had sent it.
+    pub node: NodeId,
+    /// The command.
+    pub command: Command,
+    /// What Redis answered, whether or not anybody hears it.
+    pub reply: Result<Reply, Refusal>,
+}
+
+/// What becomes of what is under way on a connection that ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cut {
+    /// What has not arrived never does.
+    BeforeWrite,
+    /// Everything written arrives; no reply comes back.
+    BeforeReply,
+    /// Nothing arrives any more, in either direction, and neither side notices: the node when it
+    /// gives up, Redis after its keepalive.
+    HalfOpen,
+}
+
+/// What Redis's data is after a restart.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Revival {
+    /// Gone.
+    Empty,
+    /// All there.
+    Kept,
+    /// What it was some time ago.
+    Old(Snapshot),
+}
+
+/// A Redis server and the connections to it.
+#[derive(Debug)]
+pub struct Network {
+    agenda: BTreeMap<(Instant, u64), Parcel>,
+    agenda_number: u64,
+    dice: Dice,
+    /// Nobody can connect before this time.
+    down_until: Instant,
+    executed: Option<VecDeque<Executed>>,
+    hangs_until: Instant,
+    /// The usual time from end to end.
+    latency: Duration,
+    outbox: VecDeque<NetworkEvent>,
+    owners: BTreeMap<ConnectionId, u64>,
+    streams: Streams,
+    trouble: Option<(Instant, Trouble)>,
+    version: Version,
+    wire_number: u64,
+    wires: BTreeMap<u64, Wire>,
+    by_lane: BTreeMap<(NodeId, Lane), u64>,
+}
+
+/// What is on its way.
+#[derive(Debug)]
+enum Parcel {
+    /// To Redis.
+    Command { wire: u64, ticket: u64, command: Command },
+    /// Redis, or nobody, takes the connection.
+    Connect { wire: u64 },
+    /// To Redis: the end of a connection.
+    End { connection: ConnectionId },
+    /// To a node: the end of a connection.
+    Lost { wire: u64, loss: Loss },
+    /// To a node.
+    Reply { wire: u64, ticket: u64, reply: Result<Reply, Refusal> },
+    /// To a node: it is connected.
+    Welcome { wire: u64 },
+}
+
+impl Network {
+    /// Starts a Redis server of this version without any keys. `latency` is what a command or a
+    /// reply usually takes on its way.
+    #[must_use]
+    pub fn new(seed: u64, version: Version, latency: Duration) -> Self {
+        let mut options = Options::default();
+        options.version = version;
+        Self {
+            agenda: BTreeMap::new(),
+            agenda_number: 0,
+            dice: Dice::new(seed),
+            down_until: Instant::ZERO,
+            executed: None,
+            hangs_until: Instant::ZERO,
+            latency,
+            outbox: VecDeque::new(),
+            owners: BTreeMap::new(),
+            streams: Streams::new(options),
+            trouble: None,
+            version,
+            wire_number: 0,
+            wires: BTreeMap::new(),
+            by_lane: BTreeMap::new(),
+        }
+    }
+
+    /// Keeps what Redis executes from now on, for [`Self::take_executed`].
+    pub fn observe(&mut self) {
+        self.executed.get_or_insert_default();
+    }
+
+    /// Takes the oldest command that was executed and not taken.
+    pub fn take_executed(&mut self) -> Option<Executed> {
+        self.executed.as_mut()?.pop_front()
+    }
+
+    /// Redis itself, to look at.
+    #[must_use]
+    pub const fn streams(&self) -> &Streams {
+        &self.streams
+    }
+
+    /// Redis itself, to meddle with. Let [`Self::poll`] follow.
+    pub const fn streams_mut(&mut self) -> &mut Streams {
+        &mut self.streams
+    }
+
+    /// Starts to connect a lane, which is not connected.
+    pub fn open(&mut self, now: Instant, node: NodeId, lane: Lane) {
+        self.wire_number += 1;
+        let wire = self.wire_number;
+        self.wires.insert(wire, Wire::new(node, lane));
+        self.by_lane.insert((node, lane), wire);
+        let takes = self.travel() * 3;
+        self.plan(now + takes, Parcel::Connect { wire });
+    }
+
+    /// Sends a command on a lane. `ticket` comes back with its reply.
+    pub fn send(&mut self, now: Instant, node: NodeId, lane: Lane, ticket: u64, command: Command) {
+        let takes = self.travel();
+        let Some(number) = self.by_lane.get(&(node, lane)).copied() else { return };
+        let Some(wire) = self.wires.get_mut(&number) else { return };
+        if wire.dead || wire.silent {
+            return;
+        }
+        let at = wire.arrival(now + takes);
+        self.plan(at, Parcel::Command { wire: number, ticket, command });
+    }
+
+    /// Ends a lane from the node's side. What was sent arrives.
+    pub fn close(&mut self, now: Instant, node: NodeId, lane: Lane) {
+        if let Some(number) = self.by_lane.get(&(node, lane)).copied() {
+            self.detach(now, number, Cut::BeforeReply);
+        }
+    }
+
+    /// A connection ends, and the node is told, unless it is half-open. Tells whether there was
+    /// one.
+    pub fn cut(&mut self, now: Instant, node: NodeId, lane: Lane, cut: Cut) -> bool {
+        let Some(number) = self.by_lane.get(&(node, lane)).copied() else { return false };
+        if cut == Cut::HalfOpen {
+            return self.silence(now, number);
+        }
+        let loss = Loss::Closed { detail: "connection reset".to_string() };
+        self.detach(now, number, cut);
+        self.outbox.push_back(NetworkEvent::Lost { node, lane, loss });
+        true
+    }
+
+    /// The process of a node is gone, and with it its connections, of which Redis hears at once.
+    pub fn kill(&mut self, now: Instant, node: NodeId) {
+        for lane in self.lanes(node) {
+            let cut = if self.dice.chance(50) { Cut::BeforeWrite } else { Cut::BeforeReply };
+            if let Some(number) = self.by_lane.get(&(node, lane)).copied() {
+                self.detach(now, number, cut);
+            }
+        }
+        self.outbox.retain(|event| event.node() != Some(node));
+    }
+
+    /// A connection carries what it is given from now on later by this much.
+    pub fn slow(&mut self, now: Instant, node: NodeId, lane: Lane, by: Duration) -> bool {
+        let number = self.by_lane.get(&(node, lane)).copied();
+        let Some(wire) = number.and_then(|number| self.wires.get_mut(&number)) else {
+            return false;
+        };
+        wire.delay(now + by);
+        true
+    }
+
+    /// The lanes of a node that are connected, or being connected.
+    #[must_use]
+    pub fn lanes(&self, node: NodeId) -> Vec<Lane> {
+        let all = (node, Lane::Command)..=(node, Lane::Blocking(u16::MAX));
+        self.by_lane.range(all).map(|((_, lane), _)| *lane).collect()
+    }
+
+    /// Connecting fails at once until then.
+    pub fn refuse_until(&mut self, until: Instant) {
+        self.down_until = self.down_until.max(until);
+    }
+
+    /// Connecting takes longer than anybody waits, until then.
+    pub fn hang_until(&mut self, until: Instant) {
+        self.hangs_until = self.hangs_until.max(until);
+    }
+
+    /// Redis answers commands in this way, until then.
+    pub fn trouble_until(&mut self, until: Instant, trouble: Trouble) {
+        self.trouble = Some((until, trouble));
+    }
+
+    /// Ends every trouble: from now on everything works. Connections that carry nothing stay so.
+    pub fn heal(&mut self) {
+        self.down_until = Instant::ZERO;
+        self.hangs_until = Instant::ZERO;
+        self.trouble = None;
+        for wire in self.wires.values_mut() {
+            wire.demoted = false;
+        }
+    }
+
+    /// Redis ends and comes up again at `up`, with this data.
+    pub fn restart(&mut self, now: Instant, up: Instant, revival: Revival) {
+        self.cut_all(now, |_| true);
+        match revival {
+            Revival::Empty => self.streams.flush_all(now),
+            Revival::Kept => {}
+            Revival::Old(snapshot) => self.streams.restore(now, snapshot),
+        }
+        self.refuse_until(up);
+    }
+
+    /// Another server, with this data, takes over. Some connections end; the others now lead to a
+    /// server that takes no writes, and blocked group reads are ended there.
+    ///
+    /// <https://redis.io/docs/latest/operate/oss_and_stack/management/replication/>
+    pub fn fail_over(&mut self, now: Instant, snapshot: Snapshot) {
+        let mut dice = self.dice.split();
+        self.cut_all(now, |_| dice.chance(50));
+        self.streams.restore(now, snapshot);
+        let stay: Vec<u64> = self.by_lane.values().copied().collect();
+        for number in stay {
+            self.demote(now, number);
+        }
+    }
+
+    /// Says the next thing that happened. Call until [`NetworkEvent::Idle`].
+    pub fn poll(&mut self, now: Instant) -> NetworkEvent {
+        loop {
+            self.hear(now);
+            if let Some(event) = self.outbox.pop_front() {
+                return event;
+            }
+            match self.agenda.first_entry() {
+                Some(entry) if entry.key().0 <= now => {
+                    let at = entry.key().0;
+                    let parcel = entry.remove();
+                    self.deliver(at, now, parcel);
+                }
+                first => {
+                    let first = first.map(|entry| entry.key().0);
+                    let Progress::Idle(wait) = self.streams.poll(now) else { continue };
+                    return NetworkEvent::Idle(first.into_iter().chain(wait).min());
+                }
+            }
+        }
+    }
+
+    /// What a command or a reply takes this time.
+    fn travel(&mut self) -> Duration {
+        let usual = self.latency;
+        match self.dice.roll(200) {
+            0 => usual * 30,
+            1..=10 => usual * 4,
+            roll => usual / 2 + usual * u32::try_from(roll).unwrap_or(0) / 200,
+        }
+    }
+
+    fn plan(&mut self, at: Instant, parcel: Parcel) {
+        self.agenda_number += 1;
+        self.agenda.insert((at, self.agenda_number), parcel);
+    }
+
+    fn deliver(&mut self, at: Instant, now: Instant, parcel: Parcel) {
+        match parcel {
+            Parcel::Command { wire, ticket, command } => self.take(now, wire, ticket, command),
+            Parcel::Connect { wire } => self.connect(at, now, wire),
+            Parcel::End { connection } => {
+                self.hear(now);
+                self.streams.disconnect(now, connection);
+                if let Some(wire) = self.owners.remove(&connection) {
+                    self.wires.remove(&wire);
+                }
+            }
+            Parcel::Lost { wire, loss } => {
+                if let Some(Wire { node, lane, dead: false, .. }) = self.wires.get(&wire) {
+                    let (node, lane) = (*node, *lane);
+                    self.detach(now, wire, Cut::BeforeReply);
+                    self.outbox.push_back(NetworkEvent::Lost { node, lane, loss });
+                }
+            }
+            Parcel::Reply { wire, ticket, reply } => {
+                if let Some(Wire { node, lane, dead: false, .. }) = self.wires.get(&wire) {
+                    let (node, lane) = (*node, *lane);
+                    self.outbox.push_back(NetworkEvent::Replied { node, lane, ticket, reply });
+                }
+            }
+            Parcel::Welcome { wire } => self.welcome(now, wire),
+        }
+    }
+
+    fn connect(&mut self, at: Instant, now: Instant, number: u64) {
+        let takes = self.travel() * 2;
+        let Some(wire) = self.wires.get_mut(&number).filter(|wire| !wire.dead) else { return };
+        if at < self.down_until {
+            let address = "127.0.0.1:6379".to_string();
+            let detail = "connection refused".to_string();
+            let loss = Loss::Unreachable { address, detail };
+            return self.plan(now + takes, Parcel::Lost { wire: number, loss });
+        }
+        if at < self.hangs_until {
+            return;
+        }
+        let connection = self.streams.connect();
+        wire.connection = Some(connection);
+        self.owners.insert(connection, number);
+        let at = wire.told(now + takes);
+        self.plan(at, Parcel::Welcome { wire: number });
+    }
+
+    fn welcome(&mut self, now: Instant, number: u64) {
+        let Some(wire) = self.wires.get(&number).filter(|wire| !wire.dead) else { return };
+        let mut hello = Hello::new(self.version);
+        hello.client_id = wire.connection.map(ConnectionId::number);
+        hello.time = Some(self.streams.time(now));
+        let (node, lane) = (wire.node, wire.lane);
+        self.outbox.push_back(NetworkEvent::Opened { node, lane, hello });
+    }
+
+    /// Redis takes a command in, and refuses it if there is trouble.
+    fn take(&mut self, now: Instant, number: u64, ticket: u64, command: Command) {
+        let trouble = self.trouble.filter(|(until, _)| now < *until).map(|(_, trouble)| trouble);
+        let Some(wire) = self.wires.get_mut(&number) else { return };
+        let Some(connection) = wire.connection else { return };
+        let demoted = wire.demoted.then_some(Trouble::ReadOnly);
+        let refusal = trouble.into_iter().chain(demoted).find_map(|it| it.refusal(&command));
+        let refused = refusal.is_some();
+        wire.flights.push_back(Flight { ticket, command: command.clone(), refusal });
+        if refused {
+            self.answer_refused(now, number);
+        } else {
+            self.streams.handle(now, connection, ticket, command);
+        }
+        self.hear(now);
+    }
+
+    /// Takes what Redis says.
+    fn hear(&mut self, now: Instant) {
+        while let Progress::Replied { connection, ticket, reply } = self.streams.poll(now) {
+            let Some(number) = self.owners.get(&connection).copied() else { continue };
+            self.answer(now, number, ticket, reply);
+            self.answer_refused(now, number);
+        }
+    }
+
+    /// Answers the refused commands that are next in their connection's order.
+    fn answer_refused(&mut self, now: Instant, number: u64) {
+        while let Some(Flight { ticket, refusal: Some(refusal), .. }) =
+            self.wires.get(&number).and_then(|wire| wire.flights.front())
+        {
+            let (ticket, refusal) = (*ticket, refusal.clone());
+            self.answer(now, number, ticket, Err(refusal));
+        }
+    }
+
+    fn answer(&mut self, now: Instant, number: u64, ticket: u64, reply: Result<Reply, Refusal>) {
+        let takes = self.travel();
+        let Some(wire) = self.wires.get_mut(&number) else { return };
+        let Some(flight) = wire.flights.pop_front() else { return };
+        assert_eq!(flight.ticket, ticket, "a connection's replies come in order");
+        if let Some(executed) = &mut self.executed {
+            let (node, command, reply) = (wire.node, flight.command, reply.clone());
+            executed.push_back(Executed { at: now, node, command, reply });
+        }
+        if !wire.dead && !wire.silent {
+            let at = wire.told(now + takes);
+            self.plan(at, Parcel::Reply { wire: number, ticket, reply });
+        }
+    }
+
+    /// Ends a connection at its node's side.
+    fn detach(&mut self, now: Instant, number: u64, cut: Cut) {
+        let takes = self.travel();
+        let Some(wire) = self.wires.get_mut(&number) else { return };
+        wire.dead = true;
+        self.by_lane.remove(&(wire.node, wire.lane));
+        let silent = wire.silent;
+        let Some(connection) = wire.connection else {
+            self.wires.remove(&number);
+            return;
+        };
+        let end = if silent { now + KEEPALIVE } else { wire.arrival(now + takes) };
+        if cut == Cut::BeforeWrite {
+            self.drop_commands(number);
+        }
+        self.plan(end, Parcel::End { connection });
+    }
+
+    /// From now on a connection carries nothing.
+    fn silence(&mut self, now: Instant, number: u64) -> bool {
+        let Some(wire) = self.wires.get_mut(&number) else { return false };
+        if wire.silent || wire.connection.is_none() {
+            return false;
+        }
+        wire.silent = true;
+        self.drop_commands(number);
+        let of_wire = |parcel: &Parcel| matches!(parcel, Parcel::Reply { wire, .. } | Parcel::Welcome { wire } if *wire == number);
+        self.agenda.retain(|_, parcel| !of_wire(parcel));
+        let loss = Loss::Closed { detail: "connection timed out".to_string() };
+        self.plan(now + KEEPALIVE, Parcel::Lost { wire: number, loss });
+        true
+    }
+
+    fn drop_commands(&mut self, number: u64) {
+        self.agenda
+            .retain(|_, parcel| !matches!(parcel, Parcel::Command { wire, .. } if *wire == number));
+    }
+
+    fn cut_all(&mut self, now: Instant, mut which: impl FnMut(Lane) -> bool) {
+        let lanes: Vec<(NodeId, Lane)> = self.by_lane.keys().copied().collect();
+        for (node, lane) in lanes {
+            if which(lane) {
+                let cut = if self.dice.chance(50) { Cut::BeforeWrite } else { Cut::BeforeReply };
+                self.cut(now, node, lane, cut);
+            }
+        }
+        // What is written to a server that is gone reaches nobody, and nobody hears from it.
+        let gone: Vec<u64> =
+            self.wires.iter().filter(|(_, wire)| wire.dead).map(|(number, _)| *number).collect();
+        for number in gone {
+            self.drop_commands(number);
+            if let Some(connection) = self.wires.remove(&number).and_then(|wire| wire.connection) {
+                self.owners.remove(&connection);
+                self.streams.disconnect(now, connection);
+            }
+        }
+    }
+
+    /// A connection now leads to a server that takes no writes.
+    fn demote(&mut self, now: Instant, number: u64) {
+        let Some(wire) = self.wires.get_mut(&number) else { return };
+        wire.demoted = true;
+        let Some(connection) = wire.connection else { return };
+        let blocked = |flight: &Flight| matches!(flight.command, Command::XReadGroup { .. });
+        if !wire.flights.iter().any(blocked) {
+            return;
+        }
+        // The connection stays; only its wait ends, and with it what was queued behind it.
+        let fresh = self.streams.connect();
+        wire.connection = Some(fresh);
+        for flight in &mut wire.flights {
+            let text = "force unblock from blocking operation, instance state changed \
+                        (master -> replica?)";
+            flight.refusal = Some(Refusal::new("UNBLOCKED", text));
+        }
+        self.owners.remove(&connection);
+        self.owners.insert(fresh, number);
+        self.streams.disconnect(now, connection);
+        self.answer_refused(now, number);
+    }
+
+    /// Sets the key to something that is no stream, as an operator's mistake would.
+    pub fn spoil(&mut self, now: Instant, key: Bytes) {
+        self.streams.set_string(now, key);
+    }
+}
+
+impl NetworkEvent {
+    const fn node(&self) -> Option<NodeId> {
+        match self {
+            Self::Opened { node, .. } | Self::Lost { node, .. } | Self::Replied { node, .. } => {
+                Some(*node)
+            }
+            Self::Idle(_) => None,
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! [`Trouble`]: states in which Redis answers commands with an error, and which commands.
+//!
+//! Not the errors that the data causes: those are the streams' own.
+//!
+//! <https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors>
+
+use crate::command::Command;
+use crate::reply::Refusal;
+
+/// A state in which Redis does not carry commands out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Trouble {
+    /// `CLUSTERDOWN` to every command.
+    ClusterDown,
+    /// `LOADING` to every command.
+    Loading,
+    /// `MISCONF` to every write: Redis cannot persist.
+    Misconfigured,
+    /// `NOPERM` to acknowledgements.
+    NoAck,
+    /// `NOPERM` to claims.
+    NoClaim,
+    /// `NOPERM` to reads of a group.
+    NoRead,
+    /// `NOPERM` to new entries.
+    NoWrite,
+    /// `OOM` to commands that need memory.
+    OutOfMemory,
+    /// `READONLY` to every write.
+    ReadOnly,
+}
+
+impl Trouble {
+    /// What Redis answers to a command in this state; `None` when it carries it out.
+    pub(super) fn refusal(self, command: &Command) -> Option<Refusal> {
+        let (applies, code, text) = match self {
+            Self::ClusterDown => (true, "CLUSTERDOWN", "The cluster is down"),
+            Self::Loading => (true, "LOADING", "Redis is loading the dataset in memory"),
+            Self::Misconfigured => {
+                let text = "Redis is configured to save RDB snapshots, but it's currently unable \
+                            to persist to disk.";
+                (writes(command), "MISCONF", text)
+            }
+            Self::NoAck => (matches!(command, Command::XAck { .. }), "NOPERM", NO_PERMISSION),
+            Self::NoClaim => {
+                (matches!(command, Command::XAutoClaim { .. }), "NOPERM", NO_PERMISSION)
+            }
+            Self::NoRead => {
+                (matches!(command, Command::XReadGroup { .. }), "NOPERM", NO_PERMISSION)
+            }
+            Self::NoWrite => (matches!(command, Command::XAdd { .. }), "NOPERM", NO_PERMISSION),
+            Self::OutOfMemory => {
+                let text = "command not allowed when used memory > 'maxmemory'.";
+                (needs_memory(command), "OOM", text)
+            }
+            Self::ReadOnly => {
+                let text = "You can't write against a read only replica.";
+                (writes(command), "READONLY", text)
+            }
+        };
+        applies.then(|| Refusal::new(code, text))
+    }
+}
+
+const NO_PERMISSION: &str = "User app has no permissions to run the command";
+
+/// Commands with the flag `denyoom`.
+const fn needs_memory(command: &Command) -> bool {
+    matches!(command, Command::XAdd { .. } | Command::XGroupCreate { .. })
+}
+
+/// Commands with the flag `write`.
+const fn writes(command: &Command) -> bool {
+    match command {
+        Command::Del { .. }
+        | Command::XAck { .. }
+        | Command::XAdd { .. }
+        | Command::XAutoClaim { .. }
+        | Command::XDel { .. }
+        | Command::XGroupCreate { .. }
+        | Command::XGroupDelConsumer { .. }
+        | Command::XReadGroup { .. } => true,
+        Command::ClientUnblock { .. }
+        | Command::XInfoGroups { .. }
+        | Command::XInfoStream { .. }
+        | Command::XPending { .. }
+        | Command::XPendingRange { .. }
+        | Command::XRange { .. }
+        | Command::XRead { .. } => false,
+    }
+}
