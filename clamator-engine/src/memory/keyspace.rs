@@ -56,6 +56,11 @@ impl Keyspace {
         self.ready.extend(core::mem::take(&mut self.keys).into_keys());
     }
 
+    /// The names of all keys.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Bytes> {
+        self.keys.keys()
+    }
+
     /// Makes the keys hold what others hold.
     pub(super) fn replace(&mut self, others: Self) {
         self.flush();

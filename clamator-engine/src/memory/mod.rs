@@ -243,6 +243,11 @@ impl Streams {
         self.meddle(now, |keys| keys.replace(snapshot.0));
     }
 
+    /// `KEYS *`, in the order of their bytes.
+    pub fn keys(&self) -> impl Iterator<Item = &Bytes> {
+        self.keys.names()
+    }
+
     /// `XLEN key`; 0 when there is no such stream.
     #[must_use]
     pub fn len(&self, key: &[u8]) -> u64 {

@@ -121,6 +121,62 @@ faults! {
     WorkerStopped,
 }
 
+impl Fault {
+    /// Whether it happens to a process, its handlers or its peers, and not to the network or to
+    /// Redis.
+    #[must_use]
+    pub const fn is_of_process(self) -> bool {
+        match self {
+            Self::ClientClockAhead
+            | Self::ClientFrozen
+            | Self::ClientStopped
+            | Self::CrashAfterAck
+            | Self::CrashAfterRead
+            | Self::CrashAfterReply
+            | Self::CrashBeforeReply
+            | Self::CrashInHandler
+            | Self::HandlerPanics
+            | Self::HandlerSlow
+            | Self::HandlerStuck
+            | Self::PythonWorker
+            | Self::ReplyOverflow
+            | Self::TwinClients
+            | Self::WorkerClockAhead
+            | Self::WorkerFrozen
+            | Self::WorkerStopped => true,
+            Self::ClusterDown
+            | Self::ConnectHangs
+            | Self::ConnectRefused
+            | Self::ConsumerDeleted
+            | Self::EntryDeleted
+            | Self::Failover
+            | Self::FlushAll
+            | Self::ForeignGroup
+            | Self::ForeignReply
+            | Self::Garbage
+            | Self::GroupDestroyed
+            | Self::HalfOpen
+            | Self::Loading
+            | Self::Misconfigured
+            | Self::NoPermission
+            | Self::OutOfMemory
+            | Self::ReadOnly
+            | Self::RedisClockAhead
+            | Self::RedisClockBack
+            | Self::ReplyDuplicated
+            | Self::ReplyKeyWrongType
+            | Self::ResetBeforeReply
+            | Self::ResetBeforeWrite
+            | Self::RestartEmpty
+            | Self::RestartKept
+            | Self::RestartTruncated
+            | Self::Slow
+            | Self::StreamDeleted
+            | Self::StreamTrimmed => false,
+        }
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
@@ -159,6 +215,7 @@ impl FaultCounts {
 
 /// Draws the faults that may happen in one run: none, few or most of them, so that each is met both
 /// alone and among many.
+#[cfg_attr(not(test), expect(dead_code, reason = "the world draws"))]
 pub(super) fn draw(dice: &mut Dice) -> Vec<Fault> {
     let percent = *dice.pick(&[0, 8, 15, 30, 60, 90]).unwrap_or(&50);
     Fault::ALL.iter().copied().filter(|_| dice.chance(percent)).collect()

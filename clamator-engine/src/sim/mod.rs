@@ -7,8 +7,11 @@
 
 mod dice;
 mod fault;
+mod garbage;
+mod injector;
 mod network;
 
 pub use self::dice::Dice;
 pub use self::fault::{Fault, FaultCounts};
+pub use self::injector::Injector;
 pub use self::network::{Cut, Executed, Network, NetworkEvent, NodeId, Revival, Trouble};

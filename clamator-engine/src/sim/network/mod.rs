@@ -6,113 +6,25 @@
 //! as in life: they never arrive, or they are carried out and nobody hears of it. The one thing a
 //! caller could break: `now` must never go back.
 
+mod endings;
+mod event;
 mod trouble;
 mod wire;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::ToString;
 use alloc::vec::Vec;
-use core::fmt;
 use core::time::Duration;
 
-use bytes::Bytes;
-
+pub use self::event::{Cut, Executed, NetworkEvent, NodeId, Revival};
 pub use self::trouble::Trouble;
 use self::wire::{Flight, Wire};
 use super::dice::Dice;
 use crate::command::Command;
 use crate::engine::{Hello, Lane, Loss, Version};
-use crate::memory::{ConnectionId, Options, Progress, Snapshot, Streams};
+use crate::memory::{ConnectionId, Options, Progress, Streams};
 use crate::reply::{Refusal, Reply};
 use crate::time::Instant;
-
-/// How long Redis takes to notice that a connection without an end is gone.
-const KEEPALIVE: Duration = Duration::from_secs(8);
-
-/// A process that is connected to Redis.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(pub u32);
-
-impl fmt::Display for NodeId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "node {}", self.0)
-    }
-}
-
-/// What happens at a node's end of its connections.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum NetworkEvent {
-    /// A lane is connected.
-    Opened {
-        /// Whose lane.
-        node: NodeId,
-        /// Which lane.
-        lane: Lane,
-        /// What it found.
-        hello: Hello,
-    },
-    /// A lane could not be connected, or has ended.
-    Lost {
-        /// Whose lane.
-        node: NodeId,
-        /// Which lane.
-        lane: Lane,
-        /// Why.
-        loss: Loss,
-    },
-    /// A command is answered.
-    Replied {
-        /// Whose command.
-        node: NodeId,
-        /// On which lane.
-        lane: Lane,
-        /// What [`Network::send`] was given along with it.
-        ticket: u64,
-        /// The answer.
-        reply: Result<Reply, Refusal>,
-    },
-    /// Nothing happens before this instant, or before something is sent if there is none.
-    Idle(Option<Instant>),
-}
-
-/// A command that Redis carried out or refused, in the order in which it did.
-#[derive(Debug)]
-pub struct Executed {
-    /// When.
-    pub at: Instant,
-    /// Who had sent it.
-    pub node: NodeId,
-    /// The command.
-    pub command: Command,
-    /// What Redis answered, whether or not anybody hears it.
-    pub reply: Result<Reply, Refusal>,
-}
-
-/// What becomes of what is under way on a connection that ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Cut {
-    /// What has not arrived never does.
-    BeforeWrite,
-    /// Everything written arrives; no reply comes back.
-    BeforeReply,
-    /// Nothing arrives any more, in either direction, and neither side notices: the node when it
-    /// gives up, Redis after its keepalive.
-    HalfOpen,
-}
-
-/// What Redis's data is after a restart.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Revival {
-    /// Gone.
-    Empty,
-    /// All there.
-    Kept,
-    /// What it was some time ago.
-    Old(Snapshot),
-}
 
 /// A Redis server and the connections to it.
 #[derive(Debug)]
@@ -158,8 +70,7 @@ impl Network {
     /// reply usually takes on its way.
     #[must_use]
     pub fn new(seed: u64, version: Version, latency: Duration) -> Self {
-        let mut options = Options::default();
-        options.version = version;
+        let options = Options { version, ..Options::default() };
         Self {
             agenda: BTreeMap::new(),
             agenda_number: 0,
@@ -229,30 +140,6 @@ impl Network {
         }
     }
 
-    /// A connection ends, and the node is told, unless it is half-open. Tells whether there was
-    /// one.
-    pub fn cut(&mut self, now: Instant, node: NodeId, lane: Lane, cut: Cut) -> bool {
-        let Some(number) = self.by_lane.get(&(node, lane)).copied() else { return false };
-        if cut == Cut::HalfOpen {
-            return self.silence(now, number);
-        }
-        let loss = Loss::Closed { detail: "connection reset".to_string() };
-        self.detach(now, number, cut);
-        self.outbox.push_back(NetworkEvent::Lost { node, lane, loss });
-        true
-    }
-
-    /// The process of a node is gone, and with it its connections, of which Redis hears at once.
-    pub fn kill(&mut self, now: Instant, node: NodeId) {
-        for lane in self.lanes(node) {
-            let cut = if self.dice.chance(50) { Cut::BeforeWrite } else { Cut::BeforeReply };
-            if let Some(number) = self.by_lane.get(&(node, lane)).copied() {
-                self.detach(now, number, cut);
-            }
-        }
-        self.outbox.retain(|event| event.node() != Some(node));
-    }
-
     /// A connection carries what it is given from now on later by this much.
     pub fn slow(&mut self, now: Instant, node: NodeId, lane: Lane, by: Duration) -> bool {
         let number = self.by_lane.get(&(node, lane)).copied();
@@ -268,6 +155,14 @@ impl Network {
     pub fn lanes(&self, node: NodeId) -> Vec<Lane> {
         let all = (node, Lane::Command)..=(node, Lane::Blocking(u16::MAX));
         self.by_lane.range(all).map(|((_, lane), _)| *lane).collect()
+    }
+
+    /// The nodes that have lanes, in the order of their numbers.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<NodeId> {
+        let mut nodes: Vec<NodeId> = self.by_lane.keys().map(|(node, _)| *node).collect();
+        nodes.dedup();
+        nodes
     }
 
     /// Connecting fails at once until then.
@@ -292,31 +187,6 @@ impl Network {
         self.trouble = None;
         for wire in self.wires.values_mut() {
             wire.demoted = false;
-        }
-    }
-
-    /// Redis ends and comes up again at `up`, with this data.
-    pub fn restart(&mut self, now: Instant, up: Instant, revival: Revival) {
-        self.cut_all(now, |_| true);
-        match revival {
-            Revival::Empty => self.streams.flush_all(now),
-            Revival::Kept => {}
-            Revival::Old(snapshot) => self.streams.restore(now, snapshot),
-        }
-        self.refuse_until(up);
-    }
-
-    /// Another server, with this data, takes over. Some connections end; the others now lead to a
-    /// server that takes no writes, and blocked group reads are ended there.
-    ///
-    /// <https://redis.io/docs/latest/operate/oss_and_stack/management/replication/>
-    pub fn fail_over(&mut self, now: Instant, snapshot: Snapshot) {
-        let mut dice = self.dice.split();
-        self.cut_all(now, |_| dice.chance(50));
-        self.streams.restore(now, snapshot);
-        let stay: Vec<u64> = self.by_lane.values().copied().collect();
-        for number in stay {
-            self.demote(now, number);
         }
     }
 
@@ -461,103 +331,6 @@ impl Network {
         if !wire.dead && !wire.silent {
             let at = wire.told(now + takes);
             self.plan(at, Parcel::Reply { wire: number, ticket, reply });
-        }
-    }
-
-    /// Ends a connection at its node's side.
-    fn detach(&mut self, now: Instant, number: u64, cut: Cut) {
-        let takes = self.travel();
-        let Some(wire) = self.wires.get_mut(&number) else { return };
-        wire.dead = true;
-        self.by_lane.remove(&(wire.node, wire.lane));
-        let silent = wire.silent;
-        let Some(connection) = wire.connection else {
-            self.wires.remove(&number);
-            return;
-        };
-        let end = if silent { now + KEEPALIVE } else { wire.arrival(now + takes) };
-        if cut == Cut::BeforeWrite {
-            self.drop_commands(number);
-        }
-        self.plan(end, Parcel::End { connection });
-    }
-
-    /// From now on a connection carries nothing.
-    fn silence(&mut self, now: Instant, number: u64) -> bool {
-        let Some(wire) = self.wires.get_mut(&number) else { return false };
-        if wire.silent || wire.connection.is_none() {
-            return false;
-        }
-        wire.silent = true;
-        self.drop_commands(number);
-        let of_wire = |parcel: &Parcel| matches!(parcel, Parcel::Reply { wire, .. } | Parcel::Welcome { wire } if *wire == number);
-        self.agenda.retain(|_, parcel| !of_wire(parcel));
-        let loss = Loss::Closed { detail: "connection timed out".to_string() };
-        self.plan(now + KEEPALIVE, Parcel::Lost { wire: number, loss });
-        true
-    }
-
-    fn drop_commands(&mut self, number: u64) {
-        self.agenda
-            .retain(|_, parcel| !matches!(parcel, Parcel::Command { wire, .. } if *wire == number));
-    }
-
-    fn cut_all(&mut self, now: Instant, mut which: impl FnMut(Lane) -> bool) {
-        let lanes: Vec<(NodeId, Lane)> = self.by_lane.keys().copied().collect();
-        for (node, lane) in lanes {
-            if which(lane) {
-                let cut = if self.dice.chance(50) { Cut::BeforeWrite } else { Cut::BeforeReply };
-                self.cut(now, node, lane, cut);
-            }
-        }
-        // What is written to a server that is gone reaches nobody, and nobody hears from it.
-        let gone: Vec<u64> =
-            self.wires.iter().filter(|(_, wire)| wire.dead).map(|(number, _)| *number).collect();
-        for number in gone {
-            self.drop_commands(number);
-            if let Some(connection) = self.wires.remove(&number).and_then(|wire| wire.connection) {
-                self.owners.remove(&connection);
-                self.streams.disconnect(now, connection);
-            }
-        }
-    }
-
-    /// A connection now leads to a server that takes no writes.
-    fn demote(&mut self, now: Instant, number: u64) {
-        let Some(wire) = self.wires.get_mut(&number) else { return };
-        wire.demoted = true;
-        let Some(connection) = wire.connection else { return };
-        let blocked = |flight: &Flight| matches!(flight.command, Command::XReadGroup { .. });
-        if !wire.flights.iter().any(blocked) {
-            return;
-        }
-        // The connection stays; only its wait ends, and with it what was queued behind it.
-        let fresh = self.streams.connect();
-        wire.connection = Some(fresh);
-        for flight in &mut wire.flights {
-            let text = "force unblock from blocking operation, instance state changed \
-                        (master -> replica?)";
-            flight.refusal = Some(Refusal::new("UNBLOCKED", text));
-        }
-        self.owners.remove(&connection);
-        self.owners.insert(fresh, number);
-        self.streams.disconnect(now, connection);
-        self.answer_refused(now, number);
-    }
-
-    /// Sets the key to something that is no stream, as an operator's mistake would.
-    pub fn spoil(&mut self, now: Instant, key: Bytes) {
-        self.streams.set_string(now, key);
-    }
-}
-
-impl NetworkEvent {
-    const fn node(&self) -> Option<NodeId> {
-        match self {
-            Self::Opened { node, .. } | Self::Lost { node, .. } | Self::Replied { node, .. } => {
-                Some(*node)
-            }
-            Self::Idle(_) => None,
         }
     }
 }
