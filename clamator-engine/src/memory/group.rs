@@ -158,6 +158,11 @@ impl Group {
         self.last_delivered
     }
 
+    /// Tells who there is.
+    pub(super) fn consumers(&self) -> impl Iterator<Item = &Bytes> {
+        self.consumers.keys()
+    }
+
     /// `XPENDING`: the summary.
     pub(super) fn summary(&self) -> Reply {
         let count = u64::try_from(self.pending.len()).unwrap_or(u64::MAX);

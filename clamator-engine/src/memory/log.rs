@@ -105,6 +105,11 @@ impl Log {
         self.from(id).filter(move |entry| entry.id > id)
     }
 
+    /// Lists the ids of all entries.
+    pub(super) fn ids(&self) -> impl Iterator<Item = StreamId> {
+        self.nodes.values().flat_map(Node::ids)
+    }
+
     /// Lists the entries from this id on.
     pub(super) fn from(&self, start: StreamId) -> impl Iterator<Item = Entry> {
         let first = self.nodes.range(..=start).next_back().map_or(start, |(first, _)| *first);

@@ -34,6 +34,7 @@ use self::waits::Waits;
 use crate::command::Command;
 use crate::engine::Version;
 use crate::reply::{PendingEntry, Refusal, Reply};
+use crate::stream_id::StreamId;
 use crate::time::Instant;
 
 /// A Redis server, as far as [`Command`] goes.
@@ -172,6 +173,12 @@ impl Streams {
         Progress::Idle(self.waits.first().map(|(until, _)| until))
     }
 
+    /// When the next blocked read ends, if any is blocked.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        self.waits.first().map(|(until, _)| until)
+    }
+
     /// `TIME`: what has passed since the Unix epoch by the server's clock.
     #[must_use]
     pub const fn time(&self, now: Instant) -> Duration {
@@ -246,6 +253,27 @@ impl Streams {
     /// `KEYS *`, in the order of their bytes.
     pub fn keys(&self) -> impl Iterator<Item = &Bytes> {
         self.keys.names()
+    }
+
+    /// The ids of a stream's entries, oldest first; none when there is no such stream.
+    pub fn ids(&self, key: &[u8]) -> impl Iterator<Item = StreamId> {
+        let stream = self.keys.stream(key).ok().flatten();
+        stream.into_iter().flat_map(|stream| stream.log.ids())
+    }
+
+    /// What `XINFO GROUPS` tells of a group's last-delivered-id; `None` when there is no such
+    /// group.
+    #[must_use]
+    pub fn last_delivered(&self, key: &[u8], group: &[u8]) -> Option<StreamId> {
+        let stream = self.keys.stream(key).ok().flatten()?;
+        stream.groups.get(group).map(group::Group::last_delivered)
+    }
+
+    /// The consumers of a group, in the order of their names; none when there is no such group.
+    pub fn consumers(&self, key: &[u8], group: &[u8]) -> impl Iterator<Item = &Bytes> {
+        let stream = self.keys.stream(key).ok().flatten();
+        let group = stream.and_then(|stream| stream.groups.get(group));
+        group.into_iter().flat_map(group::Group::consumers)
     }
 
     /// `XLEN key`; 0 when there is no such stream.

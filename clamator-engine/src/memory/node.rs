@@ -92,6 +92,11 @@ impl Node {
         entries.iter().filter_map(|(id, fields)| Some((*id, fields.as_ref()?)))
     }
 
+    /// Lists the ids of the entries that are not deleted.
+    pub(super) fn ids(&self) -> impl Iterator<Item = StreamId> {
+        self.entries.iter().filter(|(_, fields)| fields.is_some()).map(|(id, _)| *id)
+    }
+
     fn place(&self, id: StreamId) -> Result<usize, usize> {
         self.entries.binary_search_by_key(&id, |(id, _)| *id)
     }

@@ -55,10 +55,15 @@ impl Dice {
     /// Rolls a time between two, short ones as likely as long ones: each doubling has the same
     /// chance. `from` is at least a microsecond.
     pub fn scale(&mut self, from: Duration, to: Duration) -> Duration {
-        let (from, to) = (micros(from).max(1), micros(to).max(1));
-        let doublings = u64::from((to / from).max(1).ilog2());
+        Duration::from_micros(self.scale_number(micros(from), micros(to)))
+    }
+
+    /// Rolls a number between two, small ones as likely as large ones. `from` is at least 1.
+    pub fn scale_number(&mut self, from: u64, to: u64) -> u64 {
+        let (from, to) = (from.max(1), to.max(from).max(1));
+        let doublings = u64::from((to / from).ilog2());
         let low = from << self.between(0, doublings);
-        Duration::from_micros(self.between(low, low.saturating_mul(2).min(to).max(low)).min(to))
+        self.between(low, low.saturating_mul(2).min(to))
     }
 
     /// Picks one of several; `None` when there is none.

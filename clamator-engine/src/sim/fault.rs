@@ -215,7 +215,6 @@ impl FaultCounts {
 
 /// Draws the faults that may happen in one run: none, few or most of them, so that each is met both
 /// alone and among many.
-#[cfg_attr(not(test), expect(dead_code, reason = "the world draws"))]
 pub(super) fn draw(dice: &mut Dice) -> Vec<Fault> {
     let percent = *dice.pick(&[0, 8, 15, 30, 60, 90]).unwrap_or(&50);
     Fault::ALL.iter().copied().filter(|_| dice.chance(percent)).collect()

@@ -6,12 +6,22 @@
 //! seed.
 
 mod dice;
+mod fact;
 mod fault;
 mod garbage;
+mod history;
 mod injector;
+mod invariants;
 mod network;
+mod node;
+mod plan;
+mod python;
+mod report;
+mod trace;
+mod world;
 
 pub use self::dice::Dice;
 pub use self::fault::{Fault, FaultCounts};
 pub use self::injector::Injector;
 pub use self::network::{Cut, Executed, Network, NetworkEvent, NodeId, Revival, Trouble};
+pub use self::report::{Failure, Report, run};

@@ -212,6 +212,16 @@ impl Network {
         }
     }
 
+    /// When [`Self::poll`] has something to say; long ago when it has now.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        if !self.outbox.is_empty() {
+            return Some(Instant::ZERO);
+        }
+        let first = self.agenda.first_key_value().map(|((at, _), _)| *at);
+        first.into_iter().chain(self.streams.due()).min()
+    }
+
     /// What a command or a reply takes this time.
     fn travel(&mut self) -> Duration {
         let usual = self.latency;

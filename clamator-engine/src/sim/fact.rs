@@ -1,0 +1,79 @@
+//! [`Fact`]: one thing that happened in a run, as its observers see it.
+//!
+//! Not the trace, which is for readers. Facts come in the order in which they happened: at Redis in
+//! the order of execution, at a node in the order of its turns.
+
+use core::time::Duration;
+
+use super::fault::Fault;
+use super::network::{Executed, NodeId};
+use crate::call::CallError;
+use crate::command::Command;
+use crate::engine::{Deadline, Lane};
+use crate::reply::{Refusal, Reply};
+use crate::server::{Answer, Notice};
+use crate::stream_id::StreamId;
+use crate::time::Instant;
+use clamator_proto::Json;
+
+/// Something that happened.
+#[derive(Debug)]
+pub(super) enum Fact<'a> {
+    /// A process starts to run.
+    Born(NodeId),
+    /// A call or notification is made. It is in the history.
+    Called { number: u64 },
+    /// A node gives a connection up.
+    Closed { node: NodeId, lane: Lane },
+    /// A process ends from one moment to the next.
+    Crashed(NodeId),
+    /// A worker is told to drop a handler, which it does.
+    Dropped { node: NodeId, job: u64, number: Option<u64> },
+    /// A handler has ended.
+    Ended { node: NodeId, job: u64, entry: StreamId, number: Option<u64>, answer: &'a Answer },
+    /// Redis carried a command out, or refused it.
+    Executed(&'a Executed),
+    /// A call or notification has ended.
+    Finished { number: u64, outcome: Result<Option<&'a Json>, &'a CallError> },
+    /// Every fault has ended.
+    Healed,
+    /// A node has nothing to do before this, in its own time.
+    Idle { node: NodeId, due: Option<Deadline> },
+    /// A lane has ended, or could not be opened.
+    Lost { node: NodeId, lane: Lane },
+    /// A worker says something to its operator.
+    Noticed { node: NodeId, notice: &'a Notice },
+    /// A lane is open.
+    Opened { node: NodeId, lane: Lane },
+    /// A node begins to open a lane.
+    Opening { node: NodeId, lane: Lane },
+    /// The run is over: everybody was stopped.
+    Over,
+    /// A node is handed the answer to one of its commands.
+    Replied { node: NodeId, command: &'a Command, reply: &'a Result<Reply, Refusal> },
+    /// A node sends a command.
+    Sent { node: NodeId, lane: Lane, command: &'a Command, ticket: u64, deadline: Instant },
+    /// Everything has had time to settle; fresh calls follow.
+    Settled,
+    /// A handler starts.
+    Started { node: NodeId, job: u64, start: Start },
+    /// A process is asked to stop, with this grace.
+    Stopping { node: NodeId, grace: Duration },
+    /// A process has stopped, leaving this much of what it had been given.
+    Stopped { node: NodeId, left: usize },
+    /// Something goes wrong.
+    Struck(Fault),
+}
+
+/// A handler that starts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Start {
+    /// Of which service.
+    pub(super) service: usize,
+    /// Of which entry.
+    pub(super) entry: StreamId,
+    /// Of which call; `None` when it is nobody's of this run.
+    pub(super) number: Option<u64>,
+    /// How often the entry was delivered, as the worker believes.
+    pub(super) deliveries: u64,
+}

@@ -1,0 +1,210 @@
+//! [`History`]: what is known of a run so far, for all who judge it.
+//!
+//! Not a judge. It is written by the world alone, from what happened at Redis and at the nodes; a
+//! fact is in the history before anybody is told of it.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::fault::Fault;
+use super::network::NodeId;
+use super::plan::PREFIX;
+use crate::call::CallId;
+use crate::memory::Streams;
+use crate::reply::Fields;
+use crate::stream_id::StreamId;
+use crate::time::Instant;
+
+/// What is known of a run.
+#[derive(Debug)]
+pub(super) struct History {
+    /// Calls and notifications, by number.
+    pub(super) calls: BTreeMap<u64, Call>,
+    /// What each entry of a command stream is, by service and id.
+    pub(super) entries: BTreeMap<(usize, StreamId), Written>,
+    pub(super) nodes: BTreeMap<NodeId, NodeInfo>,
+    /// The services of the run.
+    pub(super) services: Vec<Names>,
+    /// What has struck, in order.
+    pub(super) strikes: Vec<(Instant, Fault)>,
+}
+
+/// A call or notification.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) client: NodeId,
+    pub(super) id: CallId,
+    pub(super) service: usize,
+    pub(super) made: Instant,
+    pub(super) timeout: Duration,
+    pub(super) notification: bool,
+    /// Whether it was made when everything had settled.
+    pub(super) fresh: bool,
+    /// Whether nobody waits for its end.
+    pub(super) cancelled: bool,
+    /// The entries it became.
+    pub(super) entries: Vec<StreamId>,
+    /// How many handlers started and ended for it.
+    pub(super) starts: u32,
+    pub(super) ends: u32,
+    /// How many outcomes were told.
+    pub(super) outcomes: u32,
+    pub(super) outcome: Option<Outcome>,
+    /// What took its entry away before it was handled.
+    pub(super) lost: Option<Fault>,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Done,
+    NoWorkers,
+    NotSent,
+    Other,
+    Protocol,
+    Refused,
+    Rpc,
+    Stopped,
+    Timeout,
+    Unknown,
+}
+
+/// What an entry of a command stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// A call of this number.
+    Call(u64),
+    /// Something that is no call of this run.
+    Garbage,
+}
+
+/// A process.
+#[derive(Debug)]
+pub(super) struct NodeInfo {
+    pub(super) kind: NodeKind,
+    pub(super) name: String,
+    pub(super) born: Instant,
+    pub(super) state: NodeState,
+}
+
+/// What a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NodeKind {
+    Client,
+    Python,
+    Server,
+}
+
+/// How far a process has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NodeState {
+    Running,
+    Stopping,
+    Gone,
+}
+
+/// What a service is called at Redis.
+#[derive(Debug)]
+pub(super) struct Names {
+    pub(super) service: &'static str,
+    pub(super) stream: Bytes,
+    pub(super) group: Bytes,
+}
+
+impl History {
+    pub(super) fn new(services: &[&'static str]) -> Self {
+        let services = services.iter().map(|service| Names {
+            service,
+            stream: alloc::format!("{PREFIX}:cmds:{service}").into(),
+            group: Bytes::from_static(service.as_bytes()),
+        });
+        Self {
+            calls: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            services: services.collect(),
+            strikes: Vec::new(),
+        }
+    }
+
+    /// The service whose command stream this is.
+    pub(super) fn service_of(&self, stream: &[u8]) -> Option<usize> {
+        self.services.iter().position(|names| names.stream == stream)
+    }
+
+    /// The number of the call that an entry is.
+    pub(super) fn number_of(&self, service: usize, entry: StreamId) -> Option<u64> {
+        match self.entries.get(&(service, entry)) {
+            Some(Written::Call(number)) => Some(*number),
+            Some(Written::Garbage) | None => None,
+        }
+    }
+
+    /// What the process is; `None` when it is nobody.
+    pub(super) fn kind_of(&self, node: NodeId) -> Option<NodeKind> {
+        self.nodes.get(&node).map(|node| node.kind)
+    }
+
+    /// Whether this has struck since then.
+    pub(super) fn struck_since(&self, since: Instant, faults: &[Fault]) -> bool {
+        let recent = self.strikes.iter().rev().take_while(|(at, _)| *at >= since);
+        recent.map(|(_, fault)| fault).any(|fault| faults.contains(fault))
+    }
+
+    /// An entry is on a command stream.
+    pub(super) fn written(&mut self, service: usize, entry: StreamId, fields: &Fields) {
+        let number = number_in(fields).filter(|number| self.calls.contains_key(number));
+        let written = number.map_or(Written::Garbage, Written::Call);
+        if let Some(call) = number.and_then(|number| self.calls.get_mut(&number)) {
+            call.entries.push(entry);
+            call.lost = None;
+        }
+        self.entries.insert((service, entry), written);
+    }
+
+    /// After something has struck: finds the calls whose entries are not there any more, or will
+    /// not be given to anybody.
+    pub(super) fn find_lost(&mut self, now: Instant, streams: &Streams, fault: Fault) {
+        let mut kept: BTreeSet<(usize, StreamId)> = BTreeSet::new();
+        for (service, names) in self.services.iter().enumerate() {
+            let pending: BTreeSet<StreamId> =
+                streams.pending(now, &names.stream, &names.group).iter().map(|p| p.id).collect();
+            let delivered = streams.last_delivered(&names.stream, &names.group);
+            let there = streams.ids(&names.stream);
+            kept.extend(
+                there
+                    .filter(|id| pending.contains(id) || delivered.is_none_or(|last| *id > last))
+                    .map(|id| (service, id)),
+            );
+        }
+        for call in self.calls.values_mut() {
+            let Some(entry) = call.entries.last() else { continue };
+            if kept.contains(&(call.service, *entry)) {
+                // An older copy of the data may bring an entry back.
+                call.lost = None;
+            } else if call.ends == 0 {
+                call.lost = call.lost.or(Some(fault));
+            }
+        }
+    }
+}
+
+/// The number of the call whose request these fields are, from its parameters: `[number]`.
+pub(super) fn number_in(fields: &Fields) -> Option<u64> {
+    let (_, envelope) = fields.iter().find(|(name, _)| &name[..] == b"envelope")?;
+    let start = b"\"params\":[";
+    let place = envelope.windows(start.len()).position(|window| window == start)?;
+    number_of(envelope.get(place + start.len()..)?)
+}
+
+/// The number that these bytes begin with; numbers of calls begin at 1.
+pub(super) fn number_of(text: &[u8]) -> Option<u64> {
+    // No call of a run has a number of more digits than these.
+    let digits = text.iter().take(18).take_while(|byte| byte.is_ascii_digit());
+    let number = digits.fold(0u64, |number, digit| number * 10 + u64::from(digit - b'0'));
+    (number > 0).then_some(number)
+}

@@ -1,0 +1,158 @@
+//! [`Node`]: one process of a run: an engine, or a Python worker, and what it waits for.
+//!
+//! Not what happens to it, which the world decides. A node has a clock of its own, ahead of the
+//! world's by its skew, and while it is frozen it neither takes anything in nor does anything.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::network::NodeId;
+use super::python::{Python, PythonJob};
+use crate::client::{Client, ClientEvent};
+use crate::command::Command;
+use crate::engine::{Deadline, Engine, Input, Lane, Output, Token};
+use crate::server::{JobId, Server, ServerEvent};
+use crate::stream_id::StreamId;
+use crate::time::Instant;
+
+/// A process.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) id: NodeId,
+    pub(super) machine: Machine,
+    /// What has come and was not taken in.
+    pub(super) inbox: Vec<Arrival>,
+    /// What was sent and is not answered, by number.
+    pub(super) sent: BTreeMap<u64, (Token, Command)>,
+    pub(super) due: Option<Deadline>,
+    pub(super) frozen_until: Option<Instant>,
+    /// How far its clock is ahead.
+    pub(super) skew: Duration,
+    /// Handlers that run, by the number of their job.
+    pub(super) handlers: BTreeMap<u64, Handler>,
+    /// Where its process is going to end.
+    pub(super) crash: Option<Step>,
+    next_job: u64,
+}
+
+/// What a node runs.
+#[derive(Debug)]
+pub(super) enum Machine {
+    Client(Client),
+    Python(Python),
+    Server(Server),
+}
+
+/// Something that comes from the network.
+#[derive(Debug)]
+pub(super) enum Arrival {
+    Input(Input),
+    /// The answer to the command of this number.
+    Reply(u64, Result<crate::reply::Reply, crate::reply::Refusal>),
+}
+
+/// What a node says to its application.
+#[derive(Debug)]
+pub(super) enum Said {
+    Client(ClientEvent),
+    Python(PythonJob),
+    Server(ServerEvent),
+}
+
+/// A handler that runs.
+#[derive(Debug)]
+pub(super) struct Handler {
+    pub(super) entry: StreamId,
+    pub(super) number: Option<u64>,
+    /// What it is to its server; `None` for Python's.
+    pub(super) job: Option<JobId>,
+    pub(super) python: Option<PythonJob>,
+    /// Whether it ends by panicking.
+    pub(super) panics: bool,
+    /// When it ends.
+    pub(super) ends: Instant,
+}
+
+/// A step of serving an entry, behind which a process may end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Acknowledged,
+    Ended,
+    Given,
+    Replied,
+}
+
+impl Node {
+    pub(super) const fn new(id: NodeId, machine: Machine) -> Self {
+        Self {
+            id,
+            machine,
+            inbox: Vec::new(),
+            sent: BTreeMap::new(),
+            due: None,
+            frozen_until: None,
+            skew: Duration::ZERO,
+            handlers: BTreeMap::new(),
+            crash: None,
+            next_job: 0,
+        }
+    }
+
+    /// The time by its own clock.
+    pub(super) fn local(&self, now: Instant) -> Instant {
+        now + self.skew
+    }
+
+    /// When the world has to look at it, by the world's clock; `None` when it waits for others.
+    pub(super) fn wakes(&self) -> Option<Instant> {
+        if let Some(until) = self.frozen_until {
+            return Some(until);
+        }
+        let at = self.due?.at.since_start();
+        Some(Instant::from_start(at.saturating_sub(self.skew)))
+    }
+
+    /// Takes one thing in.
+    pub(super) fn handle_input(&mut self, now: Instant, input: Input) {
+        let now = self.local(now);
+        match &mut self.machine {
+            Machine::Client(client) => client.handle_input(now, input),
+            Machine::Python(python) => python.handle_input(now, input),
+            Machine::Server(server) => server.handle_input(now, input),
+        }
+    }
+
+    /// Says the next thing to do.
+    pub(super) fn poll_output(&mut self) -> Output<Said> {
+        match &mut self.machine {
+            Machine::Client(client) => map(client.poll_output(), Said::Client),
+            Machine::Python(python) => map(python.poll_output(), Said::Python),
+            Machine::Server(server) => map(server.poll_output(), Said::Server),
+        }
+    }
+
+    /// The commands of this lane will not be answered.
+    pub(super) fn void(&mut self, lane: Lane) {
+        self.sent.retain(|_, (token, _)| token.lane() != lane);
+    }
+
+    /// Takes a handler in, and gives it a number.
+    pub(super) fn run(&mut self, handler: Handler) -> u64 {
+        self.next_job += 1;
+        self.handlers.insert(self.next_job, handler);
+        self.next_job
+    }
+}
+
+fn map<A>(output: Output<A>, said: impl FnOnce(A) -> Said) -> Output<Said> {
+    match output {
+        Output::Close(lane) => Output::Close(lane),
+        Output::Command { lane, token, command, deadline } => {
+            Output::Command { lane, token, command, deadline }
+        }
+        Output::Event(event) => Output::Event(said(event)),
+        Output::Idle(deadline) => Output::Idle(deadline),
+        Output::Open(lane) => Output::Open(lane),
+    }
+}

@@ -1,0 +1,116 @@
+//! [`Plan`]: what a seed decides before a run begins: who takes part, how fast everything is, and
+//! what may go wrong.
+//!
+//! Not what happens then. Sizes are drawn so that short and long times, small and large pools and
+//! few and many faults are all common: a bug that needs only one thing to be extreme is met soon.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::dice::Dice;
+use super::fault::{self, Fault};
+use crate::engine::Version;
+use crate::server::Concurrency;
+
+/// How many times `claim_idle` a run lasts at least.
+const CLAIMS_PER_RUN: u32 = 20;
+/// The shortest run.
+const RUN_MIN: Duration = Duration::from_secs(60);
+/// Calls of a run, at least.
+pub(super) const CALLS_MIN: u64 = 100;
+/// Calls that are made when everything has settled.
+pub(super) const FRESH_CALLS: u64 = 12;
+/// First part of every key.
+pub(super) const PREFIX: &str = "app";
+/// The services there may be.
+pub(super) const SERVICES: [&str; 2] = ["arith", "mail"];
+
+/// What a run is going to be like.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) seed: u64,
+    pub(super) calls: u64,
+    pub(super) claim_idle: Duration,
+    pub(super) clients: u32,
+    pub(super) command_timeout: Duration,
+    pub(super) concurrency: Concurrency,
+    /// What may go wrong.
+    pub(super) faults: Vec<Fault>,
+    pub(super) in_flight_max: usize,
+    pub(super) latency: Duration,
+    /// How long Python's workers let an entry be before they take it over.
+    pub(super) python_claim_idle: Duration,
+    pub(super) reply_stream_max_len: u64,
+    pub(super) servers: u32,
+    pub(super) services: usize,
+    pub(super) timeout: Duration,
+    pub(super) version: Version,
+    /// When the faults end.
+    pub(super) heal: Duration,
+    /// When everything has to be settled, and fresh calls are made.
+    pub(super) settled: Duration,
+    /// When everybody is stopped.
+    pub(super) end: Duration,
+}
+
+impl Plan {
+    /// Draws a plan.
+    pub(super) fn draw(seed: u64) -> Self {
+        let mut dice = Dice::new(seed);
+        let claim_idle = dice.scale(Duration::from_millis(500), Duration::from_secs(10));
+        let run = (claim_idle * CLAIMS_PER_RUN).max(RUN_MIN);
+        let settles = claim_idle * 3 + Duration::from_secs(15);
+        let end = run - Duration::from_secs(2);
+        let settled = end - Duration::from_secs(8);
+        let heal = settled.saturating_sub(settles).max(run / 3);
+        let faults = fault::draw(&mut dice);
+        let overflows = faults.contains(&Fault::ReplyOverflow);
+        let versions = [(6, 2, 14), (7, 0, 15), (7, 4, 0), (9, 1, 2)];
+        let (major, minor, patch) = *dice.pick(&versions).unwrap_or(&(7, 0, 15));
+        Self {
+            seed,
+            calls: CALLS_MIN + dice.roll(60),
+            claim_idle,
+            clients: u32::try_from(dice.between(1, 3)).unwrap_or(1),
+            command_timeout: dice.scale(Duration::from_secs(1), Duration::from_secs(5)),
+            concurrency: match dice.roll(3) {
+                0 => Concurrency::Limit(usize::try_from(dice.between(2, 40)).unwrap_or(2)),
+                _ => Concurrency::Serial,
+            },
+            faults,
+            in_flight_max: usize::try_from(dice.scale_number(4, 1000)).unwrap_or(1000),
+            latency: dice.scale(Duration::from_micros(50), Duration::from_millis(4)),
+            python_claim_idle: claim_idle * u32::try_from(dice.between(1, 6)).unwrap_or(1),
+            reply_stream_max_len: if overflows { 8 } else { 1024 },
+            servers: u32::try_from(dice.between(1, 3)).unwrap_or(1),
+            services: usize::try_from(dice.between(1, 2)).unwrap_or(1),
+            timeout: dice.scale(Duration::from_secs(1), Duration::from_secs(20)),
+            version: Version::new(major, minor, patch),
+            heal,
+            settled: heal + settles,
+            end: (heal + settles + Duration::from_secs(8)).max(end),
+        }
+    }
+
+    /// Whether this may go wrong.
+    pub(super) fn allows(&self, fault: Fault) -> bool {
+        self.faults.contains(&fault)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_lasts_twenty_times_claim_idle_and_its_phases_follow_each_other() {
+        for seed in 0..2000 {
+            let plan = Plan::draw(seed);
+            assert!(plan.end + Duration::from_secs(2) >= plan.claim_idle * 20, "{plan:?}");
+            assert!(plan.heal >= plan.end / 4, "{plan:?}");
+            assert!(plan.settled >= plan.heal + plan.claim_idle * 3, "{plan:?}");
+            assert!(plan.end >= plan.settled + Duration::from_secs(8), "{plan:?}");
+            assert!((500..=10_000).contains(&plan.claim_idle.as_millis()), "{plan:?}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! [`run`]: one run from its seed, and what came of it.
+//!
+//! Not the running, which is the world's.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use super::fault::FaultCounts;
+use super::plan::Plan;
+use super::world::World;
+
+/// Most lines of a failure's trace.
+const LINES_MAX: usize = 400;
+
+/// What came of a run in which nothing was broken.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Report {
+    /// How many calls and notifications were made.
+    pub calls: u64,
+    /// How often time went on.
+    pub events: u64,
+    /// What went wrong.
+    pub faults: FaultCounts,
+    /// How much time passed in the run.
+    pub time: Duration,
+    /// Identifies everything that happened: the same for the same seed, on every machine.
+    pub trace_hash: u64,
+}
+
+/// A run in which something was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Failure {
+    /// What identifies the run.
+    pub seed: u64,
+    /// The invariant that was broken.
+    pub invariant: &'static str,
+    /// The rule of the design that it holds.
+    pub rule: &'static str,
+    /// How it was broken.
+    pub detail: String,
+    /// What happened last before that, oldest first.
+    pub trace: Vec<String>,
+}
+
+/// Runs a whole deployment, from a seed.
+///
+/// # Errors
+/// [`Failure`] when an invariant was broken.
+pub fn run(seed: u64) -> Result<Report, Box<Failure>> {
+    let mut world = World::new(Plan::draw(seed), 0);
+    if world.run().is_err() {
+        // Once more, now with somebody to read the trace.
+        return Err(Box::new(explain(seed)));
+    }
+    Ok(Report {
+        calls: u64::try_from(world.history.calls.len()).unwrap_or(u64::MAX),
+        events: world.events,
+        faults: world.counts.clone(),
+        time: world.now().since_start(),
+        trace_hash: world.trace.hash(),
+    })
+}
+
+fn explain(seed: u64) -> Failure {
+    let mut world = World::new(Plan::draw(seed), LINES_MAX);
+    match world.run() {
+        Err(violation) => Failure {
+            seed,
+            invariant: violation.invariant,
+            rule: violation.rule,
+            detail: violation.detail,
+            trace: world.trace.into_lines(),
+        },
+        Ok(()) => unreachable!("a run is a function of its seed"),
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.trace {
+            writeln!(f, "{line}")?;
+        }
+        writeln!(f, "FAILED seed={:#x}", self.seed)?;
+        writeln!(f, "broken: {} (rule {}): {}", self.invariant, self.rule, self.detail)
+    }
+}
+
+impl core::error::Error for Failure {}

@@ -1,0 +1,164 @@
+//! A node's turn: what has come is taken in, then what is due, then what it says is done.
+//!
+//! Not what its application does: see `work`. The order is the one that the porting contract asks
+//! of every driver: replies before the tick, all with one time, then the drain.
+
+use super::super::fact::Fact;
+use super::super::history::NodeState;
+use super::super::network::NodeId;
+use super::super::node::{Arrival, Node, Said, Step};
+use super::World;
+use crate::command::Command;
+use crate::engine::{Input, Lane, Output};
+use crate::reply::{Refusal, Reply};
+
+impl World {
+    /// Gives a node its turn.
+    pub(super) fn turn(&mut self, id: NodeId) {
+        let now = self.now;
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        // Its deadline may have moved with its clock.
+        self.wakes.retain(|(_, of)| *of != id);
+        if node.frozen_until.is_some_and(|until| until > now) {
+            let wakes = node.wakes();
+            self.wakes.extend(wakes.map(|at| (at, id)));
+            return;
+        }
+        node.frozen_until = None;
+        for arrival in core::mem::take(&mut node.inbox) {
+            if self.arrive(id, arrival) {
+                return;
+            }
+        }
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        if node.due.is_some_and(|due| due.at <= node.local(now)) {
+            node.handle_input(now, Input::Tick);
+        }
+        self.drain(id);
+        if self.history.nodes.get(&id).is_none_or(|info| info.state == NodeState::Gone) {
+            return self.remove(id);
+        }
+        let wakes = self.nodes.get(&id).and_then(Node::wakes);
+        self.wakes.extend(wakes.map(|at| (at, id)));
+    }
+
+    /// Takes one thing in. Tells whether the process is gone.
+    fn arrive(&mut self, id: NodeId, arrival: Arrival) -> bool {
+        let now = self.now;
+        match arrival {
+            Arrival::Input(input) => {
+                match &input {
+                    Input::LaneOpen(lane, _) => self.tell(&Fact::Opened { node: id, lane: *lane }),
+                    Input::LaneLost(lane, _) => {
+                        self.void(id, *lane);
+                        self.tell(&Fact::Lost { node: id, lane: *lane });
+                    }
+                    Input::Progress { .. } | Input::Reply(..) | Input::Tick => {}
+                }
+                if let Some(node) = self.nodes.get_mut(&id) {
+                    node.handle_input(now, input);
+                }
+                false
+            }
+            Arrival::Reply(number, reply) => self.arrive_reply(id, number, reply),
+        }
+    }
+
+    fn arrive_reply(&mut self, id: NodeId, number: u64, reply: Result<Reply, Refusal>) -> bool {
+        let now = self.now;
+        let sent = self.nodes.get_mut(&id).and_then(|node| node.sent.remove(&number));
+        let Some((token, command)) = sent else { return false };
+        let given = matches!(&reply, Ok(Reply::Entries(entries)) if !entries.is_empty())
+            && matches!(command, Command::XReadGroup { .. });
+        if given && self.crash_at(id, Step::Given) {
+            return true;
+        }
+        self.tell(&Fact::Replied { node: id, command: &command, reply: &reply });
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.handle_input(now, Input::Reply(token, reply));
+        }
+        false
+    }
+
+    /// Does all that a node says.
+    pub(super) fn drain(&mut self, id: NodeId) {
+        while let Some(output) = self.nodes.get_mut(&id).map(Node::poll_output) {
+            match output {
+                Output::Close(lane) => {
+                    self.void(id, lane);
+                    self.network.close(self.now, id, lane);
+                    self.tell(&Fact::Closed { node: id, lane });
+                }
+                Output::Command { lane, token, command, deadline } => {
+                    let ticket = token.number();
+                    let fact = Fact::Sent { node: id, lane, command: &command, ticket, deadline };
+                    self.tell(&fact);
+                    self.network.send(self.now, id, lane, ticket, command.clone());
+                    let step = step_of(&command);
+                    if let Some(node) = self.nodes.get_mut(&id) {
+                        node.sent.insert(ticket, (token, command));
+                    }
+                    if step.is_some_and(|step| self.crash_at(id, step)) {
+                        return;
+                    }
+                }
+                Output::Event(said) => self.hear_said(id, said),
+                Output::Idle(due) => {
+                    if let Some(node) = self.nodes.get_mut(&id) {
+                        node.due = due;
+                    }
+                    self.tell(&Fact::Idle { node: id, due });
+                    return;
+                }
+                Output::Open(lane) => {
+                    self.tell(&Fact::Opening { node: id, lane });
+                    self.network.open(self.now, id, lane);
+                }
+            }
+        }
+    }
+
+    fn hear_said(&mut self, id: NodeId, said: Said) {
+        match said {
+            Said::Client(event) => self.hear_client(id, event),
+            Said::Python(job) => self.start_python(id, job),
+            Said::Server(event) => self.hear_server(id, event),
+        }
+    }
+
+    fn void(&mut self, id: NodeId, lane: Lane) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.void(lane);
+        }
+    }
+
+    /// A process has ended as it was asked to.
+    pub(super) fn stopped(&mut self, id: NodeId, left: usize) {
+        if let Some(info) = self.history.nodes.get_mut(&id) {
+            info.state = NodeState::Gone;
+        }
+        self.tell(&Fact::Stopped { node: id, left });
+    }
+}
+
+/// The step that is done once this command was sent.
+fn step_of(command: &Command) -> Option<Step> {
+    match command {
+        Command::XAck { .. } => Some(Step::Acknowledged),
+        Command::XAdd { max_len: Some(_), .. } => Some(Step::Replied),
+        Command::ClientUnblock { .. }
+        | Command::Del { .. }
+        | Command::XAdd { max_len: None, .. }
+        | Command::XAutoClaim { .. }
+        | Command::XDel { .. }
+        | Command::XGroupCreate { .. }
+        | Command::XGroupDelConsumer { .. }
+        | Command::XInfoGroups { .. }
+        | Command::XInfoStream { .. }
+        | Command::XPending { .. }
+        | Command::XPendingRange { .. }
+        | Command::XRange { .. }
+        | Command::XRead { .. }
+        | Command::XReadGroup { .. } => None,
+    }
+}

@@ -1,0 +1,317 @@
+//! What applications do: callers call, handlers run.
+//!
+//! Not the engines. A call carries its number as its only parameter and expects it back, so it can
+//! be told whose result it is. How long a handler takes, and whether it panics, is rolled when it
+//! starts.
+
+use alloc::format;
+use alloc::string::String;
+use core::time::Duration;
+
+use bytes::Bytes;
+use clamator_proto::{Json, Method, RpcError};
+
+use super::super::fact::{Fact, Start};
+use super::super::fault::Fault;
+use super::super::history::{Call, NodeKind, Outcome, number_in, number_of};
+use super::super::network::{Executed, NodeId};
+use super::super::node::{Handler, Machine, Step};
+use super::super::python::PythonJob;
+use super::{Planned, World};
+use crate::call::{CallError, CallId};
+use crate::client::ClientEvent;
+use crate::command::Command;
+use crate::reply::{Fields, Reply};
+use crate::server::{Answer, Job, JobId, ServerEvent};
+use crate::time::Instant;
+
+/// How long a fresh call may take: everything works by then.
+const FRESH_TIMEOUT: Duration = Duration::from_secs(4);
+
+impl World {
+    /// Somebody calls.
+    pub(super) fn call(&mut self, fresh: bool) {
+        let clients = self.running(NodeKind::Client);
+        let Some(client) = self.dice.pick(&clients).copied() else {
+            let at = self.now + Duration::from_millis(500);
+            return self.plan_at(at, Planned::Call { fresh });
+        };
+        let number = u64::try_from(self.history.calls.len()).unwrap_or(u64::MAX) + 1;
+        let service =
+            usize::try_from(self.dice.roll(u64::try_from(self.plan.services).unwrap_or(1)));
+        let service = service.unwrap_or(0);
+        let notification = !fresh && self.dice.chance(8);
+        let now = self.now;
+        let Some(node) = self.nodes.get_mut(&client) else { return };
+        if let Some(until) = node.frozen_until {
+            // Its application is frozen too.
+            return self
+                .plan_at(until.max(now + Duration::from_millis(1)), Planned::Call { fresh });
+        }
+        let local = node.local(now);
+        let Machine::Client(engine) = &mut node.machine else { return };
+        let Some(names) = self.history.services.get(service) else { return };
+        let name = format!("{}.echo", names.service);
+        let (Ok(method), Ok(params)) = (Method::parse(&name), Json::encode(&[number])) else {
+            return;
+        };
+        let timeout = if fresh { FRESH_TIMEOUT } else { self.plan.timeout };
+        let id = if notification {
+            engine.notify(local, &method, &params)
+        } else {
+            engine.call(local, &method, &params, Some(timeout))
+        };
+        self.history.calls.insert(
+            number,
+            Call {
+                client,
+                id,
+                service,
+                made: local,
+                timeout,
+                notification,
+                fresh,
+                cancelled: false,
+                entries: alloc::vec![],
+                starts: 0,
+                ends: 0,
+                outcomes: 0,
+                outcome: None,
+                lost: None,
+            },
+        );
+        self.tell(&Fact::Called { number });
+        if !fresh && self.dice.chance(5) {
+            let after = self.dice.scale(Duration::from_micros(50), Duration::from_secs(5));
+            self.plan_at(self.now + after, Planned::Cancel { number });
+        }
+        self.touch(client);
+    }
+
+    /// A caller does not wait any longer.
+    pub(super) fn cancel(&mut self, number: u64) {
+        let Some(call) = self.history.calls.get_mut(&number) else { return };
+        let now = self.now;
+        let Some(node) = self.nodes.get_mut(&call.client) else { return };
+        if call.outcomes > 0 || node.frozen_until.is_some() {
+            return;
+        }
+        call.cancelled = true;
+        let local = node.local(now);
+        if let Machine::Client(engine) = &mut node.machine {
+            engine.cancel(local, call.id);
+        }
+        let client = call.client;
+        self.touch(client);
+    }
+
+    pub(super) fn hear_client(&mut self, id: NodeId, event: ClientEvent) {
+        match event {
+            ClientEvent::Finished(call, outcome) => {
+                let outcome = outcome.as_ref().map(Some);
+                self.finish(id, call, outcome);
+            }
+            ClientEvent::Notified(call, outcome) => {
+                let outcome = outcome.as_ref().map(|()| None);
+                self.finish(id, call, outcome);
+            }
+            ClientEvent::Stopped => self.stopped(id, 0),
+            ClientEvent::Connected
+            | ClientEvent::Disconnected(_)
+            | ClientEvent::ReadRefused(_)
+            | ClientEvent::Unparsable { .. } => {}
+        }
+    }
+
+    fn finish(&mut self, node: NodeId, id: CallId, outcome: Result<Option<&Json>, &CallError>) {
+        let calls = &mut self.history.calls;
+        let Some((number, call)) =
+            calls.iter_mut().rev().find(|(_, call)| call.client == node && call.id == id)
+        else {
+            return;
+        };
+        let number = *number;
+        call.outcomes += 1;
+        call.outcome = Some(match &outcome {
+            Ok(_) => Outcome::Done,
+            Err(CallError::NoWorkers) => Outcome::NoWorkers,
+            Err(CallError::NotSent) => Outcome::NotSent,
+            Err(CallError::OutcomeUnknown) => Outcome::Unknown,
+            Err(CallError::Protocol(_)) => Outcome::Protocol,
+            Err(CallError::Refused(_)) => Outcome::Refused,
+            Err(CallError::Rpc(_)) => Outcome::Rpc,
+            Err(CallError::Stopped) => Outcome::Stopped,
+            Err(CallError::Timeout) => Outcome::Timeout,
+            Err(CallError::Invalid(_)) => Outcome::Other,
+        });
+        self.tell(&Fact::Finished { number, outcome });
+    }
+
+    pub(super) fn hear_server(&mut self, id: NodeId, event: ServerEvent) {
+        match event {
+            ServerEvent::Abandon(job) => self.drop_handler(id, job),
+            ServerEvent::Notice(notice) => {
+                self.tell(&Fact::Noticed { node: id, notice: &notice });
+            }
+            ServerEvent::Start(job) => self.start(id, &job),
+            ServerEvent::Stopped { left } => self.stopped(id, left),
+            ServerEvent::Connected | ServerEvent::Disconnected(_) | ServerEvent::Started => {}
+        }
+    }
+
+    fn start(&mut self, id: NodeId, job: &Job) {
+        let names = &self.history.services;
+        let service = names.iter().position(|names| names.service == job.service.as_str());
+        let number =
+            job.params.as_ref().and_then(|params| number_of(params.as_str().get(1..)?.as_bytes()));
+        let start = Start {
+            service: service.unwrap_or(usize::MAX),
+            entry: job.entry,
+            number: number.filter(|number| self.history.calls.contains_key(number)),
+            deliveries: job.deliveries,
+        };
+        self.run_handler(id, start, Some(job.id), None);
+    }
+
+    pub(super) fn start_python(&mut self, id: NodeId, job: PythonJob) {
+        let number = job.entry.fields.as_ref().and_then(number_in);
+        let start = Start {
+            service: 0,
+            entry: job.entry.id,
+            number: number.filter(|number| self.history.calls.contains_key(number)),
+            deliveries: 0,
+        };
+        self.run_handler(id, start, None, Some(job));
+    }
+
+    /// A handler starts, and its end is rolled.
+    fn run_handler(
+        &mut self,
+        id: NodeId,
+        start: Start,
+        job: Option<JobId>,
+        python: Option<PythonJob>,
+    ) {
+        if let Some(call) = start.number.and_then(|number| self.history.calls.get_mut(&number)) {
+            call.starts += 1;
+        }
+        let (takes, panics) = self.roll_handler(start.number.is_some());
+        let heal = Instant::ZERO + self.plan.heal;
+        let long = self.now + takes;
+        let ends = if long > heal { long.min(heal.max(self.now + QUICK)) } else { long };
+        let (entry, number) = (start.entry, start.number);
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let job = node.run(Handler { entry, number, job, python, panics, ends });
+        self.plan_at(ends, Planned::EndHandler { node: id, job });
+        self.tell(&Fact::Started { node: id, job, start });
+    }
+
+    /// How long a handler takes, and whether it panics.
+    fn roll_handler(&mut self, known: bool) -> (Duration, bool) {
+        let claim_idle = self.plan.claim_idle;
+        if self.is_faulty() && known {
+            let plan = &self.plan;
+            let (slow, stuck, panics) = (
+                plan.allows(Fault::HandlerSlow) && self.dice.chance(4),
+                plan.allows(Fault::HandlerStuck) && self.dice.chance(1),
+                plan.allows(Fault::HandlerPanics) && self.dice.chance(4),
+            );
+            if slow {
+                self.struck(Fault::HandlerSlow);
+                return (self.dice.time(claim_idle / 2, claim_idle * 2), false);
+            }
+            if stuck {
+                self.struck(Fault::HandlerStuck);
+                return (self.plan.end, false);
+            }
+            if panics {
+                self.struck(Fault::HandlerPanics);
+                return (QUICK, true);
+            }
+        }
+        (self.dice.scale(Duration::from_micros(20), Duration::from_millis(30)), false)
+    }
+
+    /// A handler has come to its end, unless its process is gone or frozen.
+    pub(super) fn end_handler(&mut self, id: NodeId, job: u64) {
+        let now = self.now;
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        if let Some(until) = node.frozen_until
+            && until > now
+        {
+            return self.plan_at(until, Planned::EndHandler { node: id, job });
+        }
+        let Some(handler) = node.handlers.get(&job) else { return };
+        let (entry, number) = (handler.entry, handler.number);
+        if self.crash_at(id, Step::Ended) {
+            return;
+        }
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let Some(handler) = node.handlers.remove(&job) else { return };
+        let result = Json::encode(&number.unwrap_or(0));
+        let answer = match result {
+            Ok(result) if !handler.panics => Answer::Result(result),
+            Ok(_) | Err(_) => Answer::Error(RpcError::new(-32603, "panicked")),
+        };
+        if let Some(call) = number.and_then(|number| self.history.calls.get_mut(&number)) {
+            call.ends += 1;
+        }
+        self.tell(&Fact::Ended { node: id, job, entry, number, answer: &answer });
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let local = node.local(now);
+        match &mut node.machine {
+            Machine::Server(server) => {
+                if let Some(job) = handler.job {
+                    server.answer(local, job, answer);
+                }
+            }
+            Machine::Python(python) => {
+                if let Some(job) = handler.python {
+                    python.answer(local, &job, python_reply(&job, number.unwrap_or(0)));
+                }
+            }
+            Machine::Client(_) => {}
+        }
+        self.touch(id);
+    }
+
+    fn drop_handler(&mut self, id: NodeId, dropped: JobId) {
+        let now = self.now;
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let found = node.handlers.iter().find(|(_, handler)| handler.job == Some(dropped));
+        let Some((job, number)) = found.map(|(job, handler)| (*job, handler.number)) else {
+            return;
+        };
+        node.handlers.remove(&job);
+        let local = node.local(now);
+        if let Machine::Server(server) = &mut node.machine {
+            server.abandoned(local, dropped);
+        }
+        self.tell(&Fact::Dropped { node: id, job, number });
+    }
+
+    /// Writes down what Redis has executed.
+    pub(super) fn write(&mut self, executed: &Executed) {
+        if let Command::XAdd { key, fields, .. } = &executed.command
+            && let Ok(Reply::Added(Some(entry))) = &executed.reply
+            && let Some(service) = self.history.service_of(key)
+        {
+            self.history.written(service, *entry, fields);
+        }
+    }
+}
+
+/// How long a handler takes that has nothing to do.
+const QUICK: Duration = Duration::from_millis(1);
+
+/// What the Python worker answers to a request, and where; `None` for anything else.
+fn python_reply(job: &PythonJob, number: u64) -> Option<(Bytes, String)> {
+    let fields: &Fields = job.entry.fields.as_ref()?;
+    let (_, key) = fields.iter().find(|(name, _)| &name[..] == b"reply-to")?;
+    let (_, envelope) = fields.iter().find(|(name, _)| &name[..] == b"envelope")?;
+    let text = core::str::from_utf8(envelope).ok()?;
+    let (_, id) = text.split_once("\"id\":\"")?;
+    let (id, _) = id.split_once('"')?;
+    let reply = format!("{{\"jsonrpc\":\"2.0\",\"id\":\"{id}\",\"result\":{number}}}");
+    Some((key.clone(), reply))
+}
