@@ -26,6 +26,7 @@ pub mod certificates;
 pub mod interop;
 pub mod process;
 pub mod redis;
+pub mod simulate;
 pub mod world;
 
 /// The README, whose Rust code is compiled and run with the documentation's tests.

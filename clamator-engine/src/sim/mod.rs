@@ -24,4 +24,4 @@ pub use self::dice::Dice;
 pub use self::fault::{Fault, FaultCounts};
 pub use self::injector::Injector;
 pub use self::network::{Cut, Executed, Network, NetworkEvent, NodeId, Revival, Trouble};
-pub use self::report::{Failure, Report, run};
+pub use self::report::{Failure, Report, run, trace};

@@ -9,6 +9,7 @@ use core::fmt;
 use core::time::Duration;
 
 use super::fault::FaultCounts;
+use super::invariants::Violation;
 use super::plan::Plan;
 use super::world::World;
 
@@ -57,26 +58,41 @@ pub fn run(seed: u64) -> Result<Report, Box<Failure>> {
         // Once more, now with somebody to read the trace.
         return Err(Box::new(explain(seed)));
     }
-    Ok(Report {
-        calls: u64::try_from(world.history.calls.len()).unwrap_or(u64::MAX),
-        events: world.events,
-        faults: world.counts.clone(),
-        time: world.now().since_start(),
-        trace_hash: world.trace.hash(),
-    })
+    Ok(world.report())
+}
+
+impl World {
+    fn report(&self) -> Report {
+        Report {
+            calls: u64::try_from(self.history.calls.len()).unwrap_or(u64::MAX),
+            events: self.events,
+            faults: self.counts.clone(),
+            time: self.now().since_start(),
+            trace_hash: self.trace.hash(),
+        }
+    }
+}
+
+/// Runs a whole deployment, from a seed, and tells what happened in it last, oldest first.
+///
+/// # Errors
+/// [`Failure`] when an invariant was broken; its own trace is empty.
+#[must_use]
+pub fn trace(seed: u64) -> (Vec<String>, Result<Report, Failure>) {
+    let mut world = World::new(Plan::draw(seed), LINES_MAX);
+    let outcome = match world.run() {
+        Ok(()) => Ok(world.report()),
+        Err(Violation { invariant, rule, detail }) => {
+            Err(Failure { seed, invariant, rule, detail, trace: Vec::new() })
+        }
+    };
+    (world.trace.into_lines(), outcome)
 }
 
 fn explain(seed: u64) -> Failure {
-    let mut world = World::new(Plan::draw(seed), LINES_MAX);
-    match world.run() {
-        Err(violation) => Failure {
-            seed,
-            invariant: violation.invariant,
-            rule: violation.rule,
-            detail: violation.detail,
-            trace: world.trace.into_lines(),
-        },
-        Ok(()) => unreachable!("a run is a function of its seed"),
+    match trace(seed) {
+        (trace, Err(failure)) => Failure { trace, ..failure },
+        (_, Ok(_)) => unreachable!("a run is a function of its seed"),
     }
 }
 

@@ -1,0 +1,136 @@
+//! Running the simulator over many seeds, on every processor, with somebody watching.
+//!
+//! Not the simulator, which is `clamator_engine::sim`. Shared by the program `simulate` and the
+//! tests that run a number of seeds.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use std::{env, fmt, thread};
+
+use clamator_engine::sim::{self, Failure, Fault, FaultCounts, Report};
+
+/// What came of many runs.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// How many runs there were.
+    pub seeds: u64,
+    /// Calls and notifications of all runs.
+    pub calls: u64,
+    /// How often time went on, in all runs.
+    pub events: u64,
+    /// What went wrong in all runs.
+    pub faults: FaultCounts,
+    /// The time that passed in all runs.
+    pub simulated: Duration,
+    /// The time that passed here.
+    pub took: Duration,
+    /// On how many threads.
+    pub threads: u64,
+    /// The runs in which something was broken.
+    pub failures: Vec<Failure>,
+}
+
+impl Summary {
+    fn add(&mut self, report: &Report) {
+        self.calls += report.calls;
+        self.events += report.events;
+        self.faults.merge(&report.faults);
+        self.simulated += report.time;
+    }
+
+    /// Runs per second and thread.
+    #[must_use]
+    pub fn pace(&self) -> f64 {
+        let thread_seconds = self.took.as_secs_f64() * self.threads as f64;
+        self.seeds as f64 / thread_seconds.max(f64::EPSILON)
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:>12} {}", "times", "fault")?;
+        for fault in Fault::ALL {
+            writeln!(f, "{:>12} {fault}", self.faults.of(*fault))?;
+        }
+        let days = self.simulated.as_secs_f64() / 86_400.0;
+        writeln!(f, "{:>12} faults in all", self.faults.total())?;
+        writeln!(f, "{:>12} calls", self.calls)?;
+        writeln!(f, "{:>12} events", self.events)?;
+        writeln!(f, "{days:>12.1} simulated days")?;
+        writeln!(f, "{:>12.1} seconds", self.took.as_secs_f64())?;
+        writeln!(f, "{:>12.0} seeds per second and thread, of {}", self.pace(), self.threads)?;
+        write!(f, "{} seeds passed, {} failed", self.seeds, self.failures.len())
+    }
+}
+
+/// Runs these seeds on every processor, until `failures_max` have failed. `watch` is told how many
+/// runs have ended, now and then.
+#[must_use]
+pub fn many(from: u64, seeds: u64, failures_max: usize, watch: &(dyn Fn(u64) + Sync)) -> Summary {
+    let started = Instant::now();
+    let threads = thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
+    let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    let summary = Mutex::new(Summary { threads, ..Summary::default() });
+    let work = || {
+        let mut own = Summary::default();
+        while !stop.load(Ordering::Relaxed) {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= seeds {
+                break;
+            }
+            own.seeds += 1;
+            match sim::run(from.wrapping_add(number)) {
+                Ok(report) => own.add(&report),
+                Err(failure) => {
+                    let mut all = summary.lock().unwrap_or_else(PoisonError::into_inner);
+                    all.failures.push(*failure);
+                    stop.fetch_or(all.failures.len() >= failures_max, Ordering::Relaxed);
+                }
+            }
+            if number.is_multiple_of(64) {
+                watch(number);
+            }
+        }
+        let mut all = summary.lock().unwrap_or_else(PoisonError::into_inner);
+        all.seeds += own.seeds;
+        all.calls += own.calls;
+        all.events += own.events;
+        all.faults.merge(&own.faults);
+        all.simulated += own.simulated;
+    };
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+    let mut summary = summary.into_inner().unwrap_or_else(PoisonError::into_inner);
+    summary.took = started.elapsed();
+    summary.failures.sort_by_key(|failure| failure.seed);
+    summary
+}
+
+/// Reads a seed: a number, decimal or `0x…`, or a hash such as a commit's.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn seed(text: &str) -> Result<u64, String> {
+    let hexadecimal = text.strip_prefix("0x");
+    let number = match hexadecimal {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        // A commit is a seed: its first half is chance enough.
+        None if text.len() == 40 => u64::from_str_radix(&text[..16], 16),
+        None => text.parse(),
+    };
+    number.map_err(|error| format!("{text:?} is no seed: {error}"))
+}
+
+/// The seed that `CLAMATOR_SEED` names, if it is set.
+///
+/// # Panics
+/// When it is no seed.
+#[must_use]
+pub fn seed_of_environment() -> Option<u64> {
+    let text = env::var("CLAMATOR_SEED").ok()?;
+    Some(seed(&text).unwrap_or_else(|error| panic!("CLAMATOR_SEED: {error}")))
+}
