@@ -174,6 +174,12 @@ impl Calls {
         self.calls.get(&id).is_some_and(|call| call.kind == Kind::Notification)
     }
 
+    /// How many calls are known.
+    #[cfg(feature = "sim")]
+    pub(super) fn len(&self) -> usize {
+        self.calls.len()
+    }
+
     /// When the next call expires.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.expiries.first().map(|(at, _)| *at)

@@ -158,6 +158,12 @@ impl Client {
         &self.counters
     }
 
+    /// How many calls and notifications are known, those included for which nobody waits.
+    #[cfg(feature = "sim")]
+    pub(crate) fn held(&self) -> usize {
+        self.calls.len()
+    }
+
     fn request_id(&self, id: u64) -> RequestId {
         RequestId::from_text(&format!("{}{id}", self.id_prefix))
     }

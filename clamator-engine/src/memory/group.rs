@@ -174,6 +174,11 @@ impl Group {
         self.pending.iter().map(move |(id, pending)| pending.tell(*id, wall_ms))
     }
 
+    /// Tells about one entry, if it is pending.
+    pub(super) fn pending_entry(&self, wall_ms: u64, id: StreamId) -> Option<PendingEntry> {
+        Some(self.pending.get(&id)?.tell(id, wall_ms))
+    }
+
     /// Tells what the consumer holds from this id on.
     pub(super) fn held(
         &self,

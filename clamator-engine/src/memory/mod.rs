@@ -33,7 +33,7 @@ use self::keyspace::Keyspace;
 use self::waits::Waits;
 use crate::command::Command;
 use crate::engine::Version;
-use crate::reply::{PendingEntry, Refusal, Reply};
+use crate::reply::{Fields, PendingEntry, Refusal, Reply};
 use crate::stream_id::StreamId;
 use crate::time::Instant;
 
@@ -259,6 +259,31 @@ impl Streams {
     pub fn ids(&self, key: &[u8]) -> impl Iterator<Item = StreamId> {
         let stream = self.keys.stream(key).ok().flatten();
         stream.into_iter().flat_map(|stream| stream.log.ids())
+    }
+
+    /// An entry's fields; `None` when there is no such entry.
+    #[must_use]
+    pub fn find(&self, key: &[u8], id: StreamId) -> Option<&Fields> {
+        self.keys.stream(key).ok().flatten()?.log.find(id)
+    }
+
+    /// What `XPENDING` tells of one entry; `None` when it is not pending.
+    #[must_use]
+    pub fn pending_entry(
+        &self,
+        now: Instant,
+        key: &[u8],
+        group: &[u8],
+        id: StreamId,
+    ) -> Option<PendingEntry> {
+        let stream = self.keys.stream(key).ok().flatten()?;
+        stream.groups.get(group)?.pending_entry(self.wall_ms(now), id)
+    }
+
+    /// The names of a stream's groups, in the order of their bytes.
+    pub fn groups(&self, key: &[u8]) -> impl Iterator<Item = &Bytes> {
+        let stream = self.keys.stream(key).ok().flatten();
+        stream.into_iter().flat_map(|stream| stream.groups.keys())
     }
 
     /// What `XINFO GROUPS` tells of a group's last-delivered-id; `None` when there is no such

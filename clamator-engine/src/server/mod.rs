@@ -162,6 +162,12 @@ impl Server {
         &self.counters
     }
 
+    /// How many entries are held, whatever their state.
+    #[cfg(feature = "sim")]
+    pub(crate) fn held(&self) -> usize {
+        self.services.iter().map(|service| service.held.len()).sum()
+    }
+
     /// Looks at one service: does whatever can be done now.
     fn advance(&mut self, service: usize) {
         self.ensure_group(service);

@@ -37,8 +37,9 @@ pub(super) enum Fact<'a> {
     Finished { number: u64, outcome: Result<Option<&'a Json>, &'a CallError> },
     /// Every fault has ended.
     Healed,
-    /// A node has nothing to do before this, in its own time.
-    Idle { node: NodeId, due: Option<Deadline> },
+    /// A node has nothing to do before this; both times are its own. It holds so many calls, or
+    /// entries.
+    Idle { node: NodeId, local: Instant, due: Option<Deadline>, held: usize },
     /// A lane has ended, or could not be opened.
     Lost { node: NodeId, lane: Lane },
     /// A worker says something to its operator.
@@ -50,9 +51,22 @@ pub(super) enum Fact<'a> {
     /// The run is over: everybody was stopped.
     Over,
     /// A node is handed the answer to one of its commands.
-    Replied { node: NodeId, command: &'a Command, reply: &'a Result<Reply, Refusal> },
-    /// A node sends a command.
-    Sent { node: NodeId, lane: Lane, command: &'a Command, ticket: u64, deadline: Instant },
+    Replied {
+        node: NodeId,
+        lane: Lane,
+        command: &'a Command,
+        ticket: u64,
+        reply: &'a Result<Reply, Refusal>,
+    },
+    /// A node sends a command; both times are its own.
+    Sent {
+        node: NodeId,
+        lane: Lane,
+        command: &'a Command,
+        ticket: u64,
+        local: Instant,
+        deadline: Instant,
+    },
     /// Everything has had time to settle; fresh calls follow.
     Settled,
     /// A handler starts.

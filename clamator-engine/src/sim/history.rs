@@ -24,6 +24,8 @@ use crate::time::Instant;
 pub(super) struct History {
     /// Calls and notifications, by number.
     pub(super) calls: BTreeMap<u64, Call>,
+    /// Numbers of calls, by the id of their request.
+    pub(super) requests: BTreeMap<Bytes, u64>,
     /// What each entry of a command stream is, by service and id.
     pub(super) entries: BTreeMap<(usize, StreamId), Written>,
     pub(super) nodes: BTreeMap<NodeId, NodeInfo>,
@@ -39,7 +41,9 @@ pub(super) struct Call {
     pub(super) client: NodeId,
     pub(super) id: CallId,
     pub(super) service: usize,
+    /// When it was made, by its client's clock and by the world's.
     pub(super) made: Instant,
+    pub(super) made_at: Instant,
     pub(super) timeout: Duration,
     pub(super) notification: bool,
     /// Whether it was made when everything had settled.
@@ -124,6 +128,7 @@ impl History {
         });
         Self {
             calls: BTreeMap::new(),
+            requests: BTreeMap::new(),
             entries: BTreeMap::new(),
             nodes: BTreeMap::new(),
             services: services.collect(),
@@ -163,6 +168,9 @@ impl History {
             call.entries.push(entry);
             call.lost = None;
         }
+        if let (Some(number), Some(id)) = (number, id_in(fields)) {
+            self.requests.insert(id, number);
+        }
         self.entries.insert((service, entry), written);
     }
 
@@ -191,6 +199,15 @@ impl History {
             }
         }
     }
+}
+
+/// The id of the request or the reply that these fields are, if it is text.
+pub(super) fn id_in(fields: &Fields) -> Option<Bytes> {
+    let (_, envelope) = fields.iter().find(|(name, _)| &name[..] == b"envelope")?;
+    let start = b"\"id\":\"";
+    let place = envelope.windows(start.len()).position(|window| window == start)? + start.len();
+    let length = envelope.get(place..)?.iter().position(|byte| *byte == b'"')?;
+    Some(envelope.slice(place..place + length))
 }
 
 /// The number of the call whose request these fields are, from its parameters: `[number]`.

@@ -7,7 +7,6 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::network::NodeId;
 use super::python::{Python, PythonJob};
 use crate::client::{Client, ClientEvent};
 use crate::command::Command;
@@ -19,7 +18,6 @@ use crate::time::Instant;
 /// A process.
 #[derive(Debug)]
 pub(super) struct Node {
-    pub(super) id: NodeId,
     pub(super) machine: Machine,
     /// What has come and was not taken in.
     pub(super) inbox: Vec<Arrival>,
@@ -84,9 +82,8 @@ pub(super) enum Step {
 }
 
 impl Node {
-    pub(super) const fn new(id: NodeId, machine: Machine) -> Self {
+    pub(super) const fn new(machine: Machine) -> Self {
         Self {
-            id,
             machine,
             inbox: Vec::new(),
             sent: BTreeMap::new(),
@@ -129,6 +126,15 @@ impl Node {
             Machine::Client(client) => map(client.poll_output(), Said::Client),
             Machine::Python(python) => map(python.poll_output(), Said::Python),
             Machine::Server(server) => map(server.poll_output(), Said::Server),
+        }
+    }
+
+    /// How many calls, or entries, its engine holds.
+    pub(super) fn held(&self) -> usize {
+        match &self.machine {
+            Machine::Client(client) => client.held(),
+            Machine::Python(_) => 0,
+            Machine::Server(server) => server.held(),
         }
     }
 

@@ -74,7 +74,7 @@ fn words(fact: &Fact<'_>) -> [u64; 3] {
         Fact::Executed(executed) => [7, of(&executed.node), answer(&executed.reply)],
         Fact::Finished { number, outcome } => [8, *number, u64::from(outcome.is_ok())],
         Fact::Healed => [9, 0, 0],
-        Fact::Idle { node, due } => [10, of(node), due.map_or(0, |due| micros(due.at))],
+        Fact::Idle { node, due, .. } => [10, of(node), due.map_or(0, |due| micros(due.at))],
         Fact::Lost { node, lane } => [11, of(node), at(*lane)],
         Fact::Noticed { node, .. } => [12, of(node), 0],
         Fact::Opened { node, lane } => [13, of(node), at(*lane)],

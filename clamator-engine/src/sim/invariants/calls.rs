@@ -1,11 +1,19 @@
-//! What callers are promised.
+//! What callers are promised (section 5).
 //!
 //! Not what becomes of their requests at the workers: see `runs` and `settling`.
 
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
+use core::time::Duration;
 
 use super::{Fact, Invariant, Scene};
+use crate::command::Command;
+use crate::reply::Reply;
+use crate::sim::fault::Fault;
+use crate::sim::history::{NodeKind, Outcome, id_in, number_in};
+use crate::sim::network::NodeId;
+use crate::time::Instant;
 
 /// A call ends exactly once (5.2).
 #[derive(Debug)]
@@ -17,27 +25,257 @@ impl Invariant for EndsOnce {
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
-        match fact {
-            Fact::Finished { number, .. } => {
-                let ends = scene.history.calls.get(number).map_or(0, |call| call.outcomes);
-                if ends == 1 {
-                    Ok(())
-                } else {
-                    Err(format!("call {number} has ended {ends} times"))
-                }
+        if let Fact::Finished { number, .. } = fact {
+            let ends = scene.history.calls.get(number).map_or(0, |call| call.outcomes);
+            if ends != 1 {
+                return Err(format!("call {number} has ended {ends} times"));
             }
-            Fact::Over => {
-                let endless = scene
-                    .history
-                    .calls
-                    .iter()
-                    .find(|(_, call)| call.outcomes == 0 && !call.cancelled);
-                match endless {
-                    None => Ok(()),
-                    Some((number, call)) => Err(format!("call {number} never ended: {call:?}")),
-                }
-            }
-            _ => Ok(()),
         }
+        if matches!(fact, Fact::Over) {
+            let endless =
+                scene.history.calls.iter().find(|(_, call)| call.outcomes == 0 && !call.cancelled);
+            if let Some((number, call)) = endless {
+                return Err(format!("call {number} never ended: {call:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A call whose caller does not wait any more says nothing (5.2).
+#[derive(Debug)]
+pub(super) struct CancelledIsSilent;
+
+impl Invariant for CancelledIsSilent {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("a-cancelled-call-says-nothing", "5.2")
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        let Fact::Finished { number, outcome } = fact else { return Ok(()) };
+        if scene.history.calls.get(number).is_some_and(|call| call.cancelled) {
+            return Err(format!("call {number} was cancelled and ended with {outcome:?}"));
+        }
+        Ok(())
+    }
+}
+
+/// A call ends within its timeout (5.2).
+#[derive(Debug)]
+pub(super) struct EndsInTime;
+
+impl Invariant for EndsInTime {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("a-call-ends-within-its-timeout", "5.2")
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        // A client that does nothing, or whose clock jumps, cannot keep its callers' time.
+        if scene.plan.allows(Fault::ClientFrozen) || scene.plan.allows(Fault::ClientClockAhead) {
+            return Ok(());
+        }
+        let Fact::Finished { number, .. } = fact else { return Ok(()) };
+        let Some(call) = scene.history.calls.get(number) else { return Ok(()) };
+        let took = scene.now.since(call.made);
+        if took > call.timeout && !call.notification {
+            return Err(format!("call {number} took {took:?} of {:?}", call.timeout));
+        }
+        Ok(())
+    }
+}
+
+/// A result is the call's own, and a handler has made it (5.1).
+#[derive(Debug)]
+pub(super) struct OwnResult;
+
+impl Invariant for OwnResult {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("no-reply-completes-another-call", "5.1")
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        let Fact::Finished { number, outcome: Ok(Some(result)) } = fact else { return Ok(()) };
+        if result.as_str() != format!("{number}") {
+            return Err(format!("call {number} got {}", result.as_str()));
+        }
+        if scene.history.calls.get(number).is_some_and(|call| call.ends == 0) {
+            return Err(format!("call {number} has a result, and no handler has ended"));
+        }
+        Ok(())
+    }
+}
+
+/// What is said not to have been sent is on no stream, and runs nowhere (5.4).
+#[derive(Debug)]
+pub(super) struct NotSent;
+
+impl Invariant for NotSent {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("what-was-not-sent-does-not-run", "5.4")
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        if !matches!(fact, Fact::Over) {
+            return Ok(());
+        }
+        for (number, call) in &scene.history.calls {
+            let safe = [Outcome::NotSent, Outcome::NoWorkers, Outcome::Refused];
+            let sent = !call.entries.is_empty() || call.starts > 0;
+            if sent && call.outcome.is_some_and(|outcome| safe.contains(&outcome)) {
+                return Err(format!("call {number}: {call:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A request becomes one entry at most: nothing is sent twice (5.5).
+#[derive(Debug)]
+pub(super) struct SentOnce;
+
+impl Invariant for SentOnce {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("no-request-is-sent-twice", "5.5")
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        let Fact::Executed(executed) = fact else { return Ok(()) };
+        let Command::XAdd { fields, max_len: None, .. } = &executed.command else { return Ok(()) };
+        let number = number_in(fields);
+        let call = number.and_then(|number| scene.history.calls.get(&number));
+        match call {
+            Some(call) if call.entries.len() > 1 => {
+                Err(format!("call {number:?} became {:?}", call.entries))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// When everything works, a call succeeds (sections 4 and 5).
+#[derive(Debug, Default)]
+pub(super) struct FreshSucceed {
+    succeeded: u64,
+}
+
+impl Invariant for FreshSucceed {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("a-call-succeeds-when-everything-works", "5.2")
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        if let Fact::Finished { number, outcome } = fact
+            && scene.history.calls.get(number).is_some_and(|call| call.fresh)
+        {
+            self.succeeded += 1;
+            if let Err(error) = outcome {
+                return Err(format!("call {number} failed: {error}"));
+            }
+        }
+        if matches!(fact, Fact::Over) && self.succeeded == 0 {
+            return Err("no call was made when everything worked".into());
+        }
+        Ok(())
+    }
+}
+
+/// No more calls are under way than may be, those included whose late replies may still come
+/// (5.3).
+#[derive(Debug, Default)]
+pub(super) struct InFlight {
+    /// Places taken, by client and number of the call, and until when if its caller has gone.
+    places: BTreeMap<NodeId, BTreeMap<u64, Option<Instant>>>,
+}
+
+impl Invariant for InFlight {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("calls-under-way-are-limited", "5.3")
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        match fact {
+            Fact::Sent {
+                node,
+                local,
+                command: Command::XAdd { fields, max_len: None, .. },
+                ..
+            } => {
+                let number = number_in(fields);
+                let Some(number) = number.filter(|number| {
+                    scene.history.calls.get(number).is_some_and(|call| !call.notification)
+                }) else {
+                    return Ok(());
+                };
+                let places = self.places.entry(*node).or_default();
+                // What a caller gave up may keep its place for a while, which is not judged.
+                places.retain(|number, until| {
+                    let cancelled = scene.history.calls.get(number).is_none_or(|it| it.cancelled);
+                    !cancelled && until.is_none_or(|until| until > *local)
+                });
+                places.insert(number, None);
+                let max = scene.plan.in_flight_max.max(1);
+                if places.len() > max {
+                    return Err(format!(
+                        "{} calls of {node} are under way, of {max}",
+                        places.len()
+                    ));
+                }
+            }
+            Fact::Finished { number, .. } => {
+                let Some(call) = scene.history.calls.get(number) else { return Ok(()) };
+                let Some(places) = self.places.get_mut(&call.client) else { return Ok(()) };
+                if call.outcome == Some(Outcome::Timeout) {
+                    // One timeout more, from when it expired.
+                    let until = call.made + call.timeout * 2;
+                    places.entry(*number).and_modify(|place| *place = Some(until));
+                } else {
+                    places.remove(number);
+                }
+            }
+            Fact::Replied { node, command: Command::XRead { .. }, reply, .. } => {
+                let Ok(Reply::Entries(entries)) = reply else { return Ok(()) };
+                let Some(places) = self.places.get_mut(node) else { return Ok(()) };
+                for entry in entries {
+                    let id = entry.fields.as_ref().and_then(id_in);
+                    if let Some(number) = id.and_then(|id| scene.history.requests.get(&id)) {
+                        places.remove(number);
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// A client knows no more calls than those that may still end (5.2, 5.3).
+#[derive(Debug, Default)]
+pub(super) struct Forgets {
+    made: BTreeMap<NodeId, alloc::collections::VecDeque<Instant>>,
+}
+
+impl Invariant for Forgets {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("a-call-that-ended-is-forgotten", "5.3")
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        if let Fact::Called { number } = fact
+            && let Some(call) = scene.history.calls.get(number)
+        {
+            // Its place may be kept for one timeout more, from its expiry or its cancellation.
+            let until = call.made + call.timeout * 3 + Duration::from_secs(1);
+            self.made.entry(call.client).or_default().push_back(until);
+        }
+        if let Fact::Idle { node, local, held, .. } = fact
+            && scene.history.kind_of(*node) == Some(NodeKind::Client)
+        {
+            let made = self.made.entry(*node).or_default();
+            made.retain(|until| until > local);
+            if *held > made.len() {
+                return Err(format!("{node} knows {held} calls, of {} that may end", made.len()));
+            }
+        }
+        Ok(())
     }
 }

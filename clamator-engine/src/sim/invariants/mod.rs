@@ -4,7 +4,13 @@
 //! one subject. None looks into an engine: all judge from outside, by what was sent, executed,
 //! started and told. Each cites the rule of the design that it holds.
 
+mod bounds;
 mod calls;
+mod groups;
+mod lanes;
+mod reading;
+mod runs;
+mod settling;
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -13,10 +19,23 @@ use alloc::vec::Vec;
 use core::fmt::Debug;
 
 use super::fact::Fact;
+use super::fault::Fault;
 use super::history::History;
 use super::network::Network;
 use super::plan::Plan;
 use crate::time::Instant;
+
+/// Faults after which Redis may give out again what was settled, or something else under an id.
+const REWRITES: [Fault; 8] = [
+    Fault::ConsumerDeleted,
+    Fault::Failover,
+    Fault::FlushAll,
+    Fault::GroupDestroyed,
+    Fault::RedisClockBack,
+    Fault::RestartEmpty,
+    Fault::RestartTruncated,
+    Fault::StreamDeleted,
+];
 
 /// Something that must hold in every run.
 pub(super) trait Invariant: Debug {
@@ -53,7 +72,48 @@ pub(super) struct Invariants(Vec<Box<dyn Invariant>>);
 
 impl Invariants {
     pub(super) fn new() -> Self {
-        Self(vec![Box::new(calls::EndsOnce)])
+        Self(vec![
+            Box::new(calls::EndsOnce),
+            Box::new(calls::CancelledIsSilent),
+            Box::new(calls::EndsInTime),
+            Box::new(calls::OwnResult),
+            Box::new(calls::NotSent),
+            Box::new(calls::SentOnce),
+            Box::new(calls::FreshSucceed::default()),
+            Box::new(calls::InFlight::default()),
+            Box::new(calls::Forgets::default()),
+            Box::new(runs::NotTwiceAtOnce::default()),
+            Box::new(runs::WithinLimit::default()),
+            Box::new(runs::InOrder::default()),
+            Box::new(runs::NotAgain::default()),
+            Box::new(runs::CountsDeliveries::default()),
+            Box::new(runs::OwnMethods),
+            Box::new(runs::OwnAnswers),
+            Box::new(settling::ReplyBeforeAck::default()),
+            Box::new(settling::AckOnlyHandled::default()),
+            Box::new(settling::AckBeforeDelete::default()),
+            Box::new(settling::SpareOthers::default()),
+            Box::new(settling::Settles),
+            Box::new(settling::ReplyKeys),
+            Box::new(settling::StopsReadingWhenFull::default()),
+            Box::new(reading::Bounded),
+            Box::new(reading::WithinPlaces::default()),
+            Box::new(reading::CarriesCursor::default()),
+            Box::new(reading::LooksBack::default()),
+            Box::new(reading::StopsReading),
+            Box::new(groups::SkipsNothing),
+            Box::new(groups::LeavesEmpty),
+            Box::new(groups::StopLeavesNothing::default()),
+            Box::new(lanes::InTurn::default()),
+            Box::new(lanes::GivesUp::default()),
+            Box::new(lanes::NoHotLoop::default()),
+            Box::new(lanes::IdlesQuietly::default()),
+            Box::new(lanes::OwnKeys),
+            Box::new(bounds::StopsInTime::default()),
+            Box::new(bounds::LeavesNoTrace),
+            Box::new(bounds::FairWeather),
+            Box::new(bounds::SpeaksSeldom::default()),
+        ])
     }
 
     /// Shows everybody what happened.

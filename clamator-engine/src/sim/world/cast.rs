@@ -104,7 +104,7 @@ impl World {
         };
         let (born, state) = (self.now, NodeState::Running);
         self.history.nodes.insert(id, NodeInfo { kind, name, born, state });
-        self.nodes.insert(id, Node::new(id, machine));
+        self.nodes.insert(id, Node::new(machine));
         self.tell(&Fact::Born(id));
         self.touched.insert(id);
     }

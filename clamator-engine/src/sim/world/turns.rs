@@ -9,8 +9,9 @@ use super::super::network::NodeId;
 use super::super::node::{Arrival, Node, Said, Step};
 use super::World;
 use crate::command::Command;
-use crate::engine::{Input, Lane, Output};
+use crate::engine::{Deadline, Input, Lane, Output, Token};
 use crate::reply::{Refusal, Reply};
+use crate::time::Instant;
 
 impl World {
     /// Gives a node its turn.
@@ -73,7 +74,8 @@ impl World {
         if given && self.crash_at(id, Step::Given) {
             return true;
         }
-        self.tell(&Fact::Replied { node: id, command: &command, reply: &reply });
+        let (lane, ticket) = (token.lane(), number);
+        self.tell(&Fact::Replied { node: id, lane, command: &command, ticket, reply: &reply });
         if let Some(node) = self.nodes.get_mut(&id) {
             node.handle_input(now, Input::Reply(token, reply));
         }
@@ -90,32 +92,46 @@ impl World {
                     self.tell(&Fact::Closed { node: id, lane });
                 }
                 Output::Command { lane, token, command, deadline } => {
-                    let ticket = token.number();
-                    let fact = Fact::Sent { node: id, lane, command: &command, ticket, deadline };
-                    self.tell(&fact);
-                    self.network.send(self.now, id, lane, ticket, command.clone());
-                    let step = step_of(&command);
-                    if let Some(node) = self.nodes.get_mut(&id) {
-                        node.sent.insert(ticket, (token, command));
-                    }
-                    if step.is_some_and(|step| self.crash_at(id, step)) {
+                    if self.send(id, lane, token, command, deadline) {
                         return;
                     }
                 }
                 Output::Event(said) => self.hear_said(id, said),
-                Output::Idle(due) => {
-                    if let Some(node) = self.nodes.get_mut(&id) {
-                        node.due = due;
-                    }
-                    self.tell(&Fact::Idle { node: id, due });
-                    return;
-                }
+                Output::Idle(due) => return self.idle(id, due),
                 Output::Open(lane) => {
                     self.tell(&Fact::Opening { node: id, lane });
                     self.network.open(self.now, id, lane);
                 }
             }
         }
+    }
+
+    /// Sends a command. Tells whether the process is gone.
+    fn send(
+        &mut self,
+        id: NodeId,
+        lane: Lane,
+        token: Token,
+        command: Command,
+        deadline: Instant,
+    ) -> bool {
+        let Some(node) = self.nodes.get(&id) else { return true };
+        let (local, ticket) = (node.local(self.now), token.number());
+        self.tell(&Fact::Sent { node: id, lane, command: &command, ticket, local, deadline });
+        self.network.send(self.now, id, lane, ticket, command.clone());
+        let step = step_of(&command);
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.sent.insert(ticket, (token, command));
+        }
+        step.is_some_and(|step| self.crash_at(id, step))
+    }
+
+    fn idle(&mut self, id: NodeId, due: Option<Deadline>) {
+        let now = self.now;
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        node.due = due;
+        let (local, held) = (node.local(now), node.held());
+        self.tell(&Fact::Idle { node: id, local, due, held });
     }
 
     fn hear_said(&mut self, id: NodeId, said: Said) {

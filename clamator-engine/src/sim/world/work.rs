@@ -68,6 +68,7 @@ impl World {
                 id,
                 service,
                 made: local,
+                made_at: now,
                 timeout,
                 notification,
                 fresh,

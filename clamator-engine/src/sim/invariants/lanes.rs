@@ -1,0 +1,253 @@
+//! What is promised about connections, and about how much a node says (3, 4.1).
+//!
+//! Not what the commands are for. A connection of which nothing is heard is given up; one that is
+//! lost is made again, not at once; and whatever goes wrong, no node runs in circles.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use core::time::Duration;
+
+use super::{Fact, Invariant, Scene};
+use crate::command::Command;
+use crate::engine::Lane;
+use crate::sim::history::NodeKind;
+use crate::sim::network::NodeId;
+use crate::time::Instant;
+
+/// The shortest pause before a lane is opened again, with its jitter.
+const PAUSE_MIN: Duration = Duration::from_millis(75);
+
+/// Lanes open, carry commands and end, in this order; tokens rise; what was lost is not opened
+/// again at once (3).
+#[derive(Debug, Default)]
+pub(super) struct InTurn {
+    lanes: BTreeMap<(NodeId, Lane), State>,
+    tokens: BTreeMap<NodeId, u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Ended(Instant),
+    Open,
+    Opening,
+}
+
+impl Invariant for InTurn {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("lanes-open-carry-and-end-in-turn", "3")
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        match fact {
+            Fact::Opening { node, lane } => {
+                let state = self.lanes.insert((*node, *lane), State::Opening);
+                // A clock that jumps ends every pause.
+                let jumps = scene.plan.allows(crate::sim::fault::Fault::WorkerClockAhead)
+                    || scene.plan.allows(crate::sim::fault::Fault::ClientClockAhead);
+                match state {
+                    None => {}
+                    Some(State::Ended(at)) if jumps || scene.now.since(at) >= PAUSE_MIN => {}
+                    Some(state) => return Err(format!("{node} opens {lane} while {state:?}")),
+                }
+            }
+            Fact::Opened { node, lane } => {
+                self.lanes.insert((*node, *lane), State::Open);
+            }
+            Fact::Closed { node, lane } | Fact::Lost { node, lane } => {
+                self.lanes.insert((*node, *lane), State::Ended(scene.now));
+            }
+            Fact::Sent { node, lane, ticket, .. } => {
+                let state = self.lanes.get(&(*node, *lane)).copied();
+                if state != Some(State::Open) {
+                    return Err(format!("{node} sends on {lane} while {state:?}: {fact:?}"));
+                }
+                let last = self.tokens.insert(*node, *ticket);
+                if last.is_some_and(|last| last >= *ticket) {
+                    return Err(format!("{node} sends {ticket} after {last:?}"));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// A lane whose reply is overdue is given up (3).
+#[derive(Debug, Default)]
+pub(super) struct GivesUp {
+    due: BTreeMap<NodeId, BTreeMap<u64, (Lane, Instant)>>,
+}
+
+impl Invariant for GivesUp {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("an-overdue-lane-is-given-up", "3")
+    }
+
+    fn observe(&mut self, _scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        match fact {
+            Fact::Sent { node, lane, ticket, deadline, .. } => {
+                self.due.entry(*node).or_default().insert(*ticket, (*lane, *deadline));
+            }
+            Fact::Replied { node, ticket, .. } => {
+                if let Some(due) = self.due.get_mut(node) {
+                    due.remove(ticket);
+                }
+            }
+            Fact::Closed { node, lane } | Fact::Lost { node, lane } => {
+                if let Some(due) = self.due.get_mut(node) {
+                    due.retain(|_, (of, _)| of != lane);
+                }
+            }
+            Fact::Idle { node, local, .. } => {
+                let due = self.due.get(node).into_iter().flat_map(BTreeMap::iter);
+                let overdue = due.into_iter().find(|(_, (_, due))| due < local);
+                if let Some((ticket, (lane, due))) = overdue {
+                    return Err(format!("{node} waits on {lane} for {ticket}, due at {due}"));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// A node says no more than what it has to do explains (4.1, 4.5).
+#[derive(Debug, Default)]
+pub(super) struct NoHotLoop {
+    seconds: BTreeMap<NodeId, Second>,
+}
+
+#[derive(Debug, Default)]
+struct Second {
+    number: u64,
+    commands: u64,
+    reasons: u64,
+}
+
+/// Commands a second that need no reason: reads, ticks, lanes that are made again.
+const COMMANDS_FREE: u64 = 60;
+/// Commands for each thing that happens: an entry given, a call made, a handler ended.
+const COMMANDS_EACH: u64 = 12;
+
+impl Invariant for NoHotLoop {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("no-node-runs-in-circles", "4.1")
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        let (node, commands, reasons) = match fact {
+            Fact::Sent { node, .. } => (*node, 1, 0),
+            Fact::Opening { node, .. } => (*node, 1, 0),
+            Fact::Replied { node, reply, .. } => {
+                let given = match reply {
+                    Ok(crate::reply::Reply::Entries(entries)) => entries.len(),
+                    Ok(crate::reply::Reply::Claimed { entries, deleted, nameless, .. }) => {
+                        entries.len() + deleted.len() + nameless
+                    }
+                    Ok(_) | Err(_) => 0,
+                };
+                (*node, 0, u64::try_from(given).unwrap_or(u64::MAX))
+            }
+            Fact::Ended { node, .. } => (*node, 0, 1),
+            Fact::Called { number } => match scene.history.calls.get(number) {
+                Some(call) => (call.client, 0, 1),
+                None => return Ok(()),
+            },
+            _ => return Ok(()),
+        };
+        if scene.history.kind_of(node) == Some(NodeKind::Python) {
+            return Ok(());
+        }
+        let number = scene.now.since_start().as_secs();
+        let second = self.seconds.entry(node).or_default();
+        if second.number != number {
+            // What came at the end of a second is worked on in the next.
+            let carried = if second.number + 1 == number { second.reasons } else { 0 };
+            *second = Second { number, commands: 0, reasons: carried };
+        }
+        second.commands += commands;
+        second.reasons += reasons;
+        if second.commands > COMMANDS_FREE + COMMANDS_EACH * second.reasons {
+            return Err(format!("{node} in second {number}: {second:?}"));
+        }
+        Ok(())
+    }
+}
+
+/// When there is nothing to do, a server sends few commands a second for each service, and a
+/// client hardly any (4.1, 4.5).
+#[derive(Debug, Default)]
+pub(super) struct IdlesQuietly {
+    /// Since when nothing happens, if so.
+    since: Option<Instant>,
+    commands: BTreeMap<NodeId, u64>,
+}
+
+/// How long after everything has settled nothing may happen any more.
+const CALMS_WITHIN: Duration = Duration::from_secs(3);
+
+impl Invariant for IdlesQuietly {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("an-idle-node-is-quiet", "4.5")
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        match fact {
+            Fact::Settled => self.since = Some(scene.now + CALMS_WITHIN),
+            Fact::Stopping { .. } if self.since.is_some_and(|since| since < scene.now) => {
+                let since = self.since.take().unwrap_or_default();
+                let seconds = scene.now.since(since).as_secs().max(1);
+                let services = u64::try_from(scene.plan.services).unwrap_or(1);
+                for (node, commands) in &self.commands {
+                    let each = match scene.history.kind_of(*node) {
+                        Some(NodeKind::Server) => 3 * services,
+                        Some(NodeKind::Client) => 1,
+                        Some(NodeKind::Python) | None => continue,
+                    };
+                    let allowed = each * (seconds + 1);
+                    if *commands > allowed {
+                        return Err(format!("{node} sent {commands} in {seconds} s, of {allowed}"));
+                    }
+                }
+            }
+            Fact::Sent { node, .. } if self.since.is_some_and(|since| since <= scene.now) => {
+                *self.commands.entry(*node).or_default() += 1;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Every key is under the prefix (1).
+#[derive(Debug)]
+pub(super) struct OwnKeys;
+
+impl Invariant for OwnKeys {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("no-command-leaves-the-prefix", "4.7")
+    }
+
+    fn observe(&mut self, _scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        let Fact::Sent { node, command, .. } = fact else { return Ok(()) };
+        let key = match command {
+            Command::ClientUnblock { .. } => return Ok(()),
+            Command::Del { key }
+            | Command::XAck { key, .. }
+            | Command::XAdd { key, .. }
+            | Command::XAutoClaim { key, .. }
+            | Command::XDel { key, .. }
+            | Command::XGroupCreate { key, .. }
+            | Command::XGroupDelConsumer { key, .. }
+            | Command::XInfoGroups { key }
+            | Command::XInfoStream { key }
+            | Command::XPending { key, .. }
+            | Command::XPendingRange { key, .. }
+            | Command::XRange { key, .. }
+            | Command::XRead { key, .. }
+            | Command::XReadGroup { key, .. } => key,
+        };
+        if key.starts_with(b"app:") { Ok(()) } else { Err(format!("{node}: {command:?}")) }
+    }
+}

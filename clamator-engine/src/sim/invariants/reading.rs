@@ -1,0 +1,252 @@
+//! How servers and clients read (4.3, 4.5, 5.1).
+//!
+//! Not what becomes of what they are given: see `runs` and `settling`.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Fact, Invariant, Scene};
+use crate::command::{Command, ReadFrom};
+use crate::engine::Lane;
+use crate::reply::Reply;
+use crate::sim::history::{NodeKind, NodeState};
+use crate::sim::network::NodeId;
+use crate::stream_id::StreamId;
+use crate::time::Instant;
+
+/// The default of BLOCK.
+const BLOCK: Duration = Duration::from_secs(1);
+/// How much later than its BLOCK a read's reply may be due.
+const SLACK: Duration = Duration::from_secs(1);
+
+/// A blocking read ends, and so does the wait for its reply; no other command waits longer than
+/// was allowed (3).
+#[derive(Debug)]
+pub(super) struct Bounded;
+
+impl Invariant for Bounded {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("no-command-waits-for-ever", "3")
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        let Fact::Sent { node, command, local, deadline, .. } = fact else { return Ok(()) };
+        if scene.history.kind_of(*node) == Some(NodeKind::Python) {
+            return Ok(());
+        }
+        let (blocks, allowed) = match command {
+            Command::XRead { block, .. }
+            | Command::XReadGroup { block, from: ReadFrom::New, .. } => (*block, BLOCK + SLACK),
+            _ => (Some(BLOCK), scene.plan.command_timeout),
+        };
+        let blocks = blocks.is_some_and(|block| !block.is_zero() && block <= BLOCK);
+        if blocks && *deadline > *local && *deadline <= *local + allowed {
+            return Ok(());
+        }
+        Err(format!("{node} at {local}: {fact:?}"))
+    }
+}
+
+/// A server asks for no more entries than it has free places for (4.3).
+#[derive(Debug, Default)]
+pub(super) struct WithinPlaces {
+    /// The shortest time that a handler took, by process and service.
+    shortest: BTreeMap<(NodeId, usize), Duration>,
+    started: BTreeMap<(NodeId, u64), (usize, Instant)>,
+}
+
+/// How much work may wait unstarted, by default.
+const PREFETCH: Duration = Duration::from_millis(5);
+/// How many requests may wait unstarted, by default.
+const PREFETCH_MAX: u128 = 256;
+
+impl Invariant for WithinPlaces {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("no-more-is-read-than-there-is-room-for", "4.3")
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        match fact {
+            Fact::Started { node, job, start } => {
+                self.started.insert((*node, *job), (start.service, scene.now));
+            }
+            Fact::Ended { node, job, .. } => {
+                let Some((service, at)) = self.started.remove(&(*node, *job)) else {
+                    return Ok(());
+                };
+                let took = scene.now.since(at);
+                let shortest = self.shortest.entry((*node, service)).or_insert(took);
+                *shortest = took.min(*shortest);
+            }
+            Fact::Sent {
+                node,
+                command: Command::XReadGroup { key, from: ReadFrom::New, count, .. },
+                ..
+            } if scene.history.kind_of(*node) == Some(NodeKind::Server) => {
+                let Some(service) = scene.history.service_of(key) else { return Ok(()) };
+                let limit = scene.plan.concurrency.limit() as u128;
+                let work = self
+                    .shortest
+                    .get(&(*node, service))
+                    .map_or(0, |shortest| PREFETCH.as_nanos() / shortest.as_nanos().max(1) * limit);
+                let places = work.min(PREFETCH_MAX).max(limit);
+                if u128::from(*count) > places {
+                    return Err(format!("{node} asks for {count} entries, has {places} places"));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// A scan for what dead workers left goes on where the last one ended, from the start when that
+/// was the end or the group is another one, and takes only what is overdue (4.5).
+#[derive(Debug, Default)]
+pub(super) struct CarriesCursor {
+    cursors: BTreeMap<(NodeId, Bytes), StreamId>,
+}
+
+impl Invariant for CarriesCursor {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("the-reclaim-cursor-is-carried", "4.5")
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        match fact {
+            Fact::Replied { node, command: Command::XAutoClaim { key, .. }, reply, .. } => {
+                if let Ok(Reply::Claimed { next, .. }) = reply {
+                    self.cursors.insert((*node, key.clone()), *next);
+                }
+            }
+            Fact::Replied { node, command: Command::XGroupCreate { key, .. }, .. } => {
+                self.cursors.remove(&(*node, key.clone()));
+            }
+            Fact::Sent {
+                node,
+                command: Command::XAutoClaim { key, start, idle_min, count, .. },
+                ..
+            } if scene.history.kind_of(*node) == Some(NodeKind::Server) => {
+                let cursor = self.cursors.get(&(*node, key.clone())).copied();
+                if *start != cursor.unwrap_or(StreamId::ZERO) {
+                    return Err(format!("{node} scans from {start}, not from {cursor:?}"));
+                }
+                if *idle_min != scene.plan.claim_idle || *count > 100 {
+                    return Err(format!("{node} claims too much: {fact:?}"));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// After a lane has ended with a read unanswered, its successor reads first what this consumer was
+/// given, and once more when the lost read must have ended (4.5).
+#[derive(Debug, Default)]
+pub(super) struct LooksBack {
+    lanes: BTreeMap<(NodeId, Lane), LookBack>,
+}
+
+#[derive(Debug, Default)]
+struct LookBack {
+    /// Whether a read of new entries is under way.
+    reading: bool,
+    /// Whether a look is owed before anything new.
+    owed: bool,
+    /// When the second look is over at the latest, if one is owed.
+    again: Option<Instant>,
+}
+
+/// What the second look may be late by: the read that is under way when it gets due, and replies.
+const LOOK_SLACK: Duration = Duration::from_secs(3);
+
+impl LookBack {
+    /// A read is sent. Tells whether it is in its turn.
+    fn read(&mut self, from: ReadFrom, local: Instant) -> bool {
+        match from {
+            ReadFrom::History(StreamId::ZERO) => {
+                let first = core::mem::take(&mut self.owed);
+                self.again = first.then(|| local + BLOCK + SLACK + LOOK_SLACK);
+                true
+            }
+            ReadFrom::History(_) => true,
+            ReadFrom::New => {
+                self.reading = true;
+                !self.owed && self.again.is_none_or(|again| again >= local)
+            }
+        }
+    }
+}
+
+impl Invariant for LooksBack {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("what-a-lost-read-was-given-is-looked-for", "4.5")
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        match fact {
+            Fact::Sent { node, lane, command: Command::XReadGroup { from, .. }, local, .. }
+                if scene.history.kind_of(*node) == Some(NodeKind::Server) =>
+            {
+                let look = self.lanes.entry((*node, *lane)).or_default();
+                if !look.read(*from, *local) {
+                    return Err(format!("{node} does not look back: {look:?}, {fact:?}"));
+                }
+            }
+            // What was given out by a group that is gone is void.
+            Fact::Replied { node, command: Command::XGroupCreate { .. }, .. } => {
+                let all = (*node, Lane::Command)..=(*node, Lane::Blocking(u16::MAX));
+                for (_, look) in self.lanes.range_mut(all) {
+                    *look = LookBack { reading: look.reading, ..LookBack::default() };
+                }
+            }
+            Fact::Replied {
+                node, lane, command: Command::XReadGroup { from, .. }, reply, ..
+            } => {
+                let look = self.lanes.entry((*node, *lane)).or_default();
+                look.reading &= *from != ReadFrom::New;
+                if reply.is_err() {
+                    *look = LookBack::default();
+                }
+            }
+            Fact::Closed { node, lane } | Fact::Lost { node, lane } => {
+                let look = self.lanes.entry((*node, *lane)).or_default();
+                let owed = look.owed || look.reading;
+                *look = LookBack { owed, ..LookBack::default() };
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// A server that is stopping reads and claims nothing new (4.10).
+#[derive(Debug)]
+pub(super) struct StopsReading;
+
+impl Invariant for StopsReading {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("a-server-that-stops-reads-nothing-new", "4.10")
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        let Fact::Sent {
+            node,
+            command: Command::XAutoClaim { .. } | Command::XReadGroup { from: ReadFrom::New, .. },
+            ..
+        } = fact
+        else {
+            return Ok(());
+        };
+        let running =
+            scene.history.nodes.get(node).is_some_and(|node| {
+                node.state == NodeState::Running || node.kind != NodeKind::Server
+            });
+        if running { Ok(()) } else { Err(format!("{fact:?}")) }
+    }
+}

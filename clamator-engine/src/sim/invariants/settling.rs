@@ -1,0 +1,291 @@
+//! What becomes of an entry once it was given out: replies, acknowledgements, deletions (4, 4.6,
+//! 4.7, 4.11).
+//!
+//! Not the running: see `runs`. Everything is judged by what a server sends, before Redis has it.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+use core::time::Duration;
+
+use super::{Fact, Invariant, Scene};
+use crate::command::Command;
+use crate::reply::{Refusal, RefusalKind, Reply};
+use crate::sim::fault::Fault;
+use crate::sim::history::{NodeKind, id_in};
+use crate::sim::network::NodeId;
+use crate::stream_id::StreamId;
+use crate::time::Instant;
+
+/// How long a server may take to see that another group reads the stream.
+const SEES_GROUPS_WITHIN: Duration = Duration::from_secs(15);
+
+/// An entry is acknowledged only after its reply was answered (4).
+#[derive(Debug, Default)]
+pub(super) struct ReplyBeforeAck {
+    /// The calls whose reply was answered to this process, with an id or for ever.
+    answered: BTreeSet<(NodeId, u64)>,
+}
+
+impl Invariant for ReplyBeforeAck {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("a-reply-is-answered-before-its-entry-is-acknowledged", "4")
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        match fact {
+            Fact::Replied {
+                node,
+                command: Command::XAdd { fields, max_len: Some(_), .. },
+                reply,
+                ..
+            } => {
+                let id = id_in(fields);
+                let number = id.and_then(|id| scene.history.requests.get(&id));
+                if let Some(number) = number.filter(|_| is_answer(reply)) {
+                    self.answered.insert((*node, *number));
+                }
+            }
+            Fact::Sent { node, command: Command::XAck { key, ids, .. }, .. }
+                if scene.history.kind_of(*node) == Some(NodeKind::Server) =>
+            {
+                for (entry, number) in calls_of(scene, key, ids) {
+                    let call = scene.history.calls.get(&number);
+                    if call.is_some_and(|call| !call.notification)
+                        && !self.answered.contains(&(*node, number))
+                        && is_there(scene, key, entry)
+                    {
+                        return Err(format!("{node} acknowledges {entry}, call {number}"));
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Whether Redis has taken a reply, or never will.
+fn is_answer(reply: &Result<Reply, Refusal>) -> bool {
+    match reply {
+        Ok(_) => true,
+        Err(refusal) => match refusal.kind() {
+            RefusalKind::Final | RefusalKind::GroupExists | RefusalKind::NoGroup => true,
+            RefusalKind::Heals | RefusalKind::WrongServer => false,
+        },
+    }
+}
+
+/// The calls among these entries, with their numbers.
+fn calls_of(scene: &Scene<'_>, key: &[u8], ids: &[StreamId]) -> alloc::vec::Vec<(StreamId, u64)> {
+    let service = scene.history.service_of(key);
+    let number = |id: &StreamId| Some((*id, scene.history.number_of(service?, *id)?));
+    ids.iter().filter_map(number).collect()
+}
+
+/// Whether the entry's body is still in the stream: what is gone has nothing to run.
+fn is_there(scene: &Scene<'_>, key: &[u8], entry: StreamId) -> bool {
+    scene.network.streams().find(key, entry).is_some()
+}
+
+/// Nothing is acknowledged that was not handled in this process (4, 4.6).
+#[derive(Debug, Default)]
+pub(super) struct AckOnlyHandled {
+    ended: BTreeSet<(NodeId, u64)>,
+}
+
+impl Invariant for AckOnlyHandled {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("nothing-is-acknowledged-that-was-not-handled", "4.6")
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        match fact {
+            Fact::Ended { node, number: Some(number), .. } => {
+                self.ended.insert((*node, *number));
+            }
+            Fact::Sent { node, command: Command::XAck { key, ids, .. }, .. }
+                if scene.history.kind_of(*node) == Some(NodeKind::Server) =>
+            {
+                for (entry, number) in calls_of(scene, key, ids) {
+                    if !self.ended.contains(&(*node, number)) && is_there(scene, key, entry) {
+                        return Err(format!("{node} acknowledges {entry}, call {number}"));
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Nothing is deleted that was not acknowledged before, by the same server (4.11).
+#[derive(Debug, Default)]
+pub(super) struct AckBeforeDelete {
+    acknowledged: BTreeSet<(NodeId, bytes::Bytes, StreamId)>,
+}
+
+impl Invariant for AckBeforeDelete {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("an-entry-is-acknowledged-before-it-is-deleted", "4.11")
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        let Fact::Sent { node, command, .. } = fact else { return Ok(()) };
+        if scene.history.kind_of(*node) != Some(NodeKind::Server) {
+            return Ok(());
+        }
+        match command {
+            Command::XAck { key, ids, .. } => {
+                let acknowledged = ids.iter().map(|id| (*node, key.clone(), *id));
+                self.acknowledged.extend(acknowledged);
+            }
+            Command::XDel { key, ids } => {
+                for id in ids {
+                    if !self.acknowledged.contains(&(*node, key.clone(), *id)) {
+                        return Err(format!("{node} deletes {id}"));
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Nothing is deleted that another group has not been given (4.11).
+#[derive(Debug, Default)]
+pub(super) struct SpareOthers {
+    /// Since when another group reads a stream.
+    since: BTreeMap<bytes::Bytes, Instant>,
+}
+
+impl Invariant for SpareOthers {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("nothing-is-deleted-that-another-group-reads", "4.11")
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        if let Fact::Struck(_) = fact {
+            let streams = scene.network.streams();
+            for names in &scene.history.services {
+                if streams.groups(&names.stream).any(|group| *group != names.group) {
+                    self.since.entry(names.stream.clone()).or_insert(scene.now);
+                } else {
+                    self.since.remove(&names.stream);
+                }
+            }
+        }
+        let Fact::Sent { node, command: Command::XDel { key, ids }, .. } = fact else {
+            return Ok(());
+        };
+        let known = self.since.get(key).is_some_and(|since| {
+            let born = scene.history.nodes.get(node).map_or(Instant::ZERO, |info| info.born);
+            scene.now.since(*since) > SEES_GROUPS_WITHIN
+                && scene.now.since(born) > SEES_GROUPS_WITHIN
+        });
+        // A server that cannot ask does not know.
+        let blind = [Fault::WorkerFrozen, Fault::Slow, Fault::ConnectHangs, Fault::HalfOpen];
+        if known && !blind.iter().any(|fault| scene.plan.allows(*fault)) {
+            return Err(format!("{node} deletes {ids:?} although another group reads {key:?}"));
+        }
+        Ok(())
+    }
+}
+
+/// When everything has had time to settle, nothing is pending, nothing unread, and every request
+/// that Redis kept was handled (4, 4.5).
+#[derive(Debug)]
+pub(super) struct Settles;
+
+impl Invariant for Settles {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("every-accepted-request-is-handled", "4.5")
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        if !matches!(fact, Fact::Settled | Fact::Over) {
+            return Ok(());
+        }
+        let streams = scene.network.streams();
+        for names in &scene.history.services {
+            let pending = streams.pending(scene.now, &names.stream, &names.group);
+            if !pending.is_empty() {
+                return Err(format!("{} is left pending: {pending:?}", names.service));
+            }
+            let last = streams.last_delivered(&names.stream, &names.group);
+            let unread = streams.ids(&names.stream).find(|id| last.is_none_or(|last| *id > last));
+            if let Some(entry) = unread {
+                return Err(format!("{} has not been given {entry}", names.service));
+            }
+        }
+        for (number, call) in &scene.history.calls {
+            if !call.entries.is_empty() && call.ends == 0 && call.lost.is_none() {
+                return Err(format!("call {number} was not handled: {call:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A server writes replies to reply streams of its deployment and to no other key (4.7).
+#[derive(Debug)]
+pub(super) struct ReplyKeys;
+
+impl Invariant for ReplyKeys {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("a-reply-goes-to-a-reply-stream", "4.7")
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        let Fact::Sent { node, command: Command::XAdd { key, .. }, .. } = fact else {
+            return Ok(());
+        };
+        let kind = scene.history.kind_of(*node);
+        if kind == Some(NodeKind::Server) && !key.starts_with(b"app:replies:") {
+            return Err(format!("{node} writes to {key:?}"));
+        }
+        Ok(())
+    }
+}
+
+/// While Redis refuses a reply that it may take later, nothing new is read (4.12).
+#[derive(Debug, Default)]
+pub(super) struct StopsReadingWhenFull {
+    full: BTreeSet<NodeId>,
+}
+
+impl Invariant for StopsReadingWhenFull {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("nothing-is-read-while-redis-is-full", "4.12")
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        use crate::command::ReadFrom;
+        match fact {
+            Fact::Replied {
+                node, command: Command::XAdd { max_len: Some(_), .. }, reply, ..
+            } if scene.history.kind_of(*node) == Some(NodeKind::Server) => match reply {
+                Err(refusal) if refusal.kind() == RefusalKind::Heals => {
+                    self.full.insert(*node);
+                }
+                Ok(_) | Err(_) => {
+                    self.full.remove(node);
+                }
+            },
+            Fact::Lost { node, .. } | Fact::Closed { node, .. } => {
+                self.full.remove(node);
+            }
+            Fact::Sent {
+                node,
+                command:
+                    Command::XAutoClaim { .. } | Command::XReadGroup { from: ReadFrom::New, .. },
+                ..
+            } if self.full.contains(node) => {
+                return Err(format!("{node} reads: {fact:?}"));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
