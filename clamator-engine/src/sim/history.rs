@@ -192,8 +192,10 @@ impl History {
         for call in self.calls.values_mut() {
             let Some(entry) = call.entries.last() else { continue };
             if kept.contains(&(call.service, *entry)) {
-                // An older copy of the data may bring an entry back.
-                call.lost = None;
+                // Only an older copy of the data brings an entry back.
+                if matches!(fault, Fault::Failover | Fault::RestartTruncated) {
+                    call.lost = None;
+                }
             } else if call.ends == 0 {
                 call.lost = call.lost.or(Some(fault));
             }

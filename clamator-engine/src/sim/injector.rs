@@ -37,6 +37,8 @@ const REPLIES: &[u8] = b"replies:";
 pub struct Injector {
     counts: FaultCounts,
     dice: Dice,
+    /// The furthest that Redis's clock was ever ahead of its start.
+    epoch_max: u64,
     /// What may happen.
     faults: Vec<Fault>,
     /// Keys that hold something that is no stream, and when they are deleted.
@@ -57,6 +59,7 @@ impl Injector {
         Self {
             counts: FaultCounts::default(),
             dice,
+            epoch_max: 0,
             faults: faults.iter().copied().filter(|fault| !fault.is_of_process()).collect(),
             spoiled: BTreeMap::new(),
             next,
@@ -100,6 +103,10 @@ impl Injector {
         self.until = now;
         for key in core::mem::take(&mut self.spoiled).into_keys() {
             network.streams_mut().delete(now, &key);
+        }
+        // A clock that was set back makes what is overdue look fresh until it catches up.
+        if self.epoch_max > 0 {
+            network.streams_mut().set_epoch_ms(self.epoch_max);
         }
         network.heal();
     }
@@ -255,9 +262,11 @@ impl Injector {
         network: &mut Network,
         turn: fn(Duration, Duration) -> Duration,
     ) -> bool {
-        let epoch = network.streams().time(now).saturating_sub(now.since_start());
-        let epoch = turn(epoch, self.dice.scale(Duration::from_millis(2), Duration::from_secs(20)));
-        let epoch = u64::try_from(epoch.as_millis()).unwrap_or(u64::MAX);
+        let before = network.streams().time(now).saturating_sub(now.since_start());
+        let epoch =
+            turn(before, self.dice.scale(Duration::from_millis(2), Duration::from_secs(20)));
+        let epoch = millis(epoch);
+        self.epoch_max = self.epoch_max.max(millis(before)).max(epoch);
         network.streams_mut().set_epoch_ms(epoch);
         true
     }
@@ -338,6 +347,10 @@ impl Injector {
             .collect();
         self.dice.pick(&keys).cloned()
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Writes an entry to a stream that exists.

@@ -260,6 +260,10 @@ impl Invariant for Forgets {
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        // A clock that jumps starts what is left of a place's time anew.
+        if scene.plan.allows(Fault::ClientFrozen) || scene.plan.allows(Fault::ClientClockAhead) {
+            return Ok(());
+        }
         if let Fact::Called { number } = fact
             && let Some(call) = scene.history.calls.get(number)
         {

@@ -35,6 +35,7 @@ impl Invariant for SkipsNothing {
             if call.service == service
                 && skipped
                 && call.ends == 0
+                && call.lost.is_none()
                 && streams.find(key, *entry).is_some()
             {
                 return Err(format!("{} creates a group at {start:?}: {call:?}", executed.node));

@@ -2,12 +2,13 @@
 //!
 //! Not what happens when they have ended: see `settling`. Workers of Python promise nothing.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 
 use super::{Fact, Invariant, REWRITES, Scene};
-use crate::command::Command;
+use crate::command::{Command, ReadFrom};
+use crate::reply::Reply;
 use crate::server::Concurrency;
 use crate::sim::history::{NodeKind, id_in};
 use crate::sim::network::NodeId;
@@ -93,6 +94,8 @@ impl Invariant for WithinLimit {
 /// What is given out for the first time starts in stream order in a serial service (4.2).
 #[derive(Debug, Default)]
 pub(super) struct InOrder {
+    /// What each process was given since the stream was last another one.
+    given: BTreeSet<(NodeId, usize, StreamId)>,
     last: BTreeMap<(NodeId, usize), StreamId>,
 }
 
@@ -102,11 +105,29 @@ impl Invariant for InOrder {
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        if scene.plan.concurrency != Concurrency::Serial {
+            return Ok(());
+        }
         match fact {
-            // The stream may be another one from here on.
-            Fact::Struck(fault) if REWRITES.contains(fault) => self.last.clear(),
+            Fact::Struck(fault) if REWRITES.contains(fault) => {
+                self.given.clear();
+                self.last.clear();
+            }
+            Fact::Replied {
+                node,
+                command: Command::XReadGroup { key, from: ReadFrom::New, .. },
+                reply,
+                ..
+            } => {
+                let (Ok(Reply::Entries(entries)), Some(service)) =
+                    (reply, scene.history.service_of(key))
+                else {
+                    return Ok(());
+                };
+                self.given.extend(entries.iter().map(|entry| (*node, service, entry.id)));
+            }
             Fact::Started { node, start, .. }
-                if scene.plan.concurrency == Concurrency::Serial && start.deliveries == 1 =>
+                if self.given.remove(&(*node, start.service, start.entry)) =>
             {
                 let last = self.last.entry((*node, start.service)).or_default();
                 if start.entry < *last {
@@ -153,9 +174,10 @@ impl Invariant for NotAgain {
     }
 }
 
-/// A first delivery is the first, unless Redis forgot (4.5, 4.8).
+/// How often an entry was given out is what Redis says, as long as it is the worker's (4.5, 4.8).
 #[derive(Debug, Default)]
 pub(super) struct CountsDeliveries {
+    /// How often each call was started since Redis last forgot.
     starts: BTreeMap<u64, u64>,
 }
 
@@ -165,35 +187,36 @@ impl Invariant for CountsDeliveries {
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
-        match fact {
-            Fact::Struck(fault) if REWRITES.contains(fault) => self.starts.clear(),
-            Fact::Started { node, start, .. }
-                if scene.history.kind_of(*node) == Some(NodeKind::Server) =>
-            {
-                let Some(number) = start.number else { return Ok(()) };
-                let before = self.starts.entry(number).or_default();
-                *before += 1;
-                if start.deliveries < *before && !recently_rewritten(scene) {
-                    return Err(format!(
-                        "{node} starts call {number} the {before}. time as {start:?}"
-                    ));
-                }
-            }
-            Fact::Started { start, .. } => {
-                if let Some(number) = start.number {
-                    *self.starts.entry(number).or_default() += 1;
-                }
-            }
-            _ => {}
+        if matches!(fact, Fact::Struck(fault) if REWRITES.contains(fault)) {
+            self.starts.clear();
         }
-        Ok(())
+        let Fact::Started { node, start, .. } = fact else { return Ok(()) };
+        let (Some(number), Some(names), Some(info)) = (
+            start.number,
+            scene.history.services.get(start.service),
+            scene.history.nodes.get(node),
+        ) else {
+            return Ok(());
+        };
+        let starts = self.starts.entry(number).or_default();
+        *starts += 1;
+        let streams = scene.network.streams();
+        let pending = streams.pending_entry(scene.now, &names.stream, &names.group, start.entry);
+        let consumer = format!("{}:{}", names.service, info.name);
+        match pending.filter(|pending| pending.consumer == consumer.as_bytes()) {
+            Some(pending) if info.kind == NodeKind::Server => {
+                // What was given out again since, while it was held, is not counted.
+                let told = start.deliveries;
+                if (*starts..=pending.deliveries).contains(&told) || pending.deliveries < *starts {
+                    return Ok(());
+                }
+                Err(format!(
+                    "{node} starts call {number} the {starts}. time: {start:?}, {pending:?}"
+                ))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
-}
-
-/// Whether what workers hold may be of a group, or a stream, that is gone.
-fn recently_rewritten(scene: &Scene<'_>) -> bool {
-    let last = scene.history.strikes.iter().rev().find(|(_, fault)| REWRITES.contains(fault));
-    last.is_some_and(|(at, _)| scene.now.since(*at) < scene.plan.claim_idle * 2)
 }
 
 /// A method of another service, or of none, is not run (4.7).
