@@ -174,6 +174,8 @@ impl Server {
             return;
         };
         let Ok(Reply::Groups(groups)) = reply else {
+            // Whoever may not look deletes nothing.
+            service.group.sole = service.group.sole.or(Some(false));
             return;
         };
         if !service.is_ready() {
@@ -181,10 +183,17 @@ impl Server {
         }
         let ours = groups.iter().find(|group| group.name == service.group_name);
         let ours_only = groups.iter().all(|group| group.name == service.group_name);
-        service.group.sole = ours_only;
+        service.group.sole = Some(ours_only);
         service.group.last_delivered = ours.map(|group| group.last_delivered);
         if ours.is_none() {
             self.lose_group(index);
+        }
+    }
+
+    /// The groups were asked for in vain: they are asked for again with the next tick.
+    pub(super) fn void_groups(&mut self, index: usize) {
+        if let Some(service) = self.services.get_mut(index) {
+            service.group.moved = true;
         }
     }
 

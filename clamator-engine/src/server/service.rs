@@ -49,8 +49,9 @@ pub(super) struct Group {
     pub(super) mark: Option<StreamId>,
     /// Last entry given out, while the mark is being read.
     pub(super) last_delivered: Option<StreamId>,
-    /// Whether no other group reads the stream, so that what is settled can be deleted.
-    pub(super) sole: bool,
+    /// Whether no other group reads the stream, so that what is settled can be deleted. `None`
+    /// until Redis has told, or has refused to.
+    pub(super) sole: Option<bool>,
     /// When it was last created.
     pub(super) created_at: Option<Instant>,
     /// Whether something was given out since the mark was last read.
@@ -130,7 +131,7 @@ impl Service {
                 lost: false,
                 mark: None,
                 last_delivered: None,
-                sole: false,
+                sole: None,
                 created_at: None,
                 moved: false,
             },

@@ -195,10 +195,14 @@ impl Server {
         if service.acks.is_empty() || (!service.is_ready() && is_serving) {
             return;
         }
+        // What is acknowledged before it is known whether it may be deleted would stay for ever.
+        let Some(sole) = service.group.sole.or((!is_serving).then_some(false)) else {
+            return;
+        };
         let rest = service.acks.split_off(service.acks.len().min(ACK_MAX));
         let ids = core::mem::replace(&mut service.acks, rest);
         let (key, group) = (service.stream.clone(), service.group_name.clone());
-        let (epoch, sole) = (service.epoch, service.group.sole);
+        let epoch = service.epoch;
         let more = !service.acks.is_empty();
         let acknowledge = Command::XAck { key: key.clone(), group, ids: ids.clone() };
         let delete = sole.then(|| Command::XDel { key, ids: ids.clone() });

@@ -19,6 +19,9 @@ use crate::reply::Fields;
 use crate::stream_id::StreamId;
 use crate::time::Instant;
 
+/// How long every server that runs may take to read its marks anew.
+const MARK_AGE: Duration = Duration::from_secs(10);
+
 /// What is known of a run.
 #[derive(Debug)]
 pub(super) struct History {
@@ -177,8 +180,14 @@ impl History {
     /// After something has struck: finds the calls whose entries are not there any more, or will
     /// not be given to anybody.
     pub(super) fn find_lost(&mut self, now: Instant, streams: &Streams, fault: Fault) {
+        // Marks are read once a tick. Until then they are of the history before an older copy.
+        let since = Instant::from_start(now.since_start().saturating_sub(MARK_AGE));
+        let rewound = self.struck_since(since, &[Fault::Failover, Fault::RestartTruncated]);
         let mut kept: BTreeSet<(usize, StreamId)> = BTreeSet::new();
         for (service, names) in self.services.iter().enumerate() {
+            if rewound && streams.last_delivered(&names.stream, &names.group).is_none() {
+                continue;
+            }
             let pending: BTreeSet<StreamId> =
                 streams.pending(now, &names.stream, &names.group).iter().map(|p| p.id).collect();
             let delivered = streams.last_delivered(&names.stream, &names.group);

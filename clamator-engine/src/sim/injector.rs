@@ -101,8 +101,14 @@ impl Injector {
     /// Ends what still lasts: from now on everything works.
     pub fn heal(&mut self, now: Instant, network: &mut Network) {
         self.until = now;
-        for key in core::mem::take(&mut self.spoiled).into_keys() {
-            network.streams_mut().delete(now, &key);
+        self.spoiled.clear();
+        // An older copy of the data may have brought spoiled keys back.
+        let keys: Vec<Bytes> = network.streams().keys().cloned().collect();
+        for key in keys {
+            let look = Command::XInfoStream { key: key.clone() };
+            if network.streams_mut().carry_out(now, look).is_err() {
+                network.streams_mut().delete(now, &key);
+            }
         }
         // A clock that was set back makes what is overdue look fresh until it catches up.
         if self.epoch_max > 0 {
