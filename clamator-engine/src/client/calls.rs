@@ -88,14 +88,23 @@ impl Calls {
         self.queue.push_back(id);
     }
 
-    /// Takes the next call to be sent, if a place is free for it.
-    pub(super) fn next_to_send(&mut self, places_max: usize) -> Option<(u64, Kind, Outgoing)> {
+    /// Takes the next call to be sent, if a place is free for it. One whose time is over is not
+    /// sent any more: it only waits for its end.
+    pub(super) fn next_to_send(
+        &mut self,
+        now: Instant,
+        places_max: usize,
+    ) -> Option<(u64, Kind, Outgoing)> {
         loop {
             let id = *self.queue.front()?;
             let Some(call) = self.calls.get_mut(&id) else {
                 self.queue.pop_front();
                 continue;
             };
+            if call.expires <= now {
+                self.queue.pop_front();
+                continue;
+            }
             if call.kind == Kind::Call && self.places >= places_max.max(1) {
                 return None;
             }
@@ -207,7 +216,16 @@ mod tests {
     }
 
     fn send(calls: &mut Calls, places: usize) -> Option<u64> {
-        calls.next_to_send(places).map(|(id, ..)| id)
+        calls.next_to_send(at(0), places).map(|(id, ..)| id)
+    }
+
+    #[test]
+    fn a_call_whose_time_is_over_is_not_sent() {
+        let mut calls = Calls::default();
+        let id = insert(&mut calls, Kind::Call);
+        assert!(calls.next_to_send(at(10), 1).is_none());
+        assert_eq!(calls.expire(at(10)), Some(Ended { id, kind: Kind::Call, sent: false }));
+        assert!(!calls.expects_replies());
     }
 
     #[test]

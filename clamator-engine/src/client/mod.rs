@@ -220,7 +220,9 @@ impl Client {
             }
         };
         let expected = self.calls.expects_replies();
-        while let Some((id, kind, outgoing)) = self.calls.next_to_send(self.config.in_flight_max) {
+        while let Some((id, kind, outgoing)) =
+            self.calls.next_to_send(now, self.config.in_flight_max)
+        {
             let command = self.request_entry(kind, outgoing, !embedded);
             let timeout = self.config.command_timeout;
             // The lane is open, so the command is taken.

@@ -83,6 +83,8 @@ pub(super) enum Outcome {
 /// What an entry of a command stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Written {
+    /// Different things in different histories.
+    Again,
     /// A call of this number.
     Call(u64),
     /// Something that is no call of this run.
@@ -148,7 +150,7 @@ impl History {
     pub(super) fn number_of(&self, service: usize, entry: StreamId) -> Option<u64> {
         match self.entries.get(&(service, entry)) {
             Some(Written::Call(number)) => Some(*number),
-            Some(Written::Garbage) | None => None,
+            Some(Written::Again | Written::Garbage) | None => None,
         }
     }
 
@@ -166,15 +168,38 @@ impl History {
     /// An entry is on a command stream.
     pub(super) fn written(&mut self, service: usize, entry: StreamId, fields: &Fields) {
         let number = number_in(fields).filter(|number| self.calls.contains_key(number));
-        let written = number.map_or(Written::Garbage, Written::Call);
+        let mut written = number.map_or(Written::Garbage, Written::Call);
+        let before = self.entries.get(&(service, entry));
+        let again = before.is_some_and(|before| *before != written);
         if let Some(call) = number.and_then(|number| self.calls.get_mut(&number)) {
             call.entries.push(entry);
-            call.lost = None;
+            // Who has been given the entry that had this id will settle this one with it: nothing
+            // tells them apart.
+            call.lost = again.then_some(Fault::Failover);
+        }
+        if again {
+            written = Written::Again;
         }
         if let (Some(number), Some(id)) = (number, id_in(fields)) {
             self.requests.insert(id, number);
         }
         self.entries.insert((service, entry), written);
+    }
+
+    /// After something has struck: finds what the entries of the command streams are now. Ids may
+    /// have been given again, in another history.
+    pub(super) fn find_entries(&mut self, streams: &Streams) {
+        for (service, names) in self.services.iter().enumerate() {
+            for id in streams.ids(&names.stream) {
+                let number = streams.find(&names.stream, id).and_then(number_in);
+                let number = number.filter(|number| self.calls.contains_key(number));
+                let written = number.map_or(Written::Garbage, Written::Call);
+                let known = self.entries.entry((service, id)).or_insert(written);
+                if *known != written {
+                    *known = Written::Again;
+                }
+            }
+        }
     }
 
     /// After something has struck: finds the calls whose entries are not there any more, or will

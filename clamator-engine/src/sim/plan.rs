@@ -59,7 +59,10 @@ impl Plan {
         let mut dice = Dice::new(seed);
         let claim_idle = dice.scale(Duration::from_millis(500), Duration::from_secs(10));
         let run = (claim_idle * CLAIMS_PER_RUN).max(RUN_MIN);
-        let settles = claim_idle * 3 + Duration::from_secs(15);
+        let timeout = dice.scale(Duration::from_secs(1), Duration::from_secs(12));
+        // A call that expires keeps its place for one timeout more.
+        let settles =
+            (claim_idle * 3 + Duration::from_secs(15)).max(timeout * 2 + Duration::from_secs(5));
         let end = run - Duration::from_secs(2);
         let settled = end - Duration::from_secs(8);
         let heal = settled.saturating_sub(settles).max(run / 3);
@@ -84,7 +87,7 @@ impl Plan {
             reply_stream_max_len: if overflows { 8 } else { 1024 },
             servers: u32::try_from(dice.between(1, 3)).unwrap_or(1),
             services: usize::try_from(dice.between(1, 2)).unwrap_or(1),
-            timeout: dice.scale(Duration::from_secs(1), Duration::from_secs(20)),
+            timeout,
             version: Version::new(major, minor, patch),
             heal,
             settled: heal + settles,

@@ -73,13 +73,14 @@ impl World {
     }
 }
 
-/// Runs a whole deployment, from a seed, and tells what happened in it last, oldest first.
+/// Runs a whole deployment, from a seed, and tells what happened in it, oldest first: the last
+/// `lines_max` lines.
 ///
 /// # Errors
 /// [`Failure`] when an invariant was broken; its own trace is empty.
 #[must_use]
-pub fn trace(seed: u64) -> (Vec<String>, Result<Report, Failure>) {
-    let mut world = World::new(Plan::draw(seed), LINES_MAX);
+pub fn trace(seed: u64, lines_max: usize) -> (Vec<String>, Result<Report, Failure>) {
+    let mut world = World::new(Plan::draw(seed), lines_max);
     let outcome = match world.run() {
         Ok(()) => Ok(world.report()),
         Err(Violation { invariant, rule, detail }) => {
@@ -90,7 +91,7 @@ pub fn trace(seed: u64) -> (Vec<String>, Result<Report, Failure>) {
 }
 
 fn explain(seed: u64) -> Failure {
-    match trace(seed) {
+    match trace(seed, LINES_MAX) {
         (trace, Err(failure)) => Failure { trace, ..failure },
         (_, Ok(_)) => unreachable!("a run is a function of its seed"),
     }

@@ -63,7 +63,7 @@ fn run() -> Result<bool, String> {
 
 /// Runs one seed and prints what happened last.
 fn trace(seed: u64) -> bool {
-    let (lines, outcome) = sim::trace(seed);
+    let (lines, outcome) = sim::trace(seed, usize::MAX);
     for line in lines {
         println!("{line}");
     }

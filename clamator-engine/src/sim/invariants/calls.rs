@@ -129,6 +129,33 @@ impl Invariant for NotSent {
     }
 }
 
+/// A request whose caller has waited long enough is not sent any more (5.2).
+#[derive(Debug)]
+pub(super) struct SentInTime;
+
+impl Invariant for SentInTime {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("no-request-is-sent-after-its-timeout", "5.2")
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        let Fact::Sent { node, local, command: Command::XAdd { fields, .. }, .. } = fact else {
+            return Ok(());
+        };
+        if scene.history.kind_of(*node) != Some(NodeKind::Client) {
+            return Ok(());
+        }
+        let number = number_in(fields);
+        let Some(call) = number.and_then(|number| scene.history.calls.get(&number)) else {
+            return Ok(());
+        };
+        if *local > call.made + call.timeout {
+            return Err(format!("{node} sends call {number:?} at {local}: {call:?}"));
+        }
+        Ok(())
+    }
+}
+
 /// A request becomes one entry at most: nothing is sent twice (5.5).
 #[derive(Debug)]
 pub(super) struct SentOnce;
@@ -216,7 +243,7 @@ impl Invariant for InFlight {
                 let max = scene.plan.in_flight_max.max(1);
                 if places.len() > max {
                     return Err(format!(
-                        "{} calls of {node} are under way, of {max}",
+                        "{} calls of {node} are under way, of {max}: {places:?}",
                         places.len()
                     ));
                 }
@@ -230,6 +257,12 @@ impl Invariant for InFlight {
                     places.entry(*number).and_modify(|place| *place = Some(until));
                 } else {
                     places.remove(number);
+                }
+            }
+            // Whether what was under way there has become an entry is not known.
+            Fact::Closed { node, .. } | Fact::Lost { node, .. } => {
+                if let Some(places) = self.places.get_mut(node) {
+                    places.retain(|_, until| until.is_none());
                 }
             }
             Fact::Replied { node, command: Command::XRead { .. }, reply, .. } => {

@@ -78,6 +78,7 @@ impl Invariants {
             Box::new(calls::EndsInTime),
             Box::new(calls::OwnResult),
             Box::new(calls::NotSent),
+            Box::new(calls::SentInTime),
             Box::new(calls::SentOnce),
             Box::new(calls::FreshSucceed::default()),
             Box::new(calls::InFlight::default()),

@@ -113,6 +113,11 @@ impl Invariant for InOrder {
                 self.given.clear();
                 self.last.clear();
             }
+            // A group that is created again gives out again what is older.
+            Fact::Replied { node, command: Command::XGroupCreate { .. }, .. } => {
+                self.given.retain(|(of, ..)| of != node);
+                self.last.retain(|(of, _), _| of != node);
+            }
             Fact::Replied {
                 node,
                 command: Command::XReadGroup { key, from: ReadFrom::New, .. },
@@ -127,7 +132,8 @@ impl Invariant for InOrder {
                 self.given.extend(entries.iter().map(|entry| (*node, service, entry.id)));
             }
             Fact::Started { node, start, .. }
-                if self.given.remove(&(*node, start.service, start.entry)) =>
+                if scene.history.kind_of(*node) == Some(NodeKind::Server)
+                    && self.given.remove(&(*node, start.service, start.entry)) =>
             {
                 let last = self.last.entry((*node, start.service)).or_default();
                 if start.entry < *last {

@@ -242,6 +242,7 @@ impl World {
     fn struck(&mut self, fault: Fault) {
         self.counts.add(fault);
         self.history.strikes.push((self.now, fault));
+        self.history.find_entries(self.network.streams());
         self.history.find_lost(self.now, self.network.streams(), fault);
         self.tell(&Fact::Struck(fault));
     }
