@@ -60,6 +60,8 @@ pub(super) struct Unstarted {
 /// A running handler.
 #[derive(Debug)]
 pub(super) struct Run {
+    /// What runs: an entry that comes again under its id need not be the same.
+    pub(super) fields: Fields,
     pub(super) job: JobId,
     pub(super) started: Instant,
     pub(super) reply: Option<ReplyTo>,
@@ -70,6 +72,18 @@ pub(super) struct Run {
 pub(super) struct Outbound {
     pub(super) key: Bytes,
     pub(super) envelope: Bytes,
+}
+
+impl State {
+    /// The body of an entry that may run, or runs.
+    const fn fields(&self) -> Option<&Fields> {
+        match self {
+            Self::Running(Run { fields, .. })
+            | Self::Uncounted(fields)
+            | Self::Waiting(Unstarted { fields, .. }) => Some(fields),
+            Self::Replying(_) | Self::Settling => None,
+        }
+    }
 }
 
 impl Held {
@@ -84,6 +98,24 @@ impl Held {
     pub(super) fn insert_uncounted(&mut self, key: Key, fields: Fields) {
         self.uncounted.insert(key);
         self.entries.insert(key, State::Uncounted(fields));
+    }
+
+    /// An entry is given out that has this body. If it is held as one of an earlier stream of the
+    /// same name, which an older copy of the data brought back, it is from now on held under this
+    /// key; says which job runs it. What had not started is dropped: it comes anew.
+    pub(super) fn adopt(&mut self, key: Key, fields: &Fields) -> Option<JobId> {
+        let mut earlier = self.entries.iter().take_while(|(old, _)| old.epoch < key.epoch);
+        let (old, _) = earlier.find(|(old, state)| {
+            old.id == key.id && state.fields().is_some_and(|held| held == fields)
+        })?;
+        match self.remove(*old)? {
+            State::Running(run) => {
+                let job = run.job;
+                self.insert_running(key, run);
+                Some(job)
+            }
+            State::Replying(_) | State::Settling | State::Uncounted(_) | State::Waiting(_) => None,
+        }
     }
 
     /// Takes in an entry that needs nothing but to be acknowledged.
@@ -267,7 +299,8 @@ mod tests {
         let mut held = Held::default();
         waiting(&mut held, 1);
         held.insert_uncounted(key(2), Vec::new());
-        let run = Run { job: JobId(1), started: Instant::ZERO, reply: None };
+        let (fields, job) = (Vec::new(), JobId(1));
+        let run = Run { fields, job, started: Instant::ZERO, reply: None };
         held.insert_running(key(3), run);
         held.insert_replying(key(4), Outbound { key: Bytes::new(), envelope: Bytes::new() });
         for number in 1..=4 {

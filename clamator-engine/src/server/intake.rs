@@ -216,6 +216,12 @@ impl Server {
             return self.count_left(1);
         }
         let Some(service) = self.services.get_mut(index) else { return };
+        if let Some(fields) = &entry.fields
+            && let Some(job) = service.held.adopt(key, fields)
+        {
+            self.jobs.insert(job, (index, key));
+            return;
+        }
         match entry.fields {
             None => {
                 self.counters.entries_deleted += 1;

@@ -197,11 +197,11 @@ impl Server {
                 relaxed_reply_to: self.config.relaxed_reply_to,
             };
             let verdict = judge.judge(&unstarted.fields);
-            self.carry_out(index, key, &unstarted, verdict);
+            self.carry_out(index, key, unstarted, verdict);
         }
     }
 
-    fn carry_out(&mut self, index: usize, key: Key, unstarted: &Unstarted, verdict: Verdict) {
+    fn carry_out(&mut self, index: usize, key: Key, unstarted: Unstarted, verdict: Verdict) {
         let Some(service) = self.services.get_mut(index) else {
             return;
         };
@@ -232,17 +232,19 @@ impl Server {
                 let job = JobId(self.next_job);
                 self.next_job += 1;
                 self.jobs.insert(job, (index, key));
-                service.held.insert_running(key, Run { job, started: self.now, reply });
+                let Unstarted { fields, deliveries } = unstarted;
+                let run = Run { fields, job, started: self.now, reply };
+                service.held.insert_running(key, run);
                 let name = service.name();
                 self.counters.jobs_started += 1;
-                self.counters.jobs_redelivered += u64::from(unstarted.deliveries > 1);
+                self.counters.jobs_redelivered += u64::from(deliveries > 1);
                 if refused {
                     self.counters.reply_to_refused += 1;
                     let notice = Notice::ReplyToRefused { service: name.clone(), entry: key.id };
                     self.events.push_back(ServerEvent::Notice(notice));
                 }
                 self.events.push_back(ServerEvent::Start(Job {
-                    deliveries: unstarted.deliveries,
+                    deliveries,
                     entry: key.id,
                     id: job,
                     method,

@@ -223,6 +223,7 @@ impl History {
                     .map(|id| (service, id)),
             );
         }
+        kept.retain(|entry| !matches!(self.entries.get(entry), Some(Written::Again)));
         for call in self.calls.values_mut() {
             let Some(entry) = call.entries.last() else { continue };
             if kept.contains(&(call.service, *entry)) {

@@ -42,6 +42,7 @@ pub(super) struct World {
     injector: Injector,
     nodes: BTreeMap<NodeId, Node>,
     nodes_made: u32,
+    names_made: u32,
     agenda: BTreeMap<(Instant, u64), Planned>,
     planned: u64,
     /// When each node wants a turn.
@@ -111,6 +112,7 @@ impl World {
             injector,
             nodes: BTreeMap::new(),
             nodes_made: 0,
+            names_made: 0,
             agenda: BTreeMap::new(),
             planned: 0,
             wakes: BTreeSet::new(),

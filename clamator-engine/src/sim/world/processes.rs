@@ -27,14 +27,17 @@ impl World {
             }
             _ => NodeKind::Server,
         };
-        let nodes = self.running(kind);
+        let mut nodes = self.running(kind);
+        // Nothing can be asked of an application that is frozen.
+        nodes.retain(|id| self.nodes.get(id).is_some_and(|node| node.frozen_until.is_none()));
         let Some(id) = self.dice.pick(&nodes).copied() else { return };
         match fault {
             Fault::ClientClockAhead | Fault::WorkerClockAhead => self.turn_clock(id, fault),
             Fault::ClientFrozen | Fault::WorkerFrozen => self.freeze(id, fault),
             Fault::ClientStopped | Fault::WorkerStopped => {
                 self.struck(fault);
-                self.replace(id);
+                // Whoever stops may be there for a while: nobody else has its name meanwhile.
+                self.replace(id, false);
                 let grace = self.dice.scale(Duration::from_millis(1), Duration::from_secs(3));
                 self.stop(id, grace);
             }
@@ -95,7 +98,8 @@ impl World {
     /// A process ends from one moment to the next, and another one comes up later.
     fn crash(&mut self, id: NodeId, fault: Fault) {
         self.struck(fault);
-        self.replace(id);
+        let again = self.dice.chance(30);
+        self.replace(id, again);
         // A machine that is gone, not only a process, ends no connection.
         if self.dice.chance(20) {
             for lane in self.network.lanes(id) {
@@ -107,12 +111,12 @@ impl World {
         self.tell(&Fact::Crashed(id));
     }
 
-    /// Plans another process for one that goes, with its name or another.
-    fn replace(&mut self, id: NodeId) {
+    /// Plans another process for one that goes, with its name again or another.
+    fn replace(&mut self, id: NodeId, again: bool) {
         let Some(info) = self.history.nodes.get(&id) else { return };
         let (kind, name) = (info.kind, info.name.clone());
-        let again = self.dice.chance(30);
-        let name: String = if again { name } else { format!("n{}", self.nodes_made) };
+        self.names_made += 1;
+        let name: String = if again { name } else { format!("n{}", self.names_made) };
         let after = self.dice.scale(Duration::from_millis(10), self.plan.claim_idle * 2);
         let at = (self.now + after).min(Instant::ZERO + self.plan.heal);
         self.plan_at(at, Planned::Bear { kind, name });
