@@ -286,6 +286,12 @@ impl Streams {
         stream.into_iter().flat_map(|stream| stream.groups.keys())
     }
 
+    /// What `XINFO STREAM` tells of the last-generated-id; `None` when there is no such stream.
+    #[must_use]
+    pub fn last_generated(&self, key: &[u8]) -> Option<StreamId> {
+        self.keys.stream(key).ok().flatten().map(|stream| stream.log.last_generated())
+    }
+
     /// What `XINFO GROUPS` tells of a group's last-delivered-id; `None` when there is no such
     /// group.
     #[must_use]

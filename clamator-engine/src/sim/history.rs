@@ -34,6 +34,8 @@ pub(super) struct History {
     pub(super) nodes: BTreeMap<NodeId, NodeInfo>,
     /// The services of the run.
     pub(super) services: Vec<Names>,
+    /// The greatest id that each service's stream ever had.
+    highest: BTreeMap<usize, StreamId>,
     /// What has struck, in order.
     pub(super) strikes: Vec<(Instant, Fault)>,
 }
@@ -61,6 +63,9 @@ pub(super) struct Call {
     /// How many outcomes were told.
     pub(super) outcomes: u32,
     pub(super) outcome: Option<Outcome>,
+    /// Whether its entry has a smaller id than one before it: Redis's clock was set back, and the
+    /// stream is another one.
+    pub(super) past: bool,
     /// What took its entry away before it was handled.
     pub(super) lost: Option<Fault>,
 }
@@ -137,6 +142,7 @@ impl History {
             entries: BTreeMap::new(),
             nodes: BTreeMap::new(),
             services: services.collect(),
+            highest: BTreeMap::new(),
             strikes: Vec::new(),
         }
     }
@@ -171,7 +177,11 @@ impl History {
         let mut written = number.map_or(Written::Garbage, Written::Call);
         let before = self.entries.get(&(service, entry));
         let again = before.is_some_and(|before| *before != written);
+        let highest = self.highest.entry(service).or_default();
+        let past = entry < *highest;
+        *highest = entry.max(*highest);
         if let Some(call) = number.and_then(|number| self.calls.get_mut(&number)) {
+            call.past = past;
             call.entries.push(entry);
             // Who has been given the entry that had this id will settle this one with it: nothing
             // tells them apart.
@@ -184,6 +194,23 @@ impl History {
             self.requests.insert(id, number);
         }
         self.entries.insert((service, entry), written);
+    }
+
+    /// A group was created behind this id in a stream that goes on behind it. Its creator cannot
+    /// tell the stream from an earlier one whose ids were greater.
+    pub(super) fn created(&mut self, service: usize, after: StreamId, last: Option<StreamId>) {
+        if last.is_none_or(|last| last < after) {
+            return;
+        }
+        let skipped = self
+            .calls
+            .values_mut()
+            .filter(|call| call.service == service && call.past && call.ends == 0);
+        for call in skipped {
+            if call.entries.last().is_some_and(|entry| *entry <= after) {
+                call.lost = Some(Fault::RedisClockBack);
+            }
+        }
     }
 
     /// After something has struck: finds what the entries of the command streams are now. Ids may

@@ -20,7 +20,7 @@ use super::super::python::PythonJob;
 use super::{Planned, World};
 use crate::call::{CallError, CallId};
 use crate::client::ClientEvent;
-use crate::command::Command;
+use crate::command::{Command, GroupStart};
 use crate::reply::{Fields, Reply};
 use crate::server::{Answer, Job, JobId, ServerEvent};
 use crate::time::Instant;
@@ -78,6 +78,7 @@ impl World {
                 ends: 0,
                 outcomes: 0,
                 outcome: None,
+                past: false,
                 lost: None,
             },
         );
@@ -298,6 +299,14 @@ impl World {
             && let Some(service) = self.history.service_of(key)
         {
             self.history.written(service, *entry, fields);
+        }
+        if let Command::XGroupCreate { key, start: GroupStart::After(after), .. } =
+            &executed.command
+            && executed.reply.is_ok()
+            && let Some(service) = self.history.service_of(key)
+        {
+            let last = self.network.streams().last_generated(key);
+            self.history.created(service, *after, last);
         }
     }
 }
