@@ -118,21 +118,20 @@ impl Invariant for InOrder {
                 self.given.retain(|(of, ..)| of != node);
                 self.last.retain(|(of, _), _| of != node);
             }
-            Fact::Replied {
-                node,
-                command: Command::XReadGroup { key, from: ReadFrom::New, .. },
-                reply,
-                ..
-            } => {
+            Fact::Executed(executed) => {
+                let Command::XReadGroup { key, from: ReadFrom::New, .. } = &executed.command else {
+                    return Ok(());
+                };
                 let (Ok(Reply::Entries(entries)), Some(service)) =
-                    (reply, scene.history.service_of(key))
+                    (&executed.reply, scene.history.service_of(key))
                 else {
                     return Ok(());
                 };
-                self.given.extend(entries.iter().map(|entry| (*node, service, entry.id)));
+                self.given.extend(entries.iter().map(|entry| (executed.node, service, entry.id)));
             }
             Fact::Started { node, start, .. }
                 if scene.history.kind_of(*node) == Some(NodeKind::Server)
+                    && start.deliveries == 1
                     && self.given.remove(&(*node, start.service, start.entry)) =>
             {
                 let last = self.last.entry((*node, start.service)).or_default();
