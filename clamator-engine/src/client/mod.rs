@@ -37,7 +37,7 @@ use crate::lanes::{Lanes, Voided};
 use crate::reply::{Refusal, RefusalKind, Reply};
 use crate::stream_id::StreamId;
 use crate::time::Instant;
-use crate::wire::{self, READ_PAUSE, VALUE_MAX};
+use crate::wire::{self, READ_PAUSE};
 
 /// A client: calls methods of services, from one reply stream of its own.
 #[derive(Debug)]
@@ -175,7 +175,7 @@ impl Client {
         if self.stage != Stage::Running {
             return self.fail(&unsent, CallError::Stopped);
         }
-        if envelope.len() > VALUE_MAX {
+        if !wire::fits(envelope.len()) {
             let fault = InvalidCall::TooLarge { bytes: envelope.len() };
             return self.fail(&unsent, CallError::Invalid(fault));
         }
