@@ -128,7 +128,9 @@ impl Client {
 
     /// Stops waiting for a call or notification: no event follows. What was sent may run.
     pub fn cancel(&mut self, now: Instant, id: CallId) {
-        self.calls.forget(now, id.0);
+        self.calls.cancel(now, id.0);
+        // It may have ended in this very turn: that is not told any more.
+        self.events.retain(|event| event.call() != Some(id));
         self.send_waiting(now);
     }
 
@@ -251,7 +253,6 @@ impl Client {
                 for entry in entries {
                     self.handle_entry(now, entry);
                 }
-                self.send_waiting(now);
             }
             (Purpose::Read, Err(refusal)) => {
                 self.reader.under_way = false;
@@ -269,6 +270,8 @@ impl Client {
                 }
             }
         }
+        // Whatever has ended may have left a place.
+        self.send_waiting(now);
     }
 
     /// Redis has queued the request, or has not because nobody serves the stream.
@@ -348,6 +351,9 @@ impl Client {
     }
 
     fn deadline(&self) -> Option<Deadline> {
+        if self.stage == Stage::Stopped {
+            return None;
+        }
         let at = |timer| move |at| Deadline::new(at, timer);
         [
             self.lanes.deadline(),
