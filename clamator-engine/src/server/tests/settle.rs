@@ -355,11 +355,11 @@ fn a_refused_reply_is_sent_again_when_its_pause_is_over_and_not_before() {
 fn more_acknowledgements_than_one_command_takes_go_out_in_one_turn() {
     let mut rig = rig();
     let odd = |ms| entry_of(ms, &[("type", "rpc")]);
-    rig.deliver((1..=1001).map(odd).collect());
+    rig.deliver((1..=2001).map(odd).collect());
     let acks: Vec<Sent> = core::iter::from_fn(|| rig.find("XACK")).collect();
     let sizes = acks.iter().map(|sent| match &sent.command {
         Command::XAck { ids, .. } => ids.len(),
         other => panic!("{other:?}"),
     });
-    assert_eq!(sizes.collect::<Vec<_>>(), [1000, 1]);
+    assert_eq!(sizes.collect::<Vec<_>>(), [1000, 1000, 1]);
 }
