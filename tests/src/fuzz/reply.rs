@@ -109,7 +109,7 @@ struct Called {
 }
 
 impl Called {
-    fn other_fields(&mut self, script: &mut Script<'_>) -> Fields {
+    fn other_fields(&self, script: &mut Script<'_>) -> Fields {
         let mut ids: Vec<String> = self.ids.values().cloned().collect();
         if script.once_in(2) {
             let first = ids[0].clone();

@@ -209,7 +209,7 @@ impl Serving {
         command.args(&mut |word| words.push(word.to_vec()));
         let of = |world: &World| {
             let key = format!("app:cmds:{}", world.service).into_bytes();
-            words.iter().any(|word| *word == key)
+            words.contains(&key)
         };
         self.worlds.iter().position(of)
     }

@@ -130,7 +130,7 @@ impl World {
         Reply::Claimed { next, entries, deleted: deleted.into_iter().collect(), nameless }
     }
 
-    fn any_known(&mut self, script: &mut Script<'_>) -> Option<StreamId> {
+    fn any_known(&self, script: &mut Script<'_>) -> Option<StreamId> {
         let ids: Vec<StreamId> = self.entries.keys().copied().collect();
         (!ids.is_empty()).then(|| script.pick(&ids))
     }

@@ -61,9 +61,9 @@ pub(crate) fn test(name: &str) {
         }
     };
     // Told whether the test passes or fails: `eprintln` would be kept back.
-    let (inputs, seed) = (report.inputs, seed());
-    writeln!(io::stderr(), "fuzz {name}: {inputs} inputs of seed {seed:#x}, {:?}", report.reached)
-        .unwrap();
+    let (inputs, seed, reached) = (report.inputs, seed(), &report.reached);
+    let line = format!("fuzz {name}: {inputs} inputs of seed {seed:#x}, {reached:?}\n");
+    io::stderr().write_all(line.as_bytes()).unwrap();
     for (what, least) in target.reaches {
         let times = report.reached.get(what).copied().unwrap_or(0);
         let enough = times * 1000 >= report.inputs * least;
