@@ -225,9 +225,13 @@ impl<P> Lanes<P> {
 
     /// Closes every lane for good; every token is void.
     pub(crate) fn close_all(&mut self) {
+        // A lane that was to be opened in this very turn is not closed: nobody has opened it.
+        let opens =
+            |action: &Action| if let Action::Open(lane) = action { Some(*lane) } else { None };
+        let unopened: Vec<Lane> = self.actions.iter().filter_map(opens).collect();
         self.actions.retain(|action| matches!(action, Action::Close(_)));
         for state in &mut self.lanes {
-            if state.is_up() {
+            if state.is_up() && !unopened.contains(&state.lane) {
                 self.actions.push_back(Action::Close(state.lane));
             }
             *state = State { phase: Phase::Closed, ..State::new(state.lane) };

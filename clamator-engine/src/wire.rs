@@ -16,7 +16,12 @@ pub(crate) const READ_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) const READ_SLACK: Duration = Duration::from_secs(1);
 /// Most bytes that Redis takes in one value.
 /// <https://redis.io/docs/latest/develop/data-types/strings/>
-pub(crate) const VALUE_MAX: usize = 512 * 1024 * 1024;
+const VALUE_MAX: usize = 512 * 1024 * 1024;
+
+/// Whether Redis takes a value of so many bytes.
+pub(crate) const fn fits(bytes: usize) -> bool {
+    bytes <= VALUE_MAX
+}
 
 /// The fields of an entry with this envelope; `reply_to` for a request only.
 pub(crate) fn fields(envelope: Bytes, reply_to: Option<Bytes>) -> Fields {
@@ -27,4 +32,15 @@ pub(crate) fn fields(envelope: Bytes, reply_to: Option<Bytes>) -> Fields {
     ];
     fields.extend(reply_to.map(|key| pair(entry::REPLY_TO, key)));
     fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_gigabyte_fits_and_a_byte_more_does_not() {
+        assert!(fits(0) && fits(VALUE_MAX));
+        assert!(!fits(VALUE_MAX + 1));
+    }
 }

@@ -143,6 +143,15 @@ impl Calls {
         Some(Ended { id, kind: call.kind, sent: true })
     }
 
+    /// Stops waiting for a call at its caller's wish. One that nobody waits for any more keeps its
+    /// place as before.
+    pub(super) fn cancel(&mut self, now: Instant, id: u64) {
+        let call = self.calls.get(&id);
+        if call.is_some_and(|call| !matches!(call.progress, Progress::Forgotten)) {
+            self.forget(now, id);
+        }
+    }
+
     /// Ends the next call whose time is over.
     pub(super) fn expire(&mut self, now: Instant) -> Option<Ended> {
         loop {
@@ -270,6 +279,20 @@ mod tests {
         send(&mut calls, 1);
         calls.expire(at(10));
         assert_eq!(calls.finish(first), None, "nobody waits for it");
+        assert!(!calls.expects_replies());
+    }
+
+    #[test]
+    fn cancelling_an_expired_or_cancelled_call_does_not_free_its_place() {
+        let mut calls = Calls::default();
+        let first = insert(&mut calls, Kind::Call);
+        send(&mut calls, 1);
+        calls.cancel(at(1), first);
+        calls.cancel(at(1), first);
+        assert!(calls.expects_replies());
+        assert_eq!(calls.expire(at(10)), None);
+        assert!(calls.expects_replies(), "one more timeout from the cancelling on");
+        assert_eq!(calls.expire(at(11)), None);
         assert!(!calls.expects_replies());
     }
 

@@ -93,6 +93,20 @@ pub enum ClientEvent {
     },
 }
 
+impl ClientEvent {
+    /// The call or notification whose end this tells.
+    pub(super) const fn call(&self) -> Option<CallId> {
+        match self {
+            Self::Finished(id, _) | Self::Notified(id, _) => Some(*id),
+            Self::Connected
+            | Self::Disconnected(_)
+            | Self::ReadRefused(_)
+            | Self::Stopped
+            | Self::Unparsable { .. } => None,
+        }
+    }
+}
+
 /// What a client has seen since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -37,7 +37,7 @@ use crate::lanes::{Lanes, Voided};
 use crate::reply::{Refusal, RefusalKind, Reply};
 use crate::stream_id::StreamId;
 use crate::time::Instant;
-use crate::wire::{self, READ_PAUSE, VALUE_MAX};
+use crate::wire::{self, READ_PAUSE};
 
 /// A client: calls methods of services, from one reply stream of its own.
 #[derive(Debug)]
@@ -128,7 +128,9 @@ impl Client {
 
     /// Stops waiting for a call or notification: no event follows. What was sent may run.
     pub fn cancel(&mut self, now: Instant, id: CallId) {
-        self.calls.forget(now, id.0);
+        self.calls.cancel(now, id.0);
+        // It may have ended in this very turn: that is not told any more.
+        self.events.retain(|event| event.call() != Some(id));
         self.send_waiting(now);
     }
 
@@ -181,7 +183,7 @@ impl Client {
         if self.stage != Stage::Running {
             return self.fail(&unsent, CallError::Stopped);
         }
-        if envelope.len() > VALUE_MAX {
+        if !wire::fits(envelope.len()) {
             let fault = InvalidCall::TooLarge { bytes: envelope.len() };
             return self.fail(&unsent, CallError::Invalid(fault));
         }
@@ -259,7 +261,6 @@ impl Client {
                 for entry in entries {
                     self.handle_entry(now, entry);
                 }
-                self.send_waiting(now);
             }
             (Purpose::Read, Err(refusal)) => {
                 self.reader.under_way = false;
@@ -277,6 +278,8 @@ impl Client {
                 }
             }
         }
+        // Whatever has ended may have left a place.
+        self.send_waiting(now);
     }
 
     /// Redis has queued the request, or has not because nobody serves the stream.
@@ -356,6 +359,9 @@ impl Client {
     }
 
     fn deadline(&self) -> Option<Deadline> {
+        if self.stage == Stage::Stopped {
+            return None;
+        }
         let at = |timer| move |at| Deadline::new(at, timer);
         [
             self.lanes.deadline(),

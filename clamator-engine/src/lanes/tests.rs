@@ -235,3 +235,22 @@ fn commands_beyond_the_limit_wait_and_are_known_not_to_be_sent() {
     let sent = ended.voided.iter().filter(|voided| voided.sent).count();
     assert_eq!((sent, ended.voided.len()), (FLYING_MAX, 4999));
 }
+
+#[test]
+fn a_lane_that_nobody_has_opened_yet_is_not_closed() {
+    let mut lanes = open();
+    assert!(lanes.fail(at(1), Lane::Command, closed()).is_some());
+    drain(&mut lanes);
+    lanes.tick(at(60));
+    lanes.close_all();
+    assert!(lanes.poll().is_none());
+}
+
+#[test]
+fn a_lane_that_is_being_opened_is_closed_for_good() {
+    let mut lanes = lanes(0);
+    drain(&mut lanes);
+    lanes.close_all();
+    assert!(matches!(lanes.poll(), Some(Action::Close(Lane::Command))));
+    assert!(lanes.deadline().is_none());
+}

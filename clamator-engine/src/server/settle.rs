@@ -22,7 +22,7 @@ use crate::engine::Lane;
 use crate::reply::{Refusal, RefusalKind, Reply};
 use crate::stream_id::StreamId;
 use crate::time::Instant;
-use crate::wire::{self, VALUE_MAX};
+use crate::wire;
 
 /// Most entries of one XACK.
 const ACK_MAX: usize = 1000;
@@ -78,7 +78,7 @@ impl Server {
     /// Encodes a reply and sends it; what cannot be sent because of its size becomes an error.
     pub(super) fn reply(&mut self, index: usize, key: Key, reply: &ReplyTo, answer: &Answer) {
         let mut envelope = encoded(reply, answer);
-        if envelope.len() > VALUE_MAX {
+        if !wire::fits(envelope.len()) {
             let message = "larger than Redis takes in one value";
             let error = RpcError::invalid_result("TooLarge", message);
             envelope = encoded(reply, &Answer::Error(error));

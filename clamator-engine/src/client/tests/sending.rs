@@ -57,6 +57,20 @@ fn a_cancelled_call_says_nothing_more() {
 }
 
 #[test]
+fn a_call_cancelled_in_the_turn_in_which_it_failed_says_nothing_more() {
+    let mut rig = rig();
+    rig.lose(Lane::Command);
+    rig.events();
+    let method = Method::parse("arith.add").unwrap();
+    let id = rig.engine.call(rig.now, &method, &Json::null(), None);
+    let note = rig.engine.notify(rig.now, &method, &Json::null());
+    rig.engine.cancel(rig.now, id);
+    rig.drain();
+    let [ClientEvent::Notified(other, _)] = rig.events()[..] else { panic!("one event") };
+    assert_eq!(other, note);
+}
+
+#[test]
 fn a_call_waits_for_a_connection_that_is_being_made() {
     let mut rig = rig_with(|_| {});
     rig.call();
@@ -246,4 +260,33 @@ fn a_reply_of_another_command_closes_the_lane() {
     let events = rig.events();
     let unknown = |event: &ClientEvent| matches!(event, ClientEvent::Finished(of, Err(CallError::OutcomeUnknown)) if *of == id);
     assert!(events.iter().any(unknown), "{events:?}");
+}
+
+#[test]
+fn a_stopped_client_waits_for_nothing_not_even_for_a_read_that_was_refused() {
+    let mut rig = rig();
+    let read = rig.take("XREAD");
+    rig.refuse(read.token, "OOM");
+    assert!(rig.deadline.is_some());
+    rig.engine.stop(rig.now);
+    rig.drain();
+    rig.answer("DEL", Reply::Integer(1));
+    assert!(matches!(rig.events().last(), Some(ClientEvent::Stopped)));
+    assert_eq!(rig.deadline, None);
+}
+
+#[test]
+fn the_place_of_a_refused_call_is_taken_at_once() {
+    let mut rig = rig_with(|config| config.in_flight_max = 1);
+    rig.open_lanes();
+    let ids = [rig.call(), rig.call(), rig.call()];
+    assert_eq!(rig.count("XADD"), 1);
+    let add = rig.take("XADD");
+    rig.refuse(add.token, "OOM");
+    assert_eq!(rig.count("XADD"), 1, "the second call");
+    rig.answer("XADD", Reply::Added(None));
+    assert_eq!(rig.count("XADD"), 1, "the third call");
+    rig.events.retain(|event| matches!(event, ClientEvent::Finished(..)));
+    let ended: Vec<CallId> = rig.finished().into_iter().map(|(id, _)| id).collect();
+    assert_eq!(ended, ids[..2]);
 }

@@ -11,12 +11,12 @@ fn read_count(command: &Command) -> u64 {
     *count
 }
 
-fn pending(ms: u64, deliveries: u64) -> PendingEntry {
+pub(super) fn pending(ms: u64, deliveries: u64) -> PendingEntry {
     PendingEntry::new(id(ms), Bytes::from_static(b"arith:w1"), 0, deliveries)
 }
 
 /// Runs until the next claim and takes it.
-fn claim(rig: &mut Rig<Server>) -> Sent {
+pub(super) fn claim(rig: &mut Rig<Server>) -> Sent {
     for _ in 0..100 {
         if let Some(sent) = rig.find("XAUTOCLAIM") {
             return sent;
@@ -27,7 +27,7 @@ fn claim(rig: &mut Rig<Server>) -> Sent {
 }
 
 /// Takes the oldest history read.
-fn history(rig: &mut Rig<Server>) -> (Sent, StreamId) {
+pub(super) fn history(rig: &mut Rig<Server>) -> (Sent, StreamId) {
     let sent = rig.take("XREADGROUP");
     let Command::XReadGroup { from: ReadFrom::History(after), block: None, .. } = sent.command
     else {

@@ -335,3 +335,31 @@ fn acknowledgements_that_are_refused_are_told() {
     rig.refuse(sent.token, "NOPERM");
     assert!(matches!(rig.notices()[..], [Notice::AckRefused { .. }]));
 }
+
+#[test]
+fn a_refused_reply_is_sent_again_when_its_pause_is_over_and_not_before() {
+    let mut rig = rig();
+    rig.deliver(vec![request(1)]);
+    let job = rig.job();
+    rig.end(&job);
+    let add = rig.take("XADD");
+    rig.refuse(add.token, "OOM");
+    rig.pass(SECOND / 100);
+    assert_eq!(rig.count("XADD"), 0);
+    // Late, as after a long turn of whoever drives the server.
+    rig.pass(SECOND);
+    assert_eq!(rig.count("XADD"), 1);
+}
+
+#[test]
+fn more_acknowledgements_than_one_command_takes_go_out_in_one_turn() {
+    let mut rig = rig();
+    let odd = |ms| entry_of(ms, &[("type", "rpc")]);
+    rig.deliver((1..=2001).map(odd).collect());
+    let acks: Vec<Sent> = core::iter::from_fn(|| rig.find("XACK")).collect();
+    let sizes = acks.iter().map(|sent| match &sent.command {
+        Command::XAck { ids, .. } => ids.len(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(sizes.collect::<Vec<_>>(), [1000, 1000, 1]);
+}

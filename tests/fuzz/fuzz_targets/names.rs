@@ -1,0 +1,6 @@
+//! libFuzzer's entry to the target `names`, whose checks are in `tests/src/fuzz`.
+//!
+//! Not a check of its own.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| clamator_fuzz::run("names", data));
