@@ -19,6 +19,22 @@ const PAUSE_MAX: Duration = Duration::from_secs(4);
 const MOMENT: Duration = Duration::from_millis(1);
 /// What chance a fault has to be among those of a run, in a hundred; one of these is drawn.
 const CHANCES: [u64; 6] = [0, 8, 15, 30, 60, 90];
+/// Faults of processes that strike when the process does something.
+const CRASHES: &[Fault] = &[
+    Fault::CrashAfterAck,
+    Fault::CrashAfterRead,
+    Fault::CrashAfterReply,
+    Fault::CrashBeforeReply,
+    Fault::CrashInHandler,
+];
+/// Faults of processes that strike at any time.
+const OTHERS: &[Fault] = &[
+    Fault::ClientClockAhead,
+    Fault::ClientFrozen,
+    Fault::WorkerClockAhead,
+    Fault::WorkerFrozen,
+    Fault::WorkerStopped,
+];
 /// What is in the key of every reply stream.
 const REPLIES: &[u8] = b":replies:";
 
@@ -43,7 +59,8 @@ impl Chaos {
     pub(super) fn new(mut dice: Dice, faults: &[Fault], until: Instant) -> Self {
         let chance = dice.pick(&CHANCES).copied().unwrap_or_default();
         let faults: Vec<Fault> = faults.iter().copied().filter(|_| dice.chance(chance)).collect();
-        let of_processes = faults.iter().copied().filter(|fault| fault.is_of_process()).collect();
+        let ours = |fault: &Fault| CRASHES.contains(fault) || OTHERS.contains(fault);
+        let of_processes = faults.iter().copied().filter(ours).collect();
         let next = Instant::ZERO + dice.scale(MOMENT, PAUSE_MAX);
         Self {
             dice,
@@ -99,12 +116,11 @@ impl World {
         if self.chaos.healed {
             return;
         }
-        if let Some(injector) = &mut self.chaos.injector {
-            if injector.due().is_some_and(|due| due <= self.now) {
-                if let Some(fault) = injector.strike(self.now, &mut self.network) {
-                    self.trace.add(self.now, Event::Fault(fault));
-                }
-            }
+        if let Some(injector) = &mut self.chaos.injector
+            && injector.due().is_some_and(|due| due <= self.now)
+            && let Some(fault) = injector.strike(self.now, &mut self.network)
+        {
+            self.trace.add(self.now, Event::Fault(fault));
         }
         if self.chaos.next <= self.now {
             self.chaos.next = self.now + self.chaos.dice.scale(MOMENT, PAUSE_MAX);
@@ -160,12 +176,10 @@ impl World {
     ) -> Option<Fault> {
         let armed = self.armed(process)?;
         let mut commands = commands.iter().map(|(_, command)| command);
-        let reason = match armed {
-            Fault::CrashAfterAck => commands.any(|command| matches!(command, Command::XAck { .. })),
-            Fault::CrashAfterReply => commands.any(is_reply),
-            _ => false,
-        };
-        reason.then_some(armed)
+        let acks = |command: &Command| matches!(command, Command::XAck { .. });
+        let crashes = (armed == Fault::CrashAfterReply && commands.any(is_reply))
+            || (armed == Fault::CrashAfterAck && commands.any(acks));
+        crashes.then_some(armed)
     }
 
     /// Whether a process crashes of what it is about to hear, and does; or will soon.
@@ -174,17 +188,18 @@ impl World {
         if !gives_work(reply) {
             return false;
         }
-        match self.armed(process) {
-            Some(Fault::CrashAfterRead) => self.crash(process, Some(Fault::CrashAfterRead)),
-            Some(Fault::CrashInHandler) => {
-                let Some(life) = self.processes.get_mut(&process) else { return false };
-                let within = self.chaos.dice.scale(Duration::from_micros(1), life.claim_idle);
-                life.armed = None;
-                life.crash_at = Some(self.now + within);
-                false
-            }
-            _ => false,
+        let armed = self.armed(process);
+        if armed == Some(Fault::CrashAfterRead) {
+            return self.crash(process, armed);
         }
+        if armed == Some(Fault::CrashInHandler)
+            && let Some(life) = self.processes.get_mut(&process)
+        {
+            let within = self.chaos.dice.scale(Duration::from_micros(1), life.claim_idle);
+            life.armed = None;
+            life.crash_at = Some(self.now + within);
+        }
+        false
     }
 
     fn armed(&self, process: ProcessId) -> Option<Fault> {
@@ -202,25 +217,23 @@ impl World {
         let Some(process) = self.chaos.dice.pick(&among).copied() else { return };
         let Some(life) = self.processes.get_mut(&process) else { return };
         let claim_idle = life.claim_idle;
-        let happened = match fault {
-            Fault::ClientClockAhead | Fault::WorkerClockAhead => {
-                let by = self.chaos.dice.scale(MOMENT, claim_idle * 2);
-                self.turn_clock(process, by)
-            }
-            Fault::ClientFrozen => {
-                let lasts = self.chaos.dice.scale(MOMENT, claim_idle * 2);
-                self.freeze(process, lasts)
-            }
-            Fault::WorkerFrozen => {
-                let lasts = self.chaos.dice.time(claim_idle, claim_idle * 2);
-                self.freeze(process, lasts)
-            }
-            Fault::WorkerStopped => self.stop(process),
-            _ => {
-                // A crash is counted when it happens.
-                life.armed = Some(fault);
-                false
-            }
+        if CRASHES.contains(&fault) {
+            // Counted when it happens.
+            life.armed = Some(fault);
+            return;
+        }
+        let (any, long) = (MOMENT..claim_idle * 2, claim_idle..claim_idle * 2);
+        let happened = if fault == Fault::WorkerStopped {
+            self.stop(process)
+        } else if fault == Fault::WorkerFrozen {
+            let lasts = self.chaos.dice.time(long.start, long.end);
+            self.freeze(process, lasts)
+        } else if fault == Fault::ClientFrozen {
+            let lasts = self.chaos.dice.scale(any.start, any.end);
+            self.freeze(process, lasts)
+        } else {
+            let by = self.chaos.dice.scale(any.start, any.end);
+            self.turn_clock(process, by)
         };
         if happened {
             self.chaos.count(fault);
@@ -236,8 +249,8 @@ fn is_reply(command: &Command) -> bool {
 
 /// Whether a reply brings entries.
 const fn gives_work(reply: &Reply) -> bool {
-    match reply {
-        Reply::Claimed { entries, .. } | Reply::Entries(entries) => !entries.is_empty(),
-        _ => false,
+    if let Reply::Claimed { entries, .. } | Reply::Entries(entries) = reply {
+        return !entries.is_empty();
     }
+    false
 }

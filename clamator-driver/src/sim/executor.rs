@@ -110,8 +110,11 @@ impl Executor {
     fn work(&mut self) -> Result<(), Failure> {
         while let Some(work) = { self.shared.lock().take_work() } {
             for process in work.dead {
-                let of_process = |_: &TaskId, task: &mut Task| task.process == process;
-                let dead: Vec<_> = self.tasks.extract_if(.., of_process).collect();
+                let of_process = |(_, task): &(&TaskId, &Task)| task.process == process;
+                let dead: Vec<TaskId> =
+                    self.tasks.iter().filter(of_process).map(|(id, _)| *id).collect();
+                let dead: Vec<Task> =
+                    dead.into_iter().filter_map(|id| self.tasks.remove(&id)).collect();
                 attempt(|| drop(dead))?;
             }
             attempt(|| drop(work.garbage))?;

@@ -13,4 +13,16 @@
     reason = "tests hope, and say so by failing"
 )]
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 mod charges;
+mod failures;
+mod faults;
+mod processes;
+mod time;
+
+/// What a run says that fails.
+fn failure(run: impl FnOnce()) -> String {
+    let payload = catch_unwind(AssertUnwindSafe(run)).expect_err("the run should fail");
+    payload.downcast_ref::<String>().expect("a report").clone()
+}
