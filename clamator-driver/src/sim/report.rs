@@ -32,15 +32,15 @@ impl fmt::Display for Report<'_> {
     }
 }
 
-/// The line that repeats a run. The test harness names its threads after their tests.
+/// The line that repeats a run. The test harness names its threads after their tests; any other
+/// program is started again as it was.
 fn command(seed: u64) -> String {
     let package = std::env::var("CARGO_PKG_NAME").map(|name| format!(" -p {name}"));
-    let package = package.unwrap_or_default();
-    let test = match std::thread::current().name() {
-        None | Some("main") => String::new(),
-        Some(test) => format!(" -- --exact {test}"),
+    let command = match std::thread::current().name() {
+        None | Some("main") => std::env::args().collect::<Vec<_>>().join(" "),
+        Some(test) => format!("cargo test{} -- --exact {test}", package.unwrap_or_default()),
     };
-    format!("{SEED}={seed:#x} cargo test{package}{test}")
+    format!("{SEED}={seed:#x} {command}")
 }
 
 /// Reads a number as the environment has it: decimal, hexadecimal after `0x`, or the hash of a

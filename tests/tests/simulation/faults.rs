@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clamator_tokio::sim::{Fault, Sim, Simulation};
-use clamator_tokio::{Client, Context, Server, Service};
+use clamator_tokio::{CallError, Client, Context, Server, Service};
 
 const CLAIM_IDLE: Duration = Duration::from_millis(500);
 
@@ -131,5 +131,45 @@ fn faults_can_be_ended_early() {
         let met = sim.faults();
         sim.sleep(Duration::from_secs(60)).await;
         assert_eq!(sim.faults(), met);
+    });
+}
+
+/// What a caller is told is true, under everything that loses no data.
+#[test]
+fn what_is_confirmed_runs_and_what_was_not_sent_does_not() {
+    let simulation = Simulation::new().span(Duration::from_secs(3));
+    simulation.seeds(0, 1000, async |sim| {
+        let runs: Runs = Arc::default();
+        for name in ["worker-1", "worker-2"] {
+            let runs = Arc::clone(&runs);
+            let _ = sim.worker(name, move |process| {
+                let runs = Arc::clone(&runs);
+                let log =
+                    Service::new("log").notification("add", move |number: u32, _: Context| {
+                        *runs.lock().unwrap().entry(number).or_default() += 1;
+                        async { Ok(()) }
+                    });
+                Server::builder("app").claim_idle(CLAIM_IDLE).service(log).start(process)
+            });
+        }
+        let client = Client::connect_lazy("app", &sim);
+        let mut told = BTreeMap::new();
+        for number in 0..30 {
+            told.insert(number, client.notify("log.add", number).await);
+            sim.sleep(sim.dice().time(Duration::ZERO, Duration::from_millis(200))).await;
+        }
+        sim.healed().await;
+        sim.sleep(Duration::from_secs(15)).await;
+        let runs = runs.lock().unwrap();
+        for (number, outcome) in told {
+            let ran = runs.get(&number).copied().unwrap_or_default();
+            match outcome {
+                Ok(()) => assert!(ran >= 1, "{number} was confirmed and never ran"),
+                Err(CallError::NotSent | CallError::Refused(_)) => {
+                    assert_eq!(ran, 0, "{number} was not sent and ran: {outcome:?}");
+                }
+                Err(_) => {}
+            }
+        }
     });
 }
