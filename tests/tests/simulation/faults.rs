@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use clamator_tokio::sim::{Fault, Sim, Simulation};
+use clamator_tokio::sim::{Fault, Sim, Simulation, Trouble};
 use clamator_tokio::{CallError, Client, Context, Server, Service};
 
 const CLAIM_IDLE: Duration = Duration::from_millis(500);
@@ -171,5 +171,28 @@ fn what_is_confirmed_runs_and_what_was_not_sent_does_not() {
                 Err(_) => {}
             }
         }
+    });
+}
+
+#[test]
+fn what_was_to_last_longer_ends_with_the_faults() {
+    let hour = Duration::from_secs(3600);
+    Simulation::new().span(Duration::from_secs(5)).faults([]).run(1, async |sim| {
+        let runs = work(&sim).await;
+        let process = sim.process("frozen");
+        sim.network(|now, network| network.trouble_until(now + hour, Trouble::OutOfMemory));
+        process.freeze(hour);
+        let client = Client::connect("app", &sim).await.unwrap();
+        let refused = client.call::<u32>("count.run", 7).await;
+        assert!(matches!(refused, Err(CallError::Refused(_))), "{refused:?}");
+        sim.healed().await;
+        assert_eq!(sim.now().since_start(), Duration::from_secs(5));
+        assert_eq!(client.call::<u32>("count.run", 8).await, Ok(8));
+        let (done, thawed) = futures_channel::oneshot::channel();
+        process.spawn(async {
+            let _ = done.send(());
+        });
+        thawed.await.unwrap();
+        assert_eq!(runs.lock().unwrap().get(&7), None);
     });
 }
