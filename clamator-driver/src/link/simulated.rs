@@ -98,3 +98,30 @@ impl Drop for SimulatedLink {
         self.process.world().remove_node(self.node);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::sim::Simulation;
+
+    #[test]
+    fn a_lane_that_opens_again_hears_nothing_of_the_one_before() {
+        Simulation::new().faults([]).run(1, async |sim| {
+            let mut link = SimulatedLink::new(sim.process("other"));
+            let mut cx = Context::from_waker(Waker::noop());
+            let now = sim.now();
+            link.open(now, Lane::Command);
+            sim.sleep(Duration::from_secs(1)).await;
+            link.close(now, Lane::Command);
+            link.open(now, Lane::Command);
+            assert!(link.poll_input(now, &mut cx).is_pending());
+            sim.sleep(Duration::from_secs(1)).await;
+            let opened = link.poll_input(now, &mut cx);
+            assert!(matches!(opened, Poll::Ready(Input::LaneOpen(Lane::Command, _))));
+            assert!(link.poll_input(now, &mut cx).is_pending());
+        });
+    }
+}

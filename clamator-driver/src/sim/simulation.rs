@@ -114,11 +114,10 @@ impl Simulation {
     /// variables is no number.
     #[track_caller]
     pub fn seeds(&self, from: u64, count: u64, test: impl AsyncFn(Sim)) -> FaultCounts {
-        let mut counts = FaultCounts::default();
         if let Some(seed) = report::variable(SEED) {
-            self.attempt(seed, &test);
-            return counts;
+            return self.attempt(seed, &test).2;
         }
+        let mut counts = FaultCounts::default();
         let count = report::variable(SEEDS).unwrap_or(count);
         for seed in from..from.saturating_add(count) {
             let ((), hash, met) = self.attempt(seed, &test);
