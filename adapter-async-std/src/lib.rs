@@ -3,7 +3,8 @@
 //! Requests and replies, fire-and-forget notifications, and pools of workers that take over what
 //! a crashed one left, between processes in Rust, Python and TypeScript. For programs that are on
 //! async-std already; that runtime is no longer developed, and a new program is better off on smol.
-//! The [manual] says how clients and servers behave. The feature `tls` brings `rediss://` targets.
+//! The [manual] says how clients and servers behave. The feature `tls` brings `rediss://` targets,
+//! and `sim` simulations: a program's own handlers and clients under faults, repeatable by a seed.
 //!
 //! ```
 //! use clamator_async_std::{Client, Context, MemoryBus, Server, Service};

@@ -3,7 +3,8 @@
 //! Requests and replies, fire-and-forget notifications, and pools of workers that take over what
 //! a crashed one left, between processes in Rust, Python and TypeScript. Works on the
 //! current-thread and on the multi-thread runtime, and with a paused clock.
-//! The [manual] says how clients and servers behave. The feature `tls` brings `rediss://` targets.
+//! The [manual] says how clients and servers behave. The feature `tls` brings `rediss://` targets,
+//! and `sim` simulations: a program's own handlers and clients under faults, repeatable by a seed.
 //!
 //! ```
 //! use clamator_tokio::{Client, Context, MemoryBus, Server, Service};

@@ -126,13 +126,15 @@ impl<R> fmt::Debug for Client<R> {
 #[must_use = "a builder does nothing until it connects"]
 pub struct ClientBuilder<R> {
     config: ClientConfig,
+    instance: Option<String>,
     runtime: PhantomData<fn() -> R>,
 }
 
 impl<R: Runtime> ClientBuilder<R> {
     fn new(prefix: impl Into<String>) -> Self {
-        let config = ClientConfig::new(prefix, random::bytes(), random::seed());
-        Self { config, runtime: PhantomData }
+        // The nonce and the seed are the runtime's to draw, which is known when it connects.
+        let config = ClientConfig::new(prefix, [0; 16], 0);
+        Self { config, instance: None, runtime: PhantomData }
     }
 
     /// How long any Redis command but a blocking read may take. Default 5 s.
@@ -156,7 +158,7 @@ impl<R: Runtime> ClientBuilder<R> {
 
     /// Names the client's reply stream. Must be unique. Default: random.
     pub fn instance(mut self, instance: impl Into<String>) -> Self {
-        self.config.instance = instance.into();
+        self.instance = Some(instance.into());
         self
     }
 
@@ -225,6 +227,23 @@ impl<R: Runtime> ClientBuilder<R> {
         target: Target,
         starter: Option<oneshot::Sender<Result<(), Loss>>>,
     ) -> Client<R> {
+        #[cfg(feature = "sim")]
+        if let Some(process) = target.simulated() {
+            process.learn(&self.config.prefix, None);
+            return self.launch_on(process, target, starter);
+        }
+        self.launch_on(runtime, target, starter)
+    }
+
+    fn launch_on(
+        mut self,
+        runtime: impl Runtime,
+        target: Target,
+        starter: Option<oneshot::Sender<Result<(), Loss>>>,
+    ) -> Client<R> {
+        self.config.nonce = random::bytes(&runtime);
+        self.config.seed = random::seed(&runtime);
+        self.config.instance = self.instance.unwrap_or_else(|| random::name(self.config.nonce));
         let inbox = Arc::new(Inbox::new());
         let name = format!("clamator:client:{}", self.config.instance);
         let role = ClientRole::new(runtime.now(), self.config, Arc::clone(&inbox), starter);
@@ -235,7 +254,10 @@ impl<R: Runtime> ClientBuilder<R> {
 
 impl<R> fmt::Debug for ClientBuilder<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientBuilder").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("ClientBuilder")
+            .field("config", &self.config)
+            .field("instance", &self.instance)
+            .finish_non_exhaustive()
     }
 }
 

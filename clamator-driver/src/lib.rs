@@ -5,7 +5,8 @@
 //! re-export everything here. The rules are the engine's; this crate keeps the connections, waits,
 //! and runs the handlers. It starts no thread and no runtime of its own.
 //!
-//! Where the streams live is a [`Target`]: a Redis server, or a [`MemoryBus`] in this process.
+//! Where the streams live is a [`Target`]: a Redis server, or a [`MemoryBus`] in this process; with
+//! the feature `sim` also a simulated Redis that fails in every way.
 
 mod client;
 mod context;
@@ -20,6 +21,8 @@ mod random;
 pub mod runtime;
 mod server;
 mod service;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod target;
 #[cfg(test)]
 mod testing;

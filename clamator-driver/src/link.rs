@@ -14,6 +14,8 @@ use crate::target::{Place, Target};
 
 pub(crate) mod memory;
 pub(crate) mod redis;
+#[cfg(feature = "sim")]
+pub(crate) mod simulated;
 
 /// What carries the lanes of one engine.
 pub(crate) trait Link: Send + Unpin + 'static {
@@ -48,6 +50,11 @@ pub(crate) fn launch<R: Runtime, P: Role>(runtime: R, target: Target, name: Stri
         }
         Place::Redis(route) => {
             let link = redis::RedisLink::new(runtime.clone(), route, name);
+            runtime.clone().spawn(Driver::new(runtime, link, role));
+        }
+        #[cfg(feature = "sim")]
+        Place::Simulated(process) => {
+            let link = simulated::SimulatedLink::new(process);
             runtime.clone().spawn(Driver::new(runtime, link, role));
         }
     }

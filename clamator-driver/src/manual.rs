@@ -15,9 +15,10 @@
 //! 7. [Keys that are ours](#keys-that-are-ours)
 //! 8. [Fire and forget](#fire-and-forget)
 //! 9. [When in memory, when Redis](#when-in-memory-when-redis)
-//! 10. [TLS, Unix sockets, users](#tls-unix-sockets-users)
-//! 11. [What the log says](#what-the-log-says)
-//! 12. [What differs from the Python and TypeScript peers][peers]
+//! 10. [Testing under faults](#testing-under-faults)
+//! 11. [TLS, Unix sockets, users](#tls-unix-sockets-users)
+//! 12. [What the log says](#what-the-log-says)
+//! 13. [What differs from the Python and TypeScript peers][peers]
 //!
 //! # Lifecycle and signals
 //!
@@ -276,6 +277,16 @@
 //! keeps of it depends on its
 //! [persistence](https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/); give
 //! it `maxmemory-policy noeviction`, since any other lets it drop streams when it is full.
+//!
+//! # Testing under faults
+//!
+//! At least once means that a handler may run again whenever a worker or its connection fails at
+//! the wrong moment, which tests on a healthy Redis never see. With the feature `sim`, the module
+//! `sim` runs a program's own handlers and clients in virtual time, on one thread, against a
+//! simulated Redis, while workers crash, freeze and are replaced, connections break, and Redis
+//! restarts and refuses. A run takes milliseconds and is decided by a seed: a test runs thousands,
+//! and the one that fails says how to repeat it. The example `simulation` catches a handler that is
+//! not idempotent.
 //!
 //! # TLS, Unix sockets, users
 //!

@@ -15,6 +15,8 @@ pub use clamator_engine::Instant;
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::future::BoxFuture;
 
+use crate::random;
+
 pub mod clock;
 
 /// An async runtime: a clock, a timer, tasks and connections.
@@ -36,6 +38,15 @@ pub trait Runtime: Clone + Send + Sync + Unpin + 'static {
 
     /// Connects to a Unix socket; [`io::ErrorKind::Unsupported`] where there are none.
     fn connect_unix(&self, path: &Path) -> BoxFuture<'static, io::Result<BoxedStream>>;
+
+    /// Fills `bytes` with what names and the spread of timers are made of. Two clients that draw
+    /// alike take each other's replies, so only a runtime that repeats its runs brings its own.
+    ///
+    /// # Panics
+    /// When the operating system, which is asked unless the runtime says otherwise, has none.
+    fn random(&self, bytes: &mut [u8]) {
+        random::fill(bytes);
+    }
 }
 
 /// A timer that can be set again and again.

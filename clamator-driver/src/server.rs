@@ -117,6 +117,7 @@ pub struct Stopped {
 pub struct ServerBuilder<R> {
     config: ServerConfig,
     grace: Duration,
+    instance: Option<String>,
     services: Vec<Service>,
     runtime: PhantomData<fn() -> R>,
 }
@@ -124,8 +125,10 @@ pub struct ServerBuilder<R> {
 impl<R: Runtime> ServerBuilder<R> {
     fn new(prefix: impl Into<String>) -> Self {
         Self {
-            config: ServerConfig::new(prefix, random::instance(), random::seed()),
+            // The name and the seed are the runtime's to draw, which is known at the start.
+            config: ServerConfig::new(prefix, String::new(), 0),
             grace: GRACE_DEFAULT,
+            instance: None,
             services: Vec::new(),
             runtime: PhantomData,
         }
@@ -165,7 +168,7 @@ impl<R: Runtime> ServerBuilder<R> {
 
     /// Names the server within its pool. Must be unique; `released` is reserved. Default: random.
     pub fn instance(mut self, instance: impl Into<String>) -> Self {
-        self.config.instance = instance.into();
+        self.instance = Some(instance.into());
         self
     }
 
@@ -250,7 +253,23 @@ impl<R: Runtime> ServerBuilder<R> {
         target: Target,
         starter: oneshot::Sender<Result<(), StartFault>>,
     ) -> Result<Server<R>, StartError> {
-        let Self { config, grace, services, .. } = self;
+        #[cfg(feature = "sim")]
+        if let Some(process) = target.simulated() {
+            process.learn(&self.config.prefix, Some(self.config.claim_idle));
+            return self.launch_on(process, target, starter);
+        }
+        self.launch_on(runtime, target, starter)
+    }
+
+    fn launch_on(
+        self,
+        runtime: impl Runtime,
+        target: Target,
+        starter: oneshot::Sender<Result<(), StartFault>>,
+    ) -> Result<Server<R>, StartError> {
+        let Self { mut config, grace, instance, services, .. } = self;
+        config.seed = random::seed(&runtime);
+        config.instance = instance.unwrap_or_else(|| random::name(random::bytes(&runtime)));
         if matches!(config.instance.as_str(), "" | INSTANCE_RESERVED) {
             return Err(StartError::Instance { name: config.instance });
         }
@@ -291,6 +310,7 @@ impl<R> fmt::Debug for ServerBuilder<R> {
         f.debug_struct("ServerBuilder")
             .field("config", &self.config)
             .field("grace", &self.grace)
+            .field("instance", &self.instance)
             .field("services", &self.services)
             .finish_non_exhaustive()
     }

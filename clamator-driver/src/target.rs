@@ -17,6 +17,8 @@ use futures_util::future::BoxFuture;
 
 use crate::memory_bus::MemoryBus;
 use crate::runtime::{BoxedStream, ByteStream};
+#[cfg(feature = "sim")]
+use crate::sim::Process;
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
 
@@ -35,6 +37,8 @@ pub struct Target(pub(crate) Place);
 pub(crate) enum Place {
     Memory(MemoryBus),
     Redis(Route),
+    #[cfg(feature = "sim")]
+    Simulated(Process),
 }
 
 /// How to get to a Redis server.
@@ -133,6 +137,15 @@ impl Target {
     pub fn memory(bus: &MemoryBus) -> Self {
         Self(Place::Memory(bus.clone()))
     }
+
+    /// The process of a simulation that this is; what connects runs in it, whatever its runtime.
+    #[cfg(feature = "sim")]
+    pub(crate) fn simulated(&self) -> Option<Process> {
+        match &self.0 {
+            Place::Memory(_) | Place::Redis(_) => None,
+            Place::Simulated(process) => Some(process.clone()),
+        }
+    }
 }
 
 impl From<&MemoryBus> for Target {
@@ -161,6 +174,8 @@ impl fmt::Display for Target {
         match &self.0 {
             Place::Memory(_) => f.write_str("memory"),
             Place::Redis(route) => route.fmt(f),
+            #[cfg(feature = "sim")]
+            Place::Simulated(process) => write!(f, "simulation of {}", process.name()),
         }
     }
 }

@@ -131,6 +131,15 @@ fn a_client_calls_the_server_of_another_process() {
 }
 
 #[test]
+fn a_handler_that_charges_each_delivery_is_caught_by_a_simulation() {
+    assert_says(
+        "simulation",
+        "memory",
+        &["and every order was charged once", "charging each delivery is caught"],
+    );
+}
+
+#[test]
 fn the_other_adapters_serve_and_call_as_well() {
     assert_says_everywhere(
         "smol_executor",

@@ -1,0 +1,59 @@
+//! Simulations of a service that charges accounts: workers crash, freeze and are replaced,
+//! connections break. Charging for every delivery is caught; remembering the orders passes.
+//!
+//! In a program these are two tests, with `clamator-tokio`'s feature `sim` in its dev-dependencies.
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "an example shows its result")]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use clamator_tokio::sim::{Sim, Simulation};
+use clamator_tokio::{Client, Context, Server, Service};
+
+/// Plays the database: what each order was charged. It outlives the workers.
+type Ledger = Arc<Mutex<BTreeMap<u32, u64>>>;
+
+fn charge_each_delivery(ledger: &Ledger, order: u32) {
+    *ledger.lock().unwrap().entry(order).or_default() += 5;
+}
+
+fn charge_each_order(ledger: &Ledger, order: u32) {
+    ledger.lock().unwrap().entry(order).or_insert(5);
+}
+
+async fn shop(sim: Sim, charge: fn(&Ledger, u32)) {
+    let ledger = Ledger::default();
+    for name in ["worker-1", "worker-2"] {
+        let ledger = Arc::clone(&ledger);
+        let _ = sim.worker(name, move |process| {
+            let ledger = Arc::clone(&ledger);
+            let billing =
+                Service::new("billing").notification("charge", move |order, _: Context| {
+                    charge(&ledger, order);
+                    async { Ok(()) }
+                });
+            let server = Server::builder("shop").claim_idle(Duration::from_millis(500));
+            server.service(billing).start(process)
+        });
+    }
+    let client = Client::connect_lazy("shop", &sim);
+    for order in 0..5 {
+        // An error may mean that it is not on the stream, but never that it is there twice.
+        let _ = client.notify("billing.charge", order).await;
+        sim.sleep(sim.dice().time(Duration::ZERO, Duration::from_secs(1))).await;
+    }
+    sim.healed().await;
+    sim.sleep(Duration::from_secs(5)).await;
+    assert!(ledger.lock().unwrap().values().all(|cents| *cents == 5), "charged twice: {ledger:?}");
+}
+
+fn main() {
+    let simulation = Simulation::new().span(Duration::from_secs(5));
+    let met = simulation.seeds(0, 200, async |sim| shop(sim, charge_each_order).await);
+    println!("200 runs with {} faults, and every order was charged once", met.total());
+
+    let each = || simulation.seeds(0, 200, async |sim| shop(sim, charge_each_delivery).await);
+    assert!(std::panic::catch_unwind(each).is_err(), "charging each delivery should be caught");
+    println!("charging each delivery is caught: see above");
+}
