@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{env, fmt, thread};
 
-use clamator_engine::sim::{self, Failure, Fault, FaultCounts, Report};
+use clamator_engine::sim::{self, Failure, Fault, FaultCounts, Point, PointCounts, Report};
 
 /// What came of many runs.
 #[derive(Debug, Default)]
@@ -21,6 +21,8 @@ pub struct Summary {
     pub events: u64,
     /// What went wrong in all runs.
     pub faults: FaultCounts,
+    /// The situations that were met in all runs.
+    pub points: PointCounts,
     /// The time that passed in all runs.
     pub simulated: Duration,
     /// The time that passed here.
@@ -36,6 +38,7 @@ impl Summary {
         self.calls += report.calls;
         self.events += report.events;
         self.faults.merge(&report.faults);
+        self.points.merge(&report.points);
         self.simulated += report.time;
     }
 
@@ -52,6 +55,11 @@ impl fmt::Display for Summary {
         writeln!(f, "{:>12} {}", "times", "fault")?;
         for fault in Fault::ALL {
             writeln!(f, "{:>12} {fault}", self.faults.of(*fault))?;
+        }
+        writeln!(f, "{:>12} {:>7} point", "times", "seeds")?;
+        for point in Point::ALL {
+            let (hits, seeds) = (self.points.of(*point), self.points.seeds_with(*point));
+            writeln!(f, "{hits:>12} {seeds:>7} {point}")?;
         }
         let days = self.simulated.as_secs_f64() / 86_400.0;
         writeln!(f, "{:>12} faults in all", self.faults.total())?;
@@ -97,6 +105,7 @@ pub fn many(from: u64, seeds: u64, failures_max: usize, watch: &(dyn Fn(u64) + S
         all.calls += own.calls;
         all.events += own.events;
         all.faults.merge(&own.faults);
+        all.points.merge(&own.points);
         all.simulated += own.simulated;
     };
     thread::scope(|scope| {

@@ -11,6 +11,7 @@ use core::time::Duration;
 use super::fault::FaultCounts;
 use super::invariants::Violation;
 use super::plan::Plan;
+use super::points::PointCounts;
 use super::world::World;
 
 /// Most lines of a failure's trace.
@@ -26,6 +27,8 @@ pub struct Report {
     pub events: u64,
     /// What went wrong.
     pub faults: FaultCounts,
+    /// The situations that were met.
+    pub points: PointCounts,
     /// How much time passed in the run.
     pub time: Duration,
     /// Identifies everything that happened: the same for the same seed, on every machine.
@@ -67,6 +70,7 @@ impl World {
             calls: u64::try_from(self.history.calls.len()).unwrap_or(u64::MAX),
             events: self.events,
             faults: self.counts.clone(),
+            points: self.watch.counts(),
             time: self.now().since_start(),
             trace_hash: self.trace.hash(),
         }

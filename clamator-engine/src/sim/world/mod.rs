@@ -21,6 +21,7 @@ use super::invariants::{Invariants, Scene, Violation};
 use super::network::{Network, NetworkEvent, NodeId};
 use super::node::{Arrival, Node};
 use super::plan::{PREFIX, Plan, SERVICES};
+use super::points::Watch;
 use super::trace::Trace;
 use crate::engine::Input;
 use crate::time::Instant;
@@ -49,6 +50,7 @@ pub(super) struct World {
     wakes: BTreeSet<(Instant, NodeId)>,
     /// Nodes that have heard something.
     touched: BTreeSet<NodeId>,
+    pub(super) watch: Watch,
     invariants: Invariants,
     broken: Option<Violation>,
     phase: Phase,
@@ -117,6 +119,7 @@ impl World {
             planned: 0,
             wakes: BTreeSet::new(),
             touched: BTreeSet::new(),
+            watch: Watch::new(),
             invariants: Invariants::new(),
             broken: None,
             phase: Phase::Faulty,
@@ -266,6 +269,7 @@ impl World {
             history: &self.history,
             network: &self.network,
         };
+        self.watch.observe(&scene, fact);
         if let Err(violation) = self.invariants.observe(&scene, fact) {
             self.broken = Some(violation);
         }
