@@ -206,9 +206,15 @@ impl Injector {
     /// Cuts some lanes of one node, or of all.
     fn cut(&mut self, now: Instant, network: &mut Network, cut: Cut) -> bool {
         let lanes = self.lanes(network);
-        lanes
-            .into_iter()
-            .fold(false, |hurt, (node, lane)| network.cut(now, node, lane, cut) || hurt)
+        let late = (cut == Cut::BeforeReply && self.dice.chance(40))
+            .then(|| self.dice.scale(MOMENT, Duration::from_secs(2)));
+        lanes.into_iter().fold(false, |hurt, (node, lane)| {
+            if let Some(late) = late {
+                // Redis hears of the end later than the node does.
+                network.slow(now, node, lane, late);
+            }
+            network.cut(now, node, lane, cut) || hurt
+        })
     }
 
     fn slow(&mut self, now: Instant, network: &mut Network) -> bool {

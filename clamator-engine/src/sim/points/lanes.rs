@@ -79,6 +79,7 @@ impl Watch {
 
     fn lane_ended(&mut self, now: Instant, node: NodeId, lane: Lane) {
         let Some(eye) = self.eye(node) else { return };
+        let stopping = eye.stopping;
         let voided = eye.voided.len();
         eye.void(lane);
         let given = |what: fn(&What) -> bool| {
@@ -91,7 +92,8 @@ impl Watch {
             seen.lost = Some((now, seen.is_open));
             (seen.is_open, seen.is_opening) = (false, false);
         }
-        let at_once = eye.lanes.len() > 1
+        let at_once = !stopping
+            && eye.lanes.len() > 1
             && eye.lanes.iter().all(|seen| seen.lost.is_some_and(|lost| lost == (now, true)));
         self.hits.hit_if(at_once, Point::LanesLostAtOnce);
         for _ in 0..reads {

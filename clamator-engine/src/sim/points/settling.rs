@@ -43,13 +43,7 @@ impl Watch {
         self.running.push(Running { node, job, service, entry, since: scene.now });
     }
 
-    pub(super) fn ended(
-        &mut self,
-        scene: &Scene<'_>,
-        node: NodeId,
-        job: u64,
-        number: Option<u64>,
-    ) {
+    pub(super) fn ended(&mut self, scene: &Scene<'_>, node: NodeId, job: u64, number: Option<u64>) {
         let stopping = self.eye(node).is_some_and(|eye| eye.stopping);
         let place = self.running.iter().position(|it| (it.node, it.job) == (node, job));
         let Some(running) = place.map(|place| self.running.swap_remove(place)) else { return };
@@ -62,8 +56,7 @@ impl Watch {
             hits.hit_if(taken, Point::HandlerEndedAfterTakeover);
             let settled = seen.settled.is_some_and(|by| by != node);
             hits.hit_if(settled, Point::HandlerEndedAfterSettled);
-            let thawed = taken
-                && scene.history.struck_since(running.since, &[Fault::WorkerFrozen]);
+            let thawed = taken && scene.history.struck_since(running.since, &[Fault::WorkerFrozen]);
             hits.hit_if(thawed, Point::HandlerThawedAfterTakeover);
         }
         let Some(call) = number.and_then(|number| scene.history.calls.get(&number)) else { return };
@@ -126,8 +119,7 @@ impl Watch {
         let late = eye.voided.iter_mut().find(|it| it.ticket == executed.ticket);
         let Some(flight) = late.filter(|flight| !flight.executed) else { return false };
         flight.executed = executed.reply.is_ok();
-        let (read, claim) =
-            (matches!(flight.what, What::Read), matches!(flight.what, What::Claim));
+        let (read, claim) = (matches!(flight.what, What::Read), matches!(flight.what, What::Claim));
         self.hits.hit(Point::ExecutedAfterLaneEnded);
         self.hits.hit_if(read && given > 0, Point::ReadLostWithEntries);
         self.hits.hit_if(claim && given > 0, Point::ClaimLostWithEntries);

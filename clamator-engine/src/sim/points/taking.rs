@@ -82,10 +82,9 @@ impl Watch {
                 self.hits.hit_if(refusal.code == "NOPERM", Point::ClaimRefused);
                 self.missing(node, service(key), refusal, Point::NoGroupOnClaim);
             }
-            (
-                Command::XPending { key, .. } | Command::XPendingRange { key, .. },
-                Err(refusal),
-            ) => self.missing(node, service(key), refusal, Point::NoGroupOnPending),
+            (Command::XPending { key, .. } | Command::XPendingRange { key, .. }, Err(refusal)) => {
+                self.missing(node, service(key), refusal, Point::NoGroupOnPending)
+            }
             (Command::XGroupCreate { key, .. }, reply) => {
                 if let Some(service) = service(key) {
                     self.group_answered(node, service, reply);

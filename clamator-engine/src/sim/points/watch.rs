@@ -178,7 +178,7 @@ impl Watch {
             Fact::Opened { node, lane } => self.lane_opened(*node, *lane),
             Fact::Opening { node, lane } => self.lane_opening(scene.now, *node, *lane),
             Fact::Over => self.over(scene),
-            Fact::Replied { node, ticket, command, reply } => {
+            Fact::Replied { node, ticket, command, reply, .. } => {
                 if let Some(eye) = self.eye(*node)
                     && let Some(place) = eye.flights.iter().position(|it| it.ticket == *ticket)
                 {

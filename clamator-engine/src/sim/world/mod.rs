@@ -12,6 +12,8 @@ mod work;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use super::dice::Dice;
 use super::fact::Fact;
 use super::fault::{Fault, FaultCounts};
@@ -24,6 +26,7 @@ use super::plan::{PREFIX, Plan, SERVICES};
 use super::points::Watch;
 use super::trace::Trace;
 use crate::engine::Input;
+use crate::stream_id::StreamId;
 use crate::time::Instant;
 
 /// Most rounds at one moment: more of them is a loop that does not end.
@@ -51,6 +54,8 @@ pub(super) struct World {
     /// Nodes that have heard something.
     touched: BTreeSet<NodeId>,
     pub(super) watch: Watch,
+    /// The first entry of each reply stream, where those are short.
+    replies: BTreeMap<Bytes, StreamId>,
     invariants: Invariants,
     broken: Option<Violation>,
     phase: Phase,
@@ -120,6 +125,7 @@ impl World {
             wakes: BTreeSet::new(),
             touched: BTreeSet::new(),
             watch: Watch::new(),
+            replies: BTreeMap::new(),
             invariants: Invariants::new(),
             broken: None,
             phase: Phase::Faulty,

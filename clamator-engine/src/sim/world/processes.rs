@@ -48,6 +48,8 @@ impl World {
             Fault::CrashInHandler => {
                 if self.nodes.get(&id).is_some_and(|node| !node.handlers.is_empty()) {
                     self.crash(id, fault);
+                } else {
+                    self.arm(id, Step::Started);
                 }
             }
             _ => {}
@@ -89,6 +91,7 @@ impl World {
                 Step::Ended => Fault::CrashBeforeReply,
                 Step::Given => Fault::CrashAfterRead,
                 Step::Replied => Fault::CrashAfterReply,
+                Step::Started => Fault::CrashInHandler,
             };
             self.crash(id, fault);
         }
