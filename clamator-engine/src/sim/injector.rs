@@ -206,8 +206,8 @@ impl Injector {
     /// Cuts some lanes of one node, or of all.
     fn cut(&mut self, now: Instant, network: &mut Network, cut: Cut) -> bool {
         let lanes = self.lanes(network);
-        let late = (cut == Cut::BeforeReply && self.dice.chance(40))
-            .then(|| self.dice.scale(MOMENT, Duration::from_secs(2)));
+        let late = (cut == Cut::BeforeReply && self.dice.chance(50))
+            .then(|| self.dice.scale(Duration::from_millis(100), Duration::from_secs(2)));
         lanes.into_iter().fold(false, |hurt, (node, lane)| {
             if let Some(late) = late {
                 // Redis hears of the end later than the node does.

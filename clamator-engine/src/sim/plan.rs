@@ -74,7 +74,8 @@ impl Plan {
             seed,
             calls: CALLS_MIN + dice.roll(60),
             claim_idle,
-            clients: u32::try_from(dice.between(1, 3)).unwrap_or(1),
+            // Replies to one client only overflow its stream sooner.
+            clients: if overflows { 1 } else { u32::try_from(dice.between(1, 3)).unwrap_or(1) },
             command_timeout: dice.scale(Duration::from_secs(1), Duration::from_secs(5)),
             concurrency: match dice.roll(3) {
                 0 => Concurrency::Limit(usize::try_from(dice.between(2, 40)).unwrap_or(2)),

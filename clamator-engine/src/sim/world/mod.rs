@@ -217,6 +217,7 @@ impl World {
         while let Some(executed) = self.network.take_executed() {
             self.write(&executed);
             self.tell(&Fact::Executed(&executed));
+            self.lose_answer(&executed);
         }
     }
 

@@ -10,9 +10,12 @@ use core::time::Duration;
 use super::super::fact::Fact;
 use super::super::fault::Fault;
 use super::super::history::{NodeKind, NodeState};
-use super::super::network::{Cut, NodeId};
+use super::super::network::{Cut, Executed, NodeId};
 use super::super::node::{Machine, Step};
 use super::{Phase, Planned, World};
+use crate::command::Command;
+use crate::engine::Lane;
+use crate::reply::Reply;
 use crate::time::Instant;
 
 impl World {
@@ -79,6 +82,27 @@ impl World {
     fn arm(&mut self, id: NodeId, step: Step) {
         if let Some(node) = self.nodes.get_mut(&id) {
             node.crash = Some(step);
+        }
+    }
+
+    /// The connection may end before the answer to what matters is heard.
+    pub(super) fn lose_answer(&mut self, executed: &Executed) {
+        if !self.is_faulty() || !self.plan.allows(Fault::ResetBeforeReply) {
+            return;
+        }
+        let percent = match (&executed.command, &executed.reply) {
+            (Command::XAutoClaim { .. }, Ok(Reply::Claimed { entries, .. }))
+                if !entries.is_empty() =>
+            {
+                8
+            }
+            (Command::XAck { .. } | Command::XAdd { max_len: Some(_), .. }, Ok(_)) => 1,
+            _ => return,
+        };
+        if self.dice.chance(percent)
+            && self.network.cut(self.now, executed.node, Lane::Command, Cut::BeforeReply)
+        {
+            self.struck(Fault::ResetBeforeReply);
         }
     }
 
