@@ -119,6 +119,41 @@ pub fn many(from: u64, seeds: u64, failures_max: usize, watch: &(dyn Fn(u64) + S
     summary
 }
 
+/// Least number of seeds after which everything must have been reached.
+pub const REACHED_MIN_SEEDS: u64 = 20_000;
+/// How often everything must have been reached then.
+const REACHED_MIN: u64 = 100;
+/// In how many of a hundred runs entries must have been taken over from other workers.
+const TAKEN_MIN: u64 = 30;
+
+/// Checks that every fault and every situation was met often enough.
+///
+/// # Errors
+/// What was not.
+pub fn check_reached(summary: &Summary) -> Result<(), String> {
+    let faults = Fault::ALL.iter().map(|fault| (fault.to_string(), summary.faults.of(*fault)));
+    let points = Point::ALL.iter().map(|point| (point.to_string(), summary.points.of(*point)));
+    let rare = faults.chain(points).filter(|(_, times)| *times < REACHED_MIN);
+    let mut missing: Vec<String> =
+        rare.map(|(name, times)| format!("{name} was met {times} times")).collect();
+    let taken = summary.points.seeds_with(Point::ClaimTookSomething);
+    if taken * 100 < summary.seeds * TAKEN_MIN || taken == 0 {
+        missing.push(format!("entries were taken over in {taken} of {} runs", summary.seeds));
+    }
+    if missing.is_empty() { Ok(()) } else { Err(missing.join(", ")) }
+}
+
+/// What is printed about a run in which something was broken: what led to it, and the line that
+/// repeats it in this test.
+#[must_use]
+pub fn failure_text(failure: &Failure, test: &str) -> String {
+    format!(
+        "{failure}reproduce: CLAMATOR_SEED={:#x} CLAMATOR_SEEDS=1 cargo test -p clamator-tests \
+         --test simulation -- --exact {test}\n",
+        failure.seed
+    )
+}
+
 /// Reads a seed: a number, decimal or `0x…`, or a hash such as a commit's.
 ///
 /// # Errors

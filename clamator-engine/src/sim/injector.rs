@@ -4,6 +4,9 @@
 //! faults of one run are a subset drawn by its owner. What an operator might do to the data is
 //! done to the keys of one prefix.
 
+#[cfg(test)]
+mod tests;
+
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::vec;
@@ -101,6 +104,7 @@ impl Injector {
     /// Ends what still lasts: from now on everything works.
     pub fn heal(&mut self, now: Instant, network: &mut Network) {
         self.until = now;
+        self.next = self.next.max(now);
         self.spoiled.clear();
         // An older copy of the data may have brought spoiled keys back.
         let keys: Vec<Bytes> = network.streams().keys().cloned().collect();

@@ -15,6 +15,10 @@ mod invariants;
 mod network;
 mod node;
 mod plan;
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a point is about few of many facts and commands"
+)]
 mod points;
 mod python;
 mod report;
@@ -26,4 +30,4 @@ pub use self::fault::{Fault, FaultCounts};
 pub use self::injector::Injector;
 pub use self::network::{Cut, Executed, Network, NetworkEvent, NodeId, Revival, Trouble};
 pub use self::points::{Point, PointCounts};
-pub use self::report::{Failure, Report, run, trace};
+pub use self::report::{Failure, Report, run, run_with_canary, trace};

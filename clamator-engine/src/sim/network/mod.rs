@@ -8,6 +8,10 @@
 
 mod endings;
 mod event;
+#[cfg(test)]
+pub(super) mod stage;
+#[cfg(test)]
+mod tests;
 mod trouble;
 mod wire;
 

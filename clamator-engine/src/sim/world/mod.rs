@@ -9,6 +9,7 @@ mod processes;
 mod turns;
 mod work;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -19,7 +20,7 @@ use super::fact::Fact;
 use super::fault::{Fault, FaultCounts};
 use super::history::{History, NodeKind, NodeState};
 use super::injector::Injector;
-use super::invariants::{Invariants, Scene, Violation};
+use super::invariants::{Invariant, Invariants, Scene, Violation};
 use super::network::{Network, NetworkEvent, NodeId};
 use super::node::{Arrival, Node};
 use super::plan::{PREFIX, Plan, SERVICES};
@@ -133,6 +134,11 @@ impl World {
         };
         world.cast();
         world
+    }
+
+    /// Lets one more judge look on.
+    pub(super) fn add_invariant(&mut self, invariant: Box<dyn Invariant>) {
+        self.invariants.add(invariant);
     }
 
     /// Runs to the end, or until something is broken.
