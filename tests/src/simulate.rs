@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{env, fmt, thread};
 
-use clamator_engine::sim::{self, Failure, Fault, FaultCounts, Report};
+use clamator_engine::sim::{self, Failure, Fault, FaultCounts, Point, PointCounts, Report};
 
 /// What came of many runs.
 #[derive(Debug, Default)]
@@ -21,6 +21,8 @@ pub struct Summary {
     pub events: u64,
     /// What went wrong in all runs.
     pub faults: FaultCounts,
+    /// The situations that were met in all runs.
+    pub points: PointCounts,
     /// The time that passed in all runs.
     pub simulated: Duration,
     /// The time that passed here.
@@ -36,6 +38,7 @@ impl Summary {
         self.calls += report.calls;
         self.events += report.events;
         self.faults.merge(&report.faults);
+        self.points.merge(&report.points);
         self.simulated += report.time;
     }
 
@@ -52,6 +55,11 @@ impl fmt::Display for Summary {
         writeln!(f, "{:>12} {}", "times", "fault")?;
         for fault in Fault::ALL {
             writeln!(f, "{:>12} {fault}", self.faults.of(*fault))?;
+        }
+        writeln!(f, "{:>12} {:>7} point", "times", "seeds")?;
+        for point in Point::ALL {
+            let (hits, seeds) = (self.points.of(*point), self.points.seeds_with(*point));
+            writeln!(f, "{hits:>12} {seeds:>7} {point}")?;
         }
         let days = self.simulated.as_secs_f64() / 86_400.0;
         writeln!(f, "{:>12} faults in all", self.faults.total())?;
@@ -97,6 +105,7 @@ pub fn many(from: u64, seeds: u64, failures_max: usize, watch: &(dyn Fn(u64) + S
         all.calls += own.calls;
         all.events += own.events;
         all.faults.merge(&own.faults);
+        all.points.merge(&own.points);
         all.simulated += own.simulated;
     };
     thread::scope(|scope| {
@@ -108,6 +117,41 @@ pub fn many(from: u64, seeds: u64, failures_max: usize, watch: &(dyn Fn(u64) + S
     summary.took = started.elapsed();
     summary.failures.sort_by_key(|failure| failure.seed);
     summary
+}
+
+/// Least number of seeds after which everything must have been reached.
+pub const REACHED_MIN_SEEDS: u64 = 20_000;
+/// How often everything must have been reached then.
+const REACHED_MIN: u64 = 100;
+/// In how many of a hundred runs entries must have been taken over from other workers.
+const TAKEN_MIN: u64 = 30;
+
+/// Checks that every fault and every situation was met often enough.
+///
+/// # Errors
+/// What was not.
+pub fn check_reached(summary: &Summary) -> Result<(), String> {
+    let faults = Fault::ALL.iter().map(|fault| (fault.to_string(), summary.faults.of(*fault)));
+    let points = Point::ALL.iter().map(|point| (point.to_string(), summary.points.of(*point)));
+    let rare = faults.chain(points).filter(|(_, times)| *times < REACHED_MIN);
+    let mut missing: Vec<String> =
+        rare.map(|(name, times)| format!("{name} was met {times} times")).collect();
+    let taken = summary.points.seeds_with(Point::ClaimTookSomething);
+    if taken * 100 < summary.seeds * TAKEN_MIN || taken == 0 {
+        missing.push(format!("entries were taken over in {taken} of {} runs", summary.seeds));
+    }
+    if missing.is_empty() { Ok(()) } else { Err(missing.join(", ")) }
+}
+
+/// What is printed about a run in which something was broken: what led to it, and the line that
+/// repeats it in this test.
+#[must_use]
+pub fn failure_text(failure: &Failure, test: &str) -> String {
+    format!(
+        "{failure}reproduce: CLAMATOR_SEED={:#x} CLAMATOR_SEEDS=1 cargo test -p clamator-tests \
+         --test sim -- --exact {test}\n",
+        failure.seed
+    )
 }
 
 /// Reads a seed: a number, decimal or `0x…`, or a hash such as a commit's.

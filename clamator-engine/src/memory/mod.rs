@@ -18,6 +18,8 @@ mod reads;
 mod refusals;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod waits;
 
 use alloc::collections::{BTreeMap, VecDeque};
@@ -398,92 +400,4 @@ impl Streams {
     fn wall_ms(&self, now: Instant) -> u64 {
         arguments::whole_millis(self.time(now))
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::testing::{Desk, add, add_to, read, read_group};
-    use super::*;
-    use crate::command::ReadFrom;
-    use alloc::vec;
-
-    #[test]
-    fn a_wait_ends_empty_when_its_time_runs_out() {
-        let mut desk = Desk::with_group();
-        let reader = desk.send_anew(read_group(ReadFrom::New, 50));
-        assert_eq!(desk.streams.poll(desk.now), Progress::Idle(Some(desk.now + WAIT)));
-        desk.sleep(49);
-        assert_eq!(desk.replies(), []);
-        desk.sleep(1);
-        assert_eq!(desk.replies(), [(reader, "[]".into())]);
-        assert_eq!(desk.streams.poll(desk.now), Progress::Idle(None));
-    }
-
-    #[test]
-    fn an_entry_at_the_last_instant_is_read_and_one_after_it_is_not() {
-        for (millis, expected) in [(50, "[1050-0]"), (51, "[]")] {
-            let mut desk = Desk::with_group();
-            let reader = desk.send_anew(read_group(ReadFrom::New, 50));
-            desk.sleep(millis);
-            desk.send(desk.main, add());
-            assert!(desk.replies().contains(&(reader, expected.into())), "{millis}");
-        }
-    }
-
-    #[test]
-    fn commands_behind_a_blocked_read_wait_and_are_answered_in_order() {
-        let mut desk = Desk::with_group();
-        let reader = desk.send_anew(read_group(ReadFrom::New, 50));
-        desk.send(reader, add_to(Bytes::from_static(b"other")));
-        desk.send(reader, read_group(ReadFrom::New, 50));
-        desk.send(reader, read(0));
-        assert_eq!((desk.replies(), desk.streams.len(b"other")), (vec![], 0));
-        desk.sleep(20);
-        assert_eq!(desk.ask_among(add(), reader), ["[1020-0]", "1020-0"]);
-        desk.sleep(50);
-        assert_eq!(desk.replies(), [(reader, "[]".into()), (reader, "[1020-0]".into())]);
-    }
-
-    #[test]
-    fn a_disconnected_reader_is_given_nothing_and_its_queue_is_dropped() {
-        let mut desk = Desk::with_group();
-        let reader = desk.send_anew(read_group(ReadFrom::New, 50));
-        desk.send(reader, add_to(Bytes::from_static(b"other")));
-        desk.streams.disconnect(desk.now, reader);
-        assert_eq!(desk.ask(add()), "1000-0");
-        assert_eq!((desk.streams.len(b"other"), desk.pending()), (0, 0));
-        desk.send(reader, read(0));
-        assert_eq!(desk.replies(), []);
-    }
-
-    #[test]
-    fn what_was_given_to_a_connection_before_it_closed_stays_pending() {
-        let mut desk = Desk::with_group();
-        let reader = desk.send_anew(read_group(ReadFrom::New, 50));
-        desk.send(desk.main, add());
-        desk.streams.disconnect(desk.now, reader);
-        assert_eq!(desk.replies(), [(desk.main, "1000-0".into())]);
-        assert_eq!(desk.pending(), 1);
-    }
-
-    #[test]
-    fn client_unblock_ends_a_wait_empty_and_says_whether_there_was_one() {
-        let mut desk = Desk::with_group();
-        let reader = desk.send_anew(read_group(ReadFrom::New, 50));
-        let unblock = Command::ClientUnblock { client: reader.number() };
-        assert_eq!(desk.ask_among(unblock.clone(), reader), ["[]"]);
-        assert_eq!(desk.ask(unblock), "0");
-    }
-
-    #[test]
-    fn the_clock_is_the_epoch_plus_what_has_passed_and_may_step_back() {
-        let mut desk = Desk::with_group();
-        desk.sleep(7);
-        assert_eq!(desk.streams.time(desk.now), Duration::from_millis(1007));
-        assert_eq!(desk.ask(add()), "1007-0");
-        desk.streams.set_epoch_ms(500);
-        assert_eq!(desk.ask(add()), "1007-1");
-    }
-
-    const WAIT: Duration = Duration::from_millis(50);
 }

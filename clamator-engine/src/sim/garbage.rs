@@ -23,7 +23,7 @@ pub(super) fn request(dice: &mut Dice, prefix: &[u8], service: &[u8]) -> Fields 
         format!(r#"{{"jsonrpc":"2.0","method":"{service}.echo","params":[0],"id":{id}}}"#)
     };
     let call = good(&format!("\"{id}\""));
-    let (envelope, reply_to): (Vec<u8>, Option<String>) = match dice.roll(16) {
+    let (envelope, reply_to): (Vec<u8>, Option<String>) = match dice.roll(17) {
         0 => return vec![(Bytes::from_static(b"type"), Bytes::from_static(b"rpc"))],
         1 => (Vec::new(), Some(replies)),
         2 => (b"\xff\xfe{".to_vec(), Some(replies)),
@@ -39,6 +39,10 @@ pub(super) fn request(dice: &mut Dice, prefix: &[u8], service: &[u8]) -> Fields 
         12 => (call.replace(".echo", ".nothing").into_bytes(), Some(replies)),
         13 => (call.into_bytes(), Some(format!("{prefix}cmds:{service}"))),
         14 => (call.into_bytes(), Some("elsewhere".into())),
+        15 => {
+            let note = format!(r#"{{"jsonrpc":"2.0","method":"{service}.nothing"}}"#);
+            (note.into_bytes(), None)
+        }
         _ => {
             let deep = "[".repeat(300) + &"]".repeat(300);
             (call.replace("[0]", &deep).into_bytes(), None)

@@ -4,6 +4,9 @@
 //! faults of one run are a subset drawn by its owner. What an operator might do to the data is
 //! done to the keys of one prefix.
 
+#[cfg(test)]
+mod tests;
+
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::vec;
@@ -101,6 +104,7 @@ impl Injector {
     /// Ends what still lasts: from now on everything works.
     pub fn heal(&mut self, now: Instant, network: &mut Network) {
         self.until = now;
+        self.next = self.next.max(now);
         self.spoiled.clear();
         // An older copy of the data may have brought spoiled keys back.
         let keys: Vec<Bytes> = network.streams().keys().cloned().collect();
@@ -206,9 +210,15 @@ impl Injector {
     /// Cuts some lanes of one node, or of all.
     fn cut(&mut self, now: Instant, network: &mut Network, cut: Cut) -> bool {
         let lanes = self.lanes(network);
-        lanes
-            .into_iter()
-            .fold(false, |hurt, (node, lane)| network.cut(now, node, lane, cut) || hurt)
+        let late = (cut == Cut::BeforeReply && self.dice.chance(50))
+            .then(|| self.dice.scale(Duration::from_millis(100), Duration::from_secs(2)));
+        lanes.into_iter().fold(false, |hurt, (node, lane)| {
+            if let Some(late) = late {
+                // Redis hears of the end later than the node does.
+                network.slow(now, node, lane, late);
+            }
+            network.cut(now, node, lane, cut) || hurt
+        })
     }
 
     fn slow(&mut self, now: Instant, network: &mut Network) -> bool {

@@ -15,6 +15,11 @@ mod invariants;
 mod network;
 mod node;
 mod plan;
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a point is about few of many facts and commands"
+)]
+mod points;
 mod python;
 mod report;
 mod trace;
@@ -24,4 +29,5 @@ pub use self::dice::Dice;
 pub use self::fault::{Fault, FaultCounts};
 pub use self::injector::Injector;
 pub use self::network::{Cut, Executed, Network, NetworkEvent, NodeId, Revival, Trouble};
-pub use self::report::{Failure, Report, run, trace};
+pub use self::points::{Point, PointCounts};
+pub use self::report::{Failure, Report, run, run_with_canary, trace};

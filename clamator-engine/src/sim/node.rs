@@ -79,6 +79,7 @@ pub(super) enum Step {
     Ended,
     Given,
     Replied,
+    Started,
 }
 
 impl Node {

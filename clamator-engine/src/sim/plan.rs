@@ -74,7 +74,8 @@ impl Plan {
             seed,
             calls: CALLS_MIN + dice.roll(60),
             claim_idle,
-            clients: u32::try_from(dice.between(1, 3)).unwrap_or(1),
+            // Replies to one client only overflow its stream sooner.
+            clients: if overflows { 1 } else { u32::try_from(dice.between(1, 3)).unwrap_or(1) },
             command_timeout: dice.scale(Duration::from_secs(1), Duration::from_secs(5)),
             concurrency: match dice.roll(3) {
                 0 => Concurrency::Limit(usize::try_from(dice.between(2, 40)).unwrap_or(2)),
@@ -84,7 +85,7 @@ impl Plan {
             in_flight_max: usize::try_from(dice.scale_number(4, 1000)).unwrap_or(1000),
             latency: dice.scale(Duration::from_micros(50), Duration::from_millis(4)),
             python_claim_idle: claim_idle * u32::try_from(dice.between(1, 6)).unwrap_or(1),
-            reply_stream_max_len: if overflows { 8 } else { 1024 },
+            reply_stream_max_len: if overflows { 2 } else { 1024 },
             servers: u32::try_from(dice.between(1, 3)).unwrap_or(1),
             services: usize::try_from(dice.between(1, 2)).unwrap_or(1),
             timeout,

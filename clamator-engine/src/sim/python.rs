@@ -5,6 +5,9 @@
 //! takes back what it holds itself; it renews nothing, deletes nothing, and never creates a group
 //! again. Whatever it does, workers of ours in the same pool must keep their promises.
 
+#[cfg(test)]
+mod tests;
+
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec;

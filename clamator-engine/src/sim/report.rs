@@ -9,8 +9,9 @@ use core::fmt;
 use core::time::Duration;
 
 use super::fault::FaultCounts;
-use super::invariants::Violation;
+use super::invariants::{Canary, Violation};
 use super::plan::Plan;
+use super::points::PointCounts;
 use super::world::World;
 
 /// Most lines of a failure's trace.
@@ -26,6 +27,8 @@ pub struct Report {
     pub events: u64,
     /// What went wrong.
     pub faults: FaultCounts,
+    /// The situations that were met.
+    pub points: PointCounts,
     /// How much time passed in the run.
     pub time: Duration,
     /// Identifies everything that happened: the same for the same seed, on every machine.
@@ -67,10 +70,23 @@ impl World {
             calls: u64::try_from(self.history.calls.len()).unwrap_or(u64::MAX),
             events: self.events,
             faults: self.counts.clone(),
+            points: self.watch.counts(),
             time: self.now().since_start(),
             trace_hash: self.trace.hash(),
         }
     }
+}
+
+/// Runs a whole deployment, from a seed, with one invariant more, which is always broken once the
+/// faults end: to see that what is broken is found and explained.
+///
+/// # Errors
+/// [`Failure`], always.
+pub fn run_with_canary(seed: u64) -> Result<Report, Box<Failure>> {
+    let mut world = World::new(Plan::draw(seed), LINES_MAX);
+    world.add_invariant(Box::new(Canary));
+    let (trace, outcome) = told(world, seed);
+    outcome.map_err(|failure| Box::new(Failure { trace, ..failure }))
 }
 
 /// Runs a whole deployment, from a seed, and tells what happened in it, oldest first: the last
@@ -78,9 +94,11 @@ impl World {
 ///
 /// # Errors
 /// [`Failure`] when an invariant was broken; its own trace is empty.
-#[must_use]
 pub fn trace(seed: u64, lines_max: usize) -> (Vec<String>, Result<Report, Failure>) {
-    let mut world = World::new(Plan::draw(seed), lines_max);
+    told(World::new(Plan::draw(seed), lines_max), seed)
+}
+
+fn told(mut world: World, seed: u64) -> (Vec<String>, Result<Report, Failure>) {
     let outcome = match world.run() {
         Ok(()) => Ok(world.report()),
         Err(Violation { invariant, rule, detail }) => {

@@ -6,12 +6,14 @@
 
 mod bounds;
 mod calls;
+mod canary;
 mod groups;
 mod lanes;
 mod reading;
 mod runs;
 mod settling;
 
+pub(super) use self::canary::Canary;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec;
@@ -115,6 +117,11 @@ impl Invariants {
             Box::new(bounds::FairWeather),
             Box::new(bounds::SpeaksSeldom::default()),
         ])
+    }
+
+    /// One more.
+    pub(super) fn add(&mut self, invariant: Box<dyn Invariant>) {
+        self.0.push(invariant);
     }
 
     /// Shows everybody what happened.

@@ -79,6 +79,8 @@ pub struct Executed {
     pub at: Instant,
     /// Who had sent it.
     pub node: NodeId,
+    /// What [`Network::send`](super::Network::send) was given along with it.
+    pub ticket: u64,
     /// The command.
     pub command: Command,
     /// What Redis answered, whether or not anybody hears it.

@@ -8,6 +8,10 @@
 
 mod endings;
 mod event;
+#[cfg(test)]
+pub(super) mod stage;
+#[cfg(test)]
+mod tests;
 mod trouble;
 mod wire;
 
@@ -336,7 +340,7 @@ impl Network {
         assert_eq!(flight.ticket, ticket, "a connection's replies come in order");
         if let Some(executed) = &mut self.executed {
             let (node, command, reply) = (wire.node, flight.command, reply.clone());
-            executed.push_back(Executed { at: now, node, command, reply });
+            executed.push_back(Executed { at: now, node, ticket, command, reply });
         }
         if !wire.dead && !wire.silent {
             let at = wire.told(now + takes);

@@ -67,10 +67,11 @@ impl World {
 
     fn plan_calls(&mut self) {
         let fresh = FRESH_CALLS;
+        let bursts = if self.plan.allows(Fault::ReplyOverflow) { 30 } else { 10 };
         let mut left = self.plan.calls - fresh;
         while left > 0 {
             let at = self.dice.time(Duration::from_millis(100), self.plan.heal);
-            let burst = if self.dice.chance(10) { self.dice.between(2, 40) } else { 1 };
+            let burst = if self.dice.chance(bursts) { self.dice.between(2, 40) } else { 1 };
             for _ in 0..burst.min(left) {
                 self.plan_at(Instant::ZERO + at, Planned::Call { fresh: false });
             }

@@ -9,20 +9,25 @@ mod processes;
 mod turns;
 mod work;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+
+use bytes::Bytes;
 
 use super::dice::Dice;
 use super::fact::Fact;
 use super::fault::{Fault, FaultCounts};
 use super::history::{History, NodeKind, NodeState};
 use super::injector::Injector;
-use super::invariants::{Invariants, Scene, Violation};
+use super::invariants::{Invariant, Invariants, Scene, Violation};
 use super::network::{Network, NetworkEvent, NodeId};
 use super::node::{Arrival, Node};
 use super::plan::{PREFIX, Plan, SERVICES};
+use super::points::Watch;
 use super::trace::Trace;
 use crate::engine::Input;
+use crate::stream_id::StreamId;
 use crate::time::Instant;
 
 /// Most rounds at one moment: more of them is a loop that does not end.
@@ -49,6 +54,9 @@ pub(super) struct World {
     wakes: BTreeSet<(Instant, NodeId)>,
     /// Nodes that have heard something.
     touched: BTreeSet<NodeId>,
+    pub(super) watch: Watch,
+    /// The first entry of each reply stream, where those are short.
+    replies: BTreeMap<Bytes, StreamId>,
     invariants: Invariants,
     broken: Option<Violation>,
     phase: Phase,
@@ -117,6 +125,8 @@ impl World {
             planned: 0,
             wakes: BTreeSet::new(),
             touched: BTreeSet::new(),
+            watch: Watch::new(),
+            replies: BTreeMap::new(),
             invariants: Invariants::new(),
             broken: None,
             phase: Phase::Faulty,
@@ -124,6 +134,11 @@ impl World {
         };
         world.cast();
         world
+    }
+
+    /// Lets one more judge look on.
+    pub(super) fn add_invariant(&mut self, invariant: Box<dyn Invariant>) {
+        self.invariants.add(invariant);
     }
 
     /// Runs to the end, or until something is broken.
@@ -208,6 +223,7 @@ impl World {
         while let Some(executed) = self.network.take_executed() {
             self.write(&executed);
             self.tell(&Fact::Executed(&executed));
+            self.lose_answer(&executed);
         }
     }
 
@@ -266,6 +282,7 @@ impl World {
             history: &self.history,
             network: &self.network,
         };
+        self.watch.observe(&scene, fact);
         if let Err(violation) = self.invariants.observe(&scene, fact) {
             self.broken = Some(violation);
         }

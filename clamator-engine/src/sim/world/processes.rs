@@ -10,9 +10,12 @@ use core::time::Duration;
 use super::super::fact::Fact;
 use super::super::fault::Fault;
 use super::super::history::{NodeKind, NodeState};
-use super::super::network::{Cut, NodeId};
+use super::super::network::{Cut, Executed, NodeId};
 use super::super::node::{Machine, Step};
 use super::{Phase, Planned, World};
+use crate::command::Command;
+use crate::engine::Lane;
+use crate::reply::Reply;
 use crate::time::Instant;
 
 impl World {
@@ -48,6 +51,8 @@ impl World {
             Fault::CrashInHandler => {
                 if self.nodes.get(&id).is_some_and(|node| !node.handlers.is_empty()) {
                     self.crash(id, fault);
+                } else {
+                    self.arm(id, Step::Started);
                 }
             }
             _ => {}
@@ -80,6 +85,27 @@ impl World {
         }
     }
 
+    /// The connection may end before the answer to what matters is heard.
+    pub(super) fn lose_answer(&mut self, executed: &Executed) {
+        if !self.is_faulty() || !self.plan.allows(Fault::ResetBeforeReply) {
+            return;
+        }
+        let percent = match (&executed.command, &executed.reply) {
+            (Command::XAutoClaim { .. }, Ok(Reply::Claimed { entries, .. }))
+                if !entries.is_empty() =>
+            {
+                8
+            }
+            (Command::XAck { .. } | Command::XAdd { max_len: Some(_), .. }, Ok(_)) => 1,
+            _ => return,
+        };
+        if self.dice.chance(percent)
+            && self.network.cut(self.now, executed.node, Lane::Command, Cut::BeforeReply)
+        {
+            self.struck(Fault::ResetBeforeReply);
+        }
+    }
+
     /// The process ends if it is to end at this step. Tells whether it did.
     pub(super) fn crash_at(&mut self, id: NodeId, step: Step) -> bool {
         let armed = self.nodes.get(&id).is_some_and(|node| node.crash == Some(step));
@@ -89,6 +115,7 @@ impl World {
                 Step::Ended => Fault::CrashBeforeReply,
                 Step::Given => Fault::CrashAfterRead,
                 Step::Replied => Fault::CrashAfterReply,
+                Step::Started => Fault::CrashInHandler,
             };
             self.crash(id, fault);
         }

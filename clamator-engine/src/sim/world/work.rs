@@ -23,6 +23,7 @@ use crate::client::ClientEvent;
 use crate::command::{Command, GroupStart};
 use crate::reply::{Fields, Reply};
 use crate::server::{Answer, Job, JobId, ServerEvent};
+use crate::stream_id::StreamId;
 use crate::time::Instant;
 
 /// How long a fresh call may take: everything works by then.
@@ -155,7 +156,10 @@ impl World {
             ServerEvent::Notice(notice) => {
                 self.tell(&Fact::Noticed { node: id, notice: &notice });
             }
-            ServerEvent::Start(job) => self.start(id, &job),
+            ServerEvent::Start(job) => {
+                self.start(id, &job);
+                self.crash_at(id, Step::Started);
+            }
             ServerEvent::Stopped { left } => self.stopped(id, left),
             ServerEvent::Connected | ServerEvent::Disconnected(_) | ServerEvent::Started => {}
         }
@@ -296,9 +300,24 @@ impl World {
     pub(super) fn write(&mut self, executed: &Executed) {
         if let Command::XAdd { key, fields, .. } = &executed.command
             && let Ok(Reply::Added(Some(entry))) = &executed.reply
-            && let Some(service) = self.history.service_of(key)
         {
-            self.history.written(service, *entry, fields);
+            match self.history.service_of(key) {
+                Some(service) => self.history.written(service, *entry, fields),
+                None => self.write_reply(key, *entry),
+            }
+        }
+    }
+
+    /// Finds out whether a short reply stream has lost its oldest entries to a new one.
+    fn write_reply(&mut self, key: &Bytes, entry: StreamId) {
+        if !self.plan.allows(Fault::ReplyOverflow) {
+            return;
+        }
+        let first = self.network.streams().ids(key).next().unwrap_or(entry);
+        let before = self.replies.insert(key.clone(), first);
+        // A stream that begins with this entry is a new one.
+        if before.is_some_and(|before| before < first) && first < entry {
+            self.struck(Fault::ReplyOverflow);
         }
         if let Command::XGroupCreate { key, start: GroupStart::After(after), .. } =
             &executed.command

@@ -1,0 +1,61 @@
+//! Seeds that failed once, and fresh ones: nothing may break, and everything must be reached.
+//!
+//! Few seeds prove little about what is reached, so only a run of many is asked.
+
+use std::path::Path;
+use std::process::Command;
+use std::{env, fs};
+
+use clamator_engine::sim;
+use clamator_tests::simulate::{
+    REACHED_MIN_SEEDS, check_reached, failure_text, many, seed, seed_of_environment,
+};
+
+/// The test that runs fresh seeds: the one that repeats a failure.
+pub(crate) const FRESH: &str = "seeds::fresh_seeds_break_nothing_and_reach_everything";
+/// How many fresh seeds are run if nobody says otherwise.
+const SEEDS: u64 = 20_000;
+/// Failures after which a run of many seeds ends.
+const FAILURES_MAX: usize = 3;
+/// The first seed where there is neither a commit nor a choice.
+const FIXED: u64 = 0x1c;
+
+#[test]
+fn seeds_that_failed_once_pass() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds.txt");
+    let text = fs::read_to_string(file).expect("tests/seeds.txt");
+    for line in text.lines() {
+        let number = line.split('#').next().unwrap_or_default().trim();
+        if number.is_empty() {
+            continue;
+        }
+        let number = seed(number).unwrap_or_else(|error| panic!("tests/seeds.txt: {error}"));
+        if let Err(failure) = sim::run(number) {
+            panic!("{}it is known: {line}", failure_text(&failure, FRESH));
+        }
+    }
+}
+
+#[test]
+fn fresh_seeds_break_nothing_and_reach_everything() {
+    let from = seed_of_environment().or_else(commit).unwrap_or(FIXED);
+    let seeds = env::var("CLAMATOR_SEEDS").ok().map_or(SEEDS, |text| {
+        text.parse().unwrap_or_else(|error| panic!("CLAMATOR_SEEDS: {error}"))
+    });
+    let summary = many(from, seeds, FAILURES_MAX, &|_| {});
+    let failures: Vec<String> =
+        summary.failures.iter().map(|failure| failure_text(failure, FRESH)).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    eprintln!("from {from:#x}\n{summary}");
+    if seeds >= REACHED_MIN_SEEDS
+        && let Err(missing) = check_reached(&summary)
+    {
+        panic!("from {from:#x}, {seeds} seeds: {missing}");
+    }
+}
+
+/// The seed that the commit names, if this is a checkout.
+fn commit() -> Option<u64> {
+    let git = Command::new("git").args(["rev-parse", "HEAD"]).output().ok()?;
+    seed(String::from_utf8(git.stdout).ok()?.trim()).ok()
+}
