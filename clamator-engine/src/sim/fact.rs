@@ -28,7 +28,7 @@ pub(super) enum Fact<'a> {
     /// A process ends from one moment to the next.
     Crashed(NodeId),
     /// A worker is told to drop a handler, which it does.
-    Dropped { node: NodeId, job: u64, number: Option<u64> },
+    Dropped { node: NodeId, job: u64 },
     /// A handler has ended.
     Ended { node: NodeId, job: u64, entry: StreamId, number: Option<u64>, answer: &'a Answer },
     /// Redis carried a command out, or refused it.

@@ -68,8 +68,6 @@ pub(super) struct Handler {
     pub(super) python: Option<PythonJob>,
     /// Whether it ends by panicking.
     pub(super) panics: bool,
-    /// When it ends.
-    pub(super) ends: Instant,
 }
 
 /// A step of serving an entry, behind which a process may end.

@@ -12,6 +12,7 @@ use super::fact::Fact;
 use super::network::NodeId;
 use crate::engine::Lane;
 use crate::reply::{Refusal, Reply};
+use crate::server::Answer;
 use crate::time::Instant;
 
 /// What happened in a run.
@@ -70,7 +71,10 @@ fn words(fact: &Fact<'_>) -> [u64; 3] {
         Fact::Closed { node, lane } => [3, of(node), at(*lane)],
         Fact::Crashed(node) => [4, of(node), 0],
         Fact::Dropped { node, job, .. } => [5, of(node), *job],
-        Fact::Ended { node, job, .. } => [6, of(node), *job],
+        Fact::Ended { node, job, entry, answer, .. } => {
+            let failed = matches!(answer, Answer::Error(_));
+            [6, of(node) << 32 | *job, entry.ms << 1 | u64::from(failed)]
+        }
         Fact::Executed(executed) => [7, of(&executed.node), answer(&executed.reply)],
         Fact::Finished { number, outcome } => [8, *number, u64::from(outcome.is_ok())],
         Fact::Healed => [9, 0, 0],

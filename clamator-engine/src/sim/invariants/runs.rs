@@ -203,6 +203,11 @@ impl Invariant for CountsDeliveries {
         ) else {
             return Ok(());
         };
+        // What was counted in a group that is gone is told a while longer.
+        let recent = scene.now.since_start().saturating_sub(scene.plan.claim_idle * 3);
+        if scene.history.struck_since(Instant::from_start(recent), &REWRITES) {
+            return Ok(());
+        }
         let starts = self.starts.entry(number).or_default();
         *starts += 1;
         let streams = scene.network.streams();

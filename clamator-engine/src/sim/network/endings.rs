@@ -103,8 +103,9 @@ impl Network {
     }
 
     fn drop_commands(&mut self, number: u64) {
-        self.agenda
-            .retain(|_, parcel| !matches!(parcel, Parcel::Command { wire, .. } if *wire == number));
+        self.agenda.retain(
+            |_, parcel| !matches!(**parcel, Parcel::Command { wire, .. } if wire == number),
+        );
     }
 
     fn cut_all(&mut self, now: Instant, mut which: impl FnMut(Lane) -> bool) {

@@ -15,6 +15,7 @@ mod tests;
 mod trouble;
 mod wire;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -33,7 +34,7 @@ use crate::time::Instant;
 /// A Redis server and the connections to it.
 #[derive(Debug)]
 pub struct Network {
-    agenda: BTreeMap<(Instant, u64), Parcel>,
+    agenda: BTreeMap<(Instant, u64), Box<Parcel>>,
     agenda_number: u64,
     dice: Dice,
     /// Nobody can connect before this time.
@@ -204,7 +205,7 @@ impl Network {
             match self.agenda.first_entry() {
                 Some(entry) if entry.key().0 <= now => {
                     let at = entry.key().0;
-                    let parcel = entry.remove();
+                    let parcel = *entry.remove();
                     self.deliver(at, now, parcel);
                 }
                 first => {
@@ -238,7 +239,7 @@ impl Network {
 
     fn plan(&mut self, at: Instant, parcel: Parcel) {
         self.agenda_number += 1;
-        self.agenda.insert((at, self.agenda_number), parcel);
+        self.agenda.insert((at, self.agenda_number), Box::new(parcel));
     }
 
     fn deliver(&mut self, at: Instant, now: Instant, parcel: Parcel) {

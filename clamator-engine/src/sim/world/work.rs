@@ -207,7 +207,7 @@ impl World {
         let ends = if long > heal { long.min(heal.max(self.now + QUICK)) } else { long };
         let (entry, number) = (start.entry, start.number);
         let Some(node) = self.nodes.get_mut(&id) else { return };
-        let job = node.run(Handler { entry, number, job, python, panics, ends });
+        let job = node.run(Handler { entry, number, job, python, panics });
         self.plan_at(ends, Planned::EndHandler { node: id, job });
         self.tell(&Fact::Started { node: id, job, start });
     }
@@ -285,15 +285,13 @@ impl World {
         let now = self.now;
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let found = node.handlers.iter().find(|(_, handler)| handler.job == Some(dropped));
-        let Some((job, number)) = found.map(|(job, handler)| (*job, handler.number)) else {
-            return;
-        };
+        let Some(job) = found.map(|(job, _)| *job) else { return };
         node.handlers.remove(&job);
         let local = node.local(now);
         if let Machine::Server(server) = &mut node.machine {
             server.abandoned(local, dropped);
         }
-        self.tell(&Fact::Dropped { node: id, job, number });
+        self.tell(&Fact::Dropped { node: id, job });
     }
 
     /// Writes down what Redis has executed.
@@ -305,6 +303,14 @@ impl World {
                 Some(service) => self.history.written(service, *entry, fields),
                 None => self.write_reply(key, *entry),
             }
+        }
+        if let Command::XGroupCreate { key, start: GroupStart::After(after), .. } =
+            &executed.command
+            && executed.reply.is_ok()
+            && let Some(service) = self.history.service_of(key)
+        {
+            let last = self.network.streams().last_generated(key);
+            self.history.created(service, *after, last);
         }
     }
 
@@ -318,14 +324,6 @@ impl World {
         // A stream that begins with this entry is a new one.
         if before.is_some_and(|before| before < first) && first < entry {
             self.struck(Fault::ReplyOverflow);
-        }
-        if let Command::XGroupCreate { key, start: GroupStart::After(after), .. } =
-            &executed.command
-            && executed.reply.is_ok()
-            && let Some(service) = self.history.service_of(key)
-        {
-            let last = self.network.streams().last_generated(key);
-            self.history.created(service, *after, last);
         }
     }
 }
