@@ -306,6 +306,14 @@ impl World {
                 None => self.write_reply(key, *entry),
             }
         }
+        if let Command::XGroupCreate { key, start: GroupStart::After(after), .. } =
+            &executed.command
+            && executed.reply.is_ok()
+            && let Some(service) = self.history.service_of(key)
+        {
+            let last = self.network.streams().last_generated(key);
+            self.history.created(service, *after, last);
+        }
     }
 
     /// Finds out whether a short reply stream has lost its oldest entries to a new one.
@@ -318,14 +326,6 @@ impl World {
         // A stream that begins with this entry is a new one.
         if before.is_some_and(|before| before < first) && first < entry {
             self.struck(Fault::ReplyOverflow);
-        }
-        if let Command::XGroupCreate { key, start: GroupStart::After(after), .. } =
-            &executed.command
-            && executed.reply.is_ok()
-            && let Some(service) = self.history.service_of(key)
-        {
-            let last = self.network.streams().last_generated(key);
-            self.history.created(service, *after, last);
         }
     }
 }
