@@ -65,10 +65,6 @@ impl Watch {
                 }
                 What::Other
             }
-            Command::ClientUnblock { .. } => {
-                eye.unblocking = true;
-                What::Other
-            }
             _ => What::Other,
         };
         if acknowledged && !matches!(command, Command::XDel { .. }) {

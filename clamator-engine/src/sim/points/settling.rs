@@ -87,6 +87,12 @@ impl Watch {
                 self.read_out(key, entries);
                 entries.len()
             }
+            (Command::ClientUnblock { .. }, Ok(Reply::Integer(1))) => {
+                if let Some(eye) = self.eye(executed.node) {
+                    eye.unblocked = eye.unblocked.saturating_add(1);
+                }
+                0
+            }
             _ => 0,
         };
         if !self.mark_executed(executed, given) {

@@ -99,8 +99,9 @@ impl Watch {
 
     fn read_answered(&mut self, node: NodeId, service: usize, entries: &[Entry]) {
         if entries.is_empty() {
-            let eye = self.eye(node);
-            let ran_out = eye.is_some_and(|eye| eye.stopping && !eye.unblocking);
+            let Some(eye) = self.eye(node).filter(|eye| eye.stopping) else { return };
+            let ran_out = eye.unblocked == 0;
+            eye.unblocked = eye.unblocked.saturating_sub(1);
             return self.hits.hit_if(ran_out, Point::StopWaitedForBlock);
         }
         let busy = self.running.iter().any(|it| (it.node, it.service) == (node, service));

@@ -39,8 +39,8 @@ pub(super) struct Eye {
     pub(super) stopping: bool,
     /// Whether it was just told that its server cannot serve it.
     pub(super) unfit: bool,
-    /// Whether it has asked Redis to end its read.
-    pub(super) unblocking: bool,
+    /// How many of its reads Redis has ended because it asked for it, without its knowing.
+    pub(super) unblocked: u8,
     /// Whether it has ever read.
     pub(super) has_read: bool,
     pub(super) lanes: Vec<LaneSeen>,

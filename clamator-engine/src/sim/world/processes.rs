@@ -42,6 +42,9 @@ impl World {
                 // Whoever stops may be there for a while: nobody else has its name meanwhile.
                 self.replace(id, false);
                 let grace = self.dice.scale(Duration::from_millis(1), Duration::from_secs(3));
+                if self.dice.chance(10) {
+                    self.network.cut(self.now, id, Lane::Command, Cut::BeforeWrite);
+                }
                 self.stop(id, grace);
             }
             Fault::CrashAfterAck => self.arm(id, Step::Acknowledged),
