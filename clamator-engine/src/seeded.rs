@@ -61,7 +61,7 @@ bugs! {
     AnswerOfAnotherJob = "redisrpc#24, I2",
     /// A blocking read waits for ever, and nobody watches it.
     BlockForEver = "bullmq#4479",
-    /// A cancelled call keeps its place for ever.
+    /// A cancelled call is known, and keeps its place, until its reply comes.
     CancelLeaks = "peers.md 3, the Python peer's pending map",
     /// A claim asks for a whole page whatever the free places.
     ClaimPageFixed = "P1, dapr/components-contrib#4599",
@@ -172,7 +172,7 @@ bugs! {
     StopUnbounded = "rule 4.10",
     /// The tick is the same in every server.
     TickUnjittered = "docket PR#463",
-    /// An expired call keeps its place for ever.
+    /// An expired call is known, and keeps its place, until its reply comes.
     TimeoutLeaks = "redisrpc#24",
     /// A waiting read is not ended when the stop begins.
     UnblockMissing = "rule 4.10",
