@@ -82,7 +82,6 @@ pub fn run_with(seed: u64, bug: Bug) -> Result<Report, Box<Failure>> {
 /// # Errors
 /// [`Failure`] when an invariant was broken; its own trace is empty.
 #[cfg(seeded_bugs)]
-#[must_use]
 pub fn trace_with(seed: u64, bug: Bug, lines: usize) -> (Vec<String>, Result<Report, Failure>) {
     let plan = Plan { bug: Seeded::with(bug), ..Plan::draw(seed) };
     told(World::new(plan, lines), seed)

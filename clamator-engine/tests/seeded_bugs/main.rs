@@ -8,7 +8,13 @@
 //! writes the table. `CLAMATOR_BUG=<name>` hunts for one bug and shows how it was caught.
 //! All by `tests/seeded-bugs.sh`, which builds the engines with the bugs in them.
 #![cfg(seeded_bugs)]
-#![expect(clippy::print_stdout, reason = "a hunt takes minutes, and the table is what it is for")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "tests hope, and a hunt takes minutes and is run for its table"
+)]
 
 mod hunt;
 mod table;
