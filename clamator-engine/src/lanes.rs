@@ -12,6 +12,7 @@ use core::time::Duration;
 use crate::command::Command;
 use crate::engine::{Deadline, Hello, Lane, Loss, Output, Timer, Token, Version};
 use crate::jitter::Jitter;
+use crate::seeded::{Bug, Seeded};
 use crate::time::Instant;
 
 /// Most commands under way on one lane; further ones wait their turn.
@@ -32,6 +33,7 @@ pub(crate) struct Lanes<P> {
     lanes: Vec<State<P>>,
     connect_timeout: Duration,
     jitter: Jitter,
+    seeded: Seeded,
     next_token: u64,
     actions: VecDeque<Action>,
     announced: Announced,
@@ -147,6 +149,7 @@ impl<P> Lanes<P> {
         blocking: u16,
         connect_timeout: Duration,
         jitter: Jitter,
+        seeded: Seeded,
     ) -> Self {
         let names = core::iter::once(Lane::Command).chain((0..blocking).map(Lane::Blocking));
         let lanes = names.map(State::new).collect();
@@ -154,6 +157,7 @@ impl<P> Lanes<P> {
             lanes,
             connect_timeout,
             jitter,
+            seeded,
             next_token: 0,
             actions: VecDeque::new(),
             announced: Announced::Nothing,
@@ -241,9 +245,10 @@ impl<P> Lanes<P> {
     /// Matches a reply to its command and gives back what that was for. Only a command that was
     /// carried out makes the lane a good one again.
     pub(crate) fn reply(&mut self, now: Instant, token: &Token, done: bool) -> Option<P> {
+        let by_order = self.seeded.is(Bug::LaneRepliesByOrder);
         let state = self.state(token.lane())?;
         let place = state.flying.binary_search_by_key(&token.number(), |flying| flying.number);
-        let flying = state.flying.remove(place.ok()?)?;
+        let flying = state.flying.remove(if by_order { 0 } else { place.ok()? })?;
         if done {
             state.failures = 0;
         }
@@ -282,10 +287,21 @@ impl<P> Lanes<P> {
             .collect();
         let ended = overdue
             .into_iter()
-            .filter_map(|(lane, allowed)| self.fail(now, lane, Loss::Overdue { allowed }))
+            .filter_map(|(lane, allowed)| {
+                if self.seeded.is(Bug::LaneRepliesByOrder) && self.is_open(lane) {
+                    return self.give_first_up(lane);
+                }
+                self.fail(now, lane, Loss::Overdue { allowed })
+            })
             .collect();
         self.open_due(now);
         ended
+    }
+
+    /// A seeded bug: gives up the oldest command, and not its connection.
+    fn give_first_up(&mut self, lane: Lane) -> Option<Ended<P>> {
+        let flying = self.state(lane)?.flying.pop_front()?;
+        Some(Ended { voided: alloc::vec![Voided { purpose: flying.purpose, sent: true }] })
     }
 
     /// When [`Self::tick`] has something to do.
@@ -347,11 +363,13 @@ impl<P> Lanes<P> {
             let Some(Waiting { command, timeout, purpose }) = state.waiting.pop_front() else {
                 return;
             };
-            let (number, due) = (self.next_token, now + timeout);
+            let (number, deadline) = (self.next_token, now + timeout);
+            let watched = !self.seeded.is(Bug::OverdueUnnoticed);
+            let due = if watched { deadline } else { now + Duration::MAX };
             self.next_token += 1;
             state.flying.push_back(Flying { number, due, timeout, purpose });
             let token = Token::new(lane, number);
-            self.actions.push_back(Action::Command { lane, token, command, deadline: due });
+            self.actions.push_back(Action::Command { lane, token, command, deadline });
         }
     }
 
@@ -359,18 +377,21 @@ impl<P> Lanes<P> {
         self.actions
             .retain(|action| !matches!(action, Action::Command { lane: of, .. } if *of == lane));
         let failures = self.state(lane).map_or(0, |state| state.failures);
-        let pause = if matches!(loss, Loss::Credentials { .. }) {
+        let pause = if self.seeded.is(Bug::ReconnectWithoutPause) {
+            Duration::ZERO
+        } else if matches!(loss, Loss::Credentials { .. }) {
             BACKOFF_CREDENTIALS
         } else {
             BACKOFF_MAX.min(BACKOFF_MIN.saturating_mul(1 << failures.min(8)))
         };
         let until = now + self.jitter.spread(pause);
         let mut voided = Vec::new();
+        let unsaid = self.seeded.is(Bug::ReadLostWithLane) && lane != Lane::Command;
         if let Some(state) = self.state(lane) {
             state.phase = Phase::Backoff { until };
             state.moved = 0;
             state.failures = failures.saturating_add(1);
-            let flying = state.flying.drain(..);
+            let flying = state.flying.drain(..).filter(|_| !unsaid);
             voided.extend(flying.map(|flying| Voided { purpose: flying.purpose, sent: true }));
             let waiting = state.waiting.drain(..);
             voided.extend(waiting.map(|waiting| Voided { purpose: waiting.purpose, sent: false }));

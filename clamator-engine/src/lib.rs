@@ -32,6 +32,7 @@ pub mod memory;
 pub mod porting;
 mod reply;
 mod resp;
+mod seeded;
 mod server;
 #[cfg(feature = "sim")]
 pub mod sim;
@@ -47,6 +48,8 @@ pub use command::{Command, GroupStart, ReadFrom};
 pub use engine::{Deadline, Engine, Hello, Input, Lane, Loss, Output, Timer, Token, Version};
 pub use reply::{Entry, Fields, GroupInfo, PendingEntry, Refusal, RefusalKind, Reply, StreamInfo};
 pub use resp::{ReplyShape, Undecodable, Value};
+#[cfg(seeded_bugs)]
+pub use seeded::Bug;
 pub use server::{
     Answer, Concurrency, Job, JobId, Notice, PoisonFault, Server, ServerConfig, ServerCounters,
     ServerEvent, ServiceConfig, StartFrom,

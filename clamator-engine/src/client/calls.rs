@@ -10,6 +10,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use crate::seeded::{Bug, Seeded};
 use crate::time::Instant;
 
 /// The calls and notifications of one client.
@@ -22,6 +23,7 @@ pub(super) struct Calls {
     /// Places taken in the reply stream.
     places: usize,
     next: u64,
+    seeded: Seeded,
 }
 
 #[derive(Debug)]
@@ -30,6 +32,9 @@ struct Pending {
     progress: Progress,
     timeout: Duration,
     expires: Instant,
+    /// What a seeded bug sends again.
+    #[cfg(seeded_bugs)]
+    copy: Outgoing,
 }
 
 #[derive(Debug)]
@@ -50,6 +55,7 @@ pub(super) enum Kind {
 }
 
 /// What is to be sent for a call.
+#[cfg_attr(seeded_bugs, derive(Clone))]
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) key: Bytes,
@@ -66,6 +72,10 @@ pub(super) struct Ended {
 }
 
 impl Calls {
+    pub(super) fn new(seeded: Seeded) -> Self {
+        Self { seeded, ..Self::default() }
+    }
+
     /// Draws the next number.
     pub(super) fn number(&mut self) -> u64 {
         self.next += 1;
@@ -82,8 +92,18 @@ impl Calls {
         timeout: Duration,
     ) {
         let expires = now + timeout;
+        #[cfg(seeded_bugs)]
+        let copy = outgoing.clone();
         let progress = Progress::Waiting(outgoing);
-        self.calls.insert(id, Pending { kind, progress, timeout, expires });
+        let pending = Pending {
+            kind,
+            progress,
+            timeout,
+            expires,
+            #[cfg(seeded_bugs)]
+            copy,
+        };
+        self.calls.insert(id, pending);
         self.expiries.insert((expires, id));
         self.queue.push_back(id);
     }
@@ -105,7 +125,8 @@ impl Calls {
                 self.queue.pop_front();
                 continue;
             }
-            if call.kind == Kind::Call && self.places >= places_max.max(1) {
+            let bounded = !self.seeded.is(Bug::InFlightUnbounded);
+            if bounded && call.kind == Kind::Call && self.places >= places_max.max(1) {
                 return None;
             }
             self.queue.pop_front();
@@ -133,13 +154,18 @@ impl Calls {
     /// Stops waiting for a call. If it was sent its place stays taken for one more timeout.
     pub(super) fn forget(&mut self, now: Instant, id: u64) -> Option<Ended> {
         let call = self.calls.get_mut(&id)?;
-        if call.kind == Kind::Notification || !matches!(call.progress, Progress::Sent) {
+        let freed = self.seeded.is(Bug::PlaceFreedAtOnce);
+        if call.kind == Kind::Notification || !matches!(call.progress, Progress::Sent) || freed {
             return self.finish(id);
         }
         self.expiries.remove(&(call.expires, id));
+        let cancelled = call.expires > now;
+        let leak = if cancelled { Bug::CancelLeaks } else { Bug::TimeoutLeaks };
         call.progress = Progress::Forgotten;
         call.expires = now + call.timeout;
-        self.expiries.insert((call.expires, id));
+        if !self.seeded.is(leak) {
+            self.expiries.insert((call.expires, id));
+        }
         Some(Ended { id, kind: call.kind, sent: true })
     }
 
@@ -201,6 +227,29 @@ impl Calls {
     /// When the next call expires.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.expiries.first().map(|(at, _)| *at)
+    }
+
+    /// The oldest call that waits for a reply.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        let mut sent =
+            self.calls.iter().filter(|(_, call)| matches!(call.progress, Progress::Sent));
+        sent.next().map(|(id, _)| *id)
+    }
+
+    /// Puts a call that was sent back into the queue. Only a seeded bug does.
+    pub(super) fn send_again(&mut self, id: u64) -> bool {
+        #[cfg(seeded_bugs)]
+        if self.seeded.is(Bug::AmbiguousIsRetried)
+            && let Some(call) = self.calls.get_mut(&id)
+            && matches!(call.progress, Progress::Sent)
+        {
+            call.progress = Progress::Waiting(call.copy.clone());
+            self.places = self.places.saturating_sub(usize::from(call.kind == Kind::Call));
+            self.queue.push_back(id);
+            return true;
+        }
+        let _ = id;
+        false
     }
 
     /// Whether a reply is being waited for.

@@ -12,6 +12,7 @@ use clamator_proto::{InvalidEnvelope, Json};
 use crate::call::{CallError, CallId};
 use crate::engine::Loss;
 use crate::reply::Refusal;
+use crate::seeded::Seeded;
 use crate::stream_id::StreamId;
 
 /// Settings of a client.
@@ -36,6 +37,7 @@ pub struct ClientConfig {
     pub read_block: Duration,
     /// Decides the spread of timers. Take it from a random source, or fix it to repeat a run.
     pub seed: u64,
+    pub(crate) seeded: Seeded,
     /// How long a call may take from being made to its reply. Default 30 s.
     pub timeout: Duration,
 }
@@ -53,6 +55,7 @@ impl ClientConfig {
             prefix: prefix.into(),
             read_block: Duration::from_secs(1),
             seed,
+            seeded: Seeded::default(),
             timeout: Duration::from_secs(30),
         }
     }

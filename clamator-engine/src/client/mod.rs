@@ -35,6 +35,7 @@ use crate::engine::{Deadline, Engine, Input, Lane, Loss, Output, Timer, Token};
 use crate::jitter::Jitter;
 use crate::lanes::{Lanes, Voided};
 use crate::reply::{Refusal, RefusalKind, Reply};
+use crate::seeded::Bug;
 use crate::stream_id::StreamId;
 use crate::time::Instant;
 use crate::wire::{self, READ_PAUSE};
@@ -84,10 +85,20 @@ impl Client {
         Self {
             replies: keys.replies(&config.instance).into(),
             keys,
-            id_prefix: format!("{}-", hexadecimal(&config.nonce)),
+            id_prefix: if config.seeded.is(Bug::IdsWithoutNonce) {
+                format!("{}-", config.instance)
+            } else {
+                format!("{}-", hexadecimal(&config.nonce))
+            },
             commands: BTreeMap::new(),
-            lanes: Lanes::new(now, 1, config.connect_timeout, Jitter::new(config.seed)),
-            calls: Calls::default(),
+            lanes: Lanes::new(
+                now,
+                1,
+                config.connect_timeout,
+                Jitter::new(config.seed),
+                config.seeded,
+            ),
+            calls: Calls::new(config.seeded),
             reader: Reader::new(now),
             stage: Stage::Running,
             events: VecDeque::new(),
@@ -145,6 +156,9 @@ impl Client {
         let ended: Vec<Ended> = self.calls.clear().collect();
         for ended in ended {
             self.fail(&ended, CallError::Stopped);
+        }
+        if self.config.seeded.is(Bug::RepliesLeft) {
+            return self.stopped();
         }
         let delete = Command::Del { key: self.replies.clone() };
         let timeout = self.config.command_timeout;
@@ -214,6 +228,7 @@ impl Client {
         let embedded = match self.lanes.hello(Lane::Command) {
             Some(hello) => hello.embedded,
             None if self.lanes.is_opening(Lane::Command) => return,
+            None if self.config.seeded.is(Bug::AmbiguousIsRetried) => return,
             None => {
                 while let Some(ended) = self.calls.unsent() {
                     self.fail(&ended, CallError::NotSent);
@@ -251,6 +266,7 @@ impl Client {
         let lane = token.lane();
         if let Err(refusal) = &reply
             && refusal.kind() == RefusalKind::WrongServer
+            && !self.config.seeded.is(Bug::ReadonlyKept)
         {
             self.give_up(now, lane, Loss::Unfit(refusal.clone()));
         }
@@ -264,7 +280,8 @@ impl Client {
             }
             (Purpose::Read, Err(refusal)) => {
                 self.reader.under_way = false;
-                self.reader.paused_until = Some(now + READ_PAUSE);
+                let hot = self.config.seeded.is(Bug::ClientReadWithoutPause);
+                self.reader.paused_until = (!hot).then(|| now + READ_PAUSE);
                 self.events.push_back(ClientEvent::ReadRefused(refusal));
             }
             (Purpose::Send(id), Ok(Reply::Added(added))) => self.handle_sent(id, added),
@@ -318,7 +335,10 @@ impl Client {
             match purpose {
                 Purpose::DeleteReplies => self.stopped(),
                 Purpose::Read => self.reader.under_way = false,
-                Purpose::Send(id) if sent => self.finish(id, CallError::OutcomeUnknown),
+                Purpose::Send(id) if sent && self.calls.send_again(id) => {}
+                Purpose::Send(id) if sent && !self.config.seeded.is(Bug::AmbiguousIsSafe) => {
+                    self.finish(id, CallError::OutcomeUnknown)
+                }
                 Purpose::Send(id) => self.finish(id, CallError::NotSent),
             }
         }
@@ -330,12 +350,14 @@ impl Client {
             self.handle_ended(now, ended.voided);
         }
         while let Some(ended) = self.calls.expire(now) {
-            let error = if ended.sent { CallError::Timeout } else { CallError::NotSent };
+            let safe = self.config.seeded.is(Bug::AmbiguousIsSafe);
+            let error = if ended.sent && !safe { CallError::Timeout } else { CallError::NotSent };
             self.fail(&ended, error);
         }
         self.send_waiting(now);
         if self.silence_ends().is_some_and(|at| at <= now) {
-            self.reader.after = StreamId::ZERO;
+            let kept = self.config.seeded.is(Bug::ReadPositionKept);
+            self.reader.after = if kept { self.reader.after } else { StreamId::ZERO };
             self.reader.reread = true;
         }
         if self.stop_ends().is_some_and(|at| at <= now) {
@@ -381,7 +403,7 @@ impl Engine for Client {
     fn handle_input(&mut self, now: Instant, input: Input) {
         match input {
             Input::LaneOpen(lane, hello) => {
-                if lane == REPLIES {
+                if lane == REPLIES && !self.config.seeded.is(Bug::ReadPositionKept) {
                     self.reader.after = StreamId::ZERO;
                 }
                 if let Some(ended) = self.lanes.opened(now, lane, hello) {

@@ -15,6 +15,7 @@ use crate::call::{CallError, CallId, ProtocolFault};
 use crate::command::Command;
 use crate::engine::Lane;
 use crate::reply::Entry;
+use crate::seeded::Bug;
 use crate::stream_id::StreamId;
 use crate::time::Instant;
 use crate::wire::READ_SLACK;
@@ -126,6 +127,9 @@ impl Client {
 
     /// The call that a reply's id names. Ids of another start have another nonce.
     fn call_of(&self, id: &str) -> Option<u64> {
+        if self.config.seeded.is(Bug::RepliesByOrder) {
+            return self.calls.oldest();
+        }
         id.strip_prefix(self.id_prefix.as_str())?.parse().ok()
     }
 

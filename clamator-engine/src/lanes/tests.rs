@@ -13,7 +13,7 @@ fn at(seconds: u64) -> Instant {
 }
 
 fn lanes(blocking: u16) -> Lanes<u32> {
-    Lanes::new(at(0), blocking, 2 * SECOND, Jitter::new(1))
+    Lanes::new(at(0), blocking, 2 * SECOND, Jitter::new(1), Seeded::default())
 }
 
 fn hello() -> Hello {

@@ -8,6 +8,8 @@ use core::time::Duration;
 
 use clamator_proto::Contract;
 
+use crate::seeded::Seeded;
+
 /// Settings of a server.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -41,6 +43,7 @@ pub struct ServerConfig {
     pub reply_stream_max_len: u64,
     /// Decides the spread of timers. Take it from a random source, or fix it to repeat a run.
     pub seed: u64,
+    pub(crate) seeded: Seeded,
 }
 
 impl ServerConfig {
@@ -60,6 +63,7 @@ impl ServerConfig {
             relaxed_reply_to: false,
             reply_stream_max_len: 1024,
             seed,
+            seeded: Seeded::default(),
         }
     }
 

@@ -17,6 +17,7 @@ use super::{Aim, Server, Stage};
 use crate::command::{Command, GroupStart};
 use crate::engine::{Deadline, Lane, Timer};
 use crate::reply::{Refusal, RefusalKind, Reply};
+use crate::seeded::Bug;
 use crate::stream_id::StreamId;
 
 /// Least time between two creations of one group, and after a refused one.
@@ -38,7 +39,8 @@ impl Server {
             let command = Command::XInfoStream { key: service.stream.clone() };
             self.send(index, command, Aim::InspectStream);
         } else {
-            let start = first_start(service.start_from);
+            let at_end = self.config.seeded.is(Bug::GroupFirstAtEnd);
+            let start = if at_end { GroupStart::New } else { first_start(service.start_from) };
             self.create_group(index, start, None);
         }
         self.set_group(index, GroupState::Creating);
@@ -54,6 +56,9 @@ impl Server {
         let Some(service) = self.services.get_mut(index) else {
             return;
         };
+        if self.config.seeded.is(Bug::GroupNotRestored) {
+            return;
+        }
         if service.group.state == GroupState::Ready {
             let at = match service.group.created_at {
                 Some(created) => self.now.max(created + CREATE_PAUSE),
@@ -75,10 +80,14 @@ impl Server {
             Err(refusal) if refusal.kind() == RefusalKind::Final => Some(StreamId::MAX),
             Ok(_) | Err(_) => return self.set_group(index, GroupState::Absent(retry_at)),
         };
-        if last.is_none_or(|last| service.group.mark.is_some_and(|mark| last < mark)) {
+        let unnoticed = self.config.seeded.is(Bug::OtherStreamUnnoticed);
+        let other = last.is_none_or(|last| service.group.mark.is_some_and(|mark| last < mark));
+        if other && !unnoticed {
             service.start_epoch();
         }
         let start = match service.group.mark {
+            _ if self.config.seeded.is(Bug::GroupAtEnd) => GroupStart::New,
+            _ if self.config.seeded.is(Bug::GroupFromZero) => GroupStart::After(StreamId::ZERO),
             Some(mark) => GroupStart::After(mark),
             None => first_start(service.start_from),
         };
@@ -114,7 +123,9 @@ impl Server {
             Ok(_) => false,
             Err(refusal) if refusal.kind() == RefusalKind::GroupExists => true,
             Err(refusal) => {
-                service.group.state = GroupState::Absent(now + CREATE_PAUSE);
+                let hot = self.config.seeded.is(Bug::GroupWithoutPause);
+                let at = if hot { now } else { now + CREATE_PAUSE };
+                service.group.state = GroupState::Absent(at);
                 let notice = Notice::GroupRefused { service: service.name(), refusal };
                 return self.notice(notice);
             }
@@ -122,7 +133,10 @@ impl Server {
         service.group.state = GroupState::Ready;
         service.group.lost = false;
         service.group.created_at = Some(now);
-        service.reclaim = Reclaim { counting: service.reclaim.counting, ..Reclaim::default() };
+        let kept = self.config.seeded.is(Bug::CursorKept);
+        let cursor = if kept { service.reclaim.cursor } else { StreamId::ZERO };
+        service.reclaim =
+            Reclaim { counting: service.reclaim.counting, cursor, ..Reclaim::default() };
         if let Some(after) = restore.filter(|_| !existed) {
             let service = service.name();
             self.counters.groups_restored += 1;
@@ -165,8 +179,14 @@ impl Server {
         service.group.moved = false;
         service.group.last_delivered = None;
         let (key, group) = (service.stream.clone(), service.group_name.clone());
-        self.send(index, Command::XInfoGroups { key: key.clone() }, Aim::ListGroups);
-        self.send(index, Command::XPending { key, group }, Aim::ListPending);
+        let reversed = self.config.seeded.is(Bug::MarkReadReversed);
+        if !reversed {
+            self.send(index, Command::XInfoGroups { key: key.clone() }, Aim::ListGroups);
+        }
+        self.send(index, Command::XPending { key: key.clone(), group }, Aim::ListPending);
+        if reversed {
+            self.send(index, Command::XInfoGroups { key }, Aim::ListGroups);
+        }
     }
 
     pub(super) fn handle_groups(&mut self, index: usize, reply: Result<Reply, Refusal>) {
@@ -184,7 +204,11 @@ impl Server {
         let ours = groups.iter().find(|group| group.name == service.group_name);
         let ours_only = groups.iter().all(|group| group.name == service.group_name);
         service.group.sole = Some(ours_only);
-        service.group.last_delivered = ours.map(|group| group.last_delivered);
+        let last_delivered = ours.map(|group| group.last_delivered);
+        let pending = core::mem::replace(&mut service.group.last_delivered, last_delivered);
+        if self.config.seeded.is(Bug::MarkReadReversed) {
+            service.group.mark = last_delivered.map(|last| last.min(pending.unwrap_or(last)));
+        }
         if ours.is_none() {
             self.lose_group(index);
         }
@@ -204,9 +228,15 @@ impl Server {
         let Ok(Reply::Pending { first, .. }) = reply else {
             return;
         };
+        let seeded = self.config.seeded;
+        if seeded.is(Bug::MarkReadReversed) {
+            service.group.last_delivered = first.map(StreamId::previous);
+            return;
+        }
         let Some(last_delivered) = service.group.last_delivered.take() else {
             return;
         };
+        let first = if seeded.is(Bug::MarkIgnoresPending) { &None } else { first };
         if service.is_ready() {
             let threshold = first.map_or(last_delivered.next(), |id| id.min(last_delivered.next()));
             service.group.mark = Some(threshold.previous());

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::event::JobId;
 use super::request::ReplyTo;
 use crate::reply::Fields;
+use crate::seeded::{Bug, Seeded};
 use crate::stream_id::StreamId;
 use crate::time::Instant;
 
@@ -33,6 +34,7 @@ pub(super) struct Held {
     running: usize,
     /// Replies that Redis could not take.
     unsent: BTreeSet<Key>,
+    seeded: Seeded,
 }
 
 /// How far an entry has come.
@@ -87,6 +89,10 @@ impl State {
 }
 
 impl Held {
+    pub(super) fn new(seeded: Seeded) -> Self {
+        Self { seeded, ..Self::default() }
+    }
+
     /// Takes in an entry that is ready to be started.
     pub(super) fn insert_waiting(&mut self, key: Key, unstarted: Unstarted) {
         self.uncounted.remove(&key);
@@ -134,7 +140,8 @@ impl Held {
 
     /// Takes out the oldest entry that is ready to be started.
     pub(super) fn pop_waiting(&mut self) -> Option<(Key, Unstarted)> {
-        let key = self.waiting.pop_first()?;
+        let newest = self.seeded.is(Bug::NewestFirst);
+        let key = if newest { self.waiting.pop_last()? } else { self.waiting.pop_first()? };
         match self.entries.remove(&key) {
             Some(State::Waiting(unstarted)) => Some((key, unstarted)),
             other => unreachable!("what waits is held as waiting, not as {other:?}"),

@@ -7,6 +7,8 @@
 //!
 //! <https://redis.io/docs/latest/commands/xreadgroup/>
 
+use core::time::Duration;
+
 use super::event::Notice;
 use super::held::{State, Unstarted};
 use super::service::{ReadKind, Service};
@@ -14,6 +16,7 @@ use super::{Aim, Purpose, Server};
 use crate::command::{Command, ReadFrom};
 use crate::engine::Lane;
 use crate::reply::{Entry, Refusal, RefusalKind, Reply};
+use crate::seeded::Bug;
 use crate::stream_id::StreamId;
 use crate::wire::{READ_PAUSE, READ_SLACK};
 
@@ -24,6 +27,10 @@ const READ_MAX: usize = 1000;
 /// How many times `prefetch_max` may be held in all, replies and acknowledgements under way
 /// included.
 const HELD_FACTOR: usize = 4;
+/// What a seeded bug fetches whatever the free places, as the peers do.
+const PEERS_COUNT: usize = 16;
+/// How long a seeded bug blocks.
+const FOR_EVER: Duration = Duration::from_secs(1 << 32);
 
 impl Server {
     /// How many more entries may be taken in now.
@@ -42,7 +49,8 @@ impl Server {
 
     /// Reads, if nothing is being read and there is room.
     pub(super) fn read(&mut self, index: usize) {
-        let serving = self.is_serving();
+        let seeded = self.config.seeded;
+        let serving = self.is_serving() || seeded.is(Bug::StopReadsOn);
         let Some(service) = self.services.get_mut(index) else {
             return;
         };
@@ -60,8 +68,11 @@ impl Server {
         let (from, count, block, kind, aim) = match history {
             Some(after) => (ReadFrom::History(after), PAGE, None, ReadKind::History, Aim::History),
             None => {
-                let count = self.free_places(service).min(READ_MAX);
-                let block = Some(self.config.read_block);
+                let fixed = seeded.is(Bug::PrefetchFixed);
+                let count = if fixed { PEERS_COUNT } else { self.free_places(service) };
+                let for_ever = seeded.is(Bug::BlockForEver);
+                let block = Some(if for_ever { FOR_EVER } else { self.config.read_block });
+                let count = count.min(READ_MAX);
                 (ReadFrom::New, count, block, ReadKind::New, Aim::Read)
             }
         };
@@ -128,10 +139,18 @@ impl Server {
     }
 
     fn read_refused(&mut self, index: usize, refusal: Refusal) {
-        let until = self.now + READ_PAUSE;
+        let seeded = self.config.seeded;
+        let hot = seeded.is(Bug::ReadWithoutPause);
+        let until = if hot { self.now } else { self.now + READ_PAUSE };
         let Some(service) = self.services.get_mut(index) else {
             return;
         };
+        if seeded.is(Bug::UnblockedFatal) && refusal.code == "UNBLOCKED" {
+            service.reader.under_way = Some(ReadKind::New);
+        }
+        if seeded.is(Bug::GroupNotRestored) {
+            service.reader.paused_until = Some(until);
+        }
         match refusal.kind() {
             // The group is created again, or the lane opened again, before the next read.
             RefusalKind::NoGroup | RefusalKind::WrongServer => {}
@@ -165,9 +184,13 @@ impl Server {
     /// once, and again when what Redis still had to do for that lane must be done.
     pub(super) fn look_back(&mut self, index: usize) {
         let again = self.now + self.config.read_block + READ_SLACK;
+        let seeded = self.config.seeded;
         let Some(service) = self.services.get_mut(index) else { return };
+        if seeded.is(Bug::HistoryMissing) {
+            return;
+        }
         service.reader.history = Some(StreamId::ZERO);
-        service.reader.history_again = Some(again);
+        service.reader.history_again = (!seeded.is(Bug::HistorySecondLookMissing)).then_some(again);
     }
 
     /// A lane was opened. If a look back waits for it, Redis may have been out of reach until now:
@@ -201,28 +224,37 @@ impl Server {
 
     /// Takes in an entry; `again` says that it may have been given out before.
     pub(super) fn take_in(&mut self, index: usize, entry: Entry, again: bool) {
+        let seeded = self.config.seeded;
         let Some(service) = self.services.get_mut(index) else {
             return;
         };
-        let key = service.entry(entry.id);
+        let mut key = service.entry(entry.id);
+        if seeded.is(Bug::SelfReclaim) && service.held.contains(key) {
+            key.epoch = u32::MAX;
+        }
         match service.held.state(key) {
             // Given out again by a group that was created anew: it must be acknowledged there.
             Some(State::Settling) => return service.acks.push(key.id),
             Some(_) => return,
-            None if service.reader.settled.contains(&key) => return service.acks.push(key.id),
+            None if service.reader.settled.contains(&key) && !seeded.is(Bug::SettledForgotten) => {
+                return service.acks.push(key.id);
+            }
             None => service.group.moved = true,
         }
         if !self.may_start() {
             return self.count_left(1);
         }
         let Some(service) = self.services.get_mut(index) else { return };
-        if let Some(fields) = &entry.fields
+        let adopts = !seeded.is(Bug::SelfReclaim) && !seeded.is(Bug::OldCopyRunsAgain);
+        if let Some(fields) = entry.fields.as_ref().filter(|_| adopts)
             && let Some(job) = service.held.adopt(key, fields)
         {
             self.jobs.insert(job, (index, key));
             return;
         }
+        let again = again && key.epoch != u32::MAX && !seeded.is(Bug::DeliveriesAssumed);
         match entry.fields {
+            None if seeded.is(Bug::NilBodyKept) => {}
             None => {
                 self.counters.entries_deleted += 1;
                 self.settle(index, key);

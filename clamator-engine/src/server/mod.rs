@@ -40,6 +40,7 @@ use crate::engine::{Deadline, Engine, Input, Lane, Loss, Output, Timer};
 use crate::jitter::Jitter;
 use crate::lanes::{Ended, Lanes};
 use crate::reply::{Refusal, RefusalKind, Reply};
+use crate::seeded::Bug;
 use crate::stream_id::StreamId;
 use crate::time::Instant;
 
@@ -131,7 +132,7 @@ impl Server {
         let keys = Keys::new(config.prefix.as_str());
         let services: Vec<Service> = (0u16..)
             .zip(services)
-            .map(|(number, service)| Service::new(now, number, service, &keys, &config.instance))
+            .map(|(number, service)| Service::new(now, number, service, &keys, &config))
             .collect();
         let lanes = u16::try_from(services.len()).unwrap_or(u16::MAX);
         let mut jitter = Jitter::new(config.seed);
@@ -139,7 +140,7 @@ impl Server {
         Self {
             keys,
             now,
-            lanes: Lanes::new(now, lanes, config.connect_timeout, jitter.clone()),
+            lanes: Lanes::new(now, lanes, config.connect_timeout, jitter.clone(), config.seeded),
             jitter,
             dirty: (0..services.len()).collect(),
             services,
@@ -185,7 +186,8 @@ impl Server {
             let Some(service) = self.services.get_mut(index) else {
                 return;
             };
-            if service.held.running() >= service.concurrency.limit() {
+            let limited = !self.config.seeded.is(Bug::ConcurrencyUnbounded);
+            if limited && service.held.running() >= service.concurrency.limit() {
                 return;
             }
             let Some((key, unstarted)) = service.held.pop_waiting() else {
@@ -194,7 +196,9 @@ impl Server {
             let judge = Judge {
                 contract: &service.contract,
                 keys: &self.keys,
-                relaxed_reply_to: self.config.relaxed_reply_to,
+                relaxed_reply_to: self.config.relaxed_reply_to
+                    || self.config.seeded.is(Bug::ReplyToAnyKey),
+                seeded: self.config.seeded,
             };
             let verdict = judge.judge(&unstarted.fields);
             self.carry_out(index, key, unstarted, verdict);
@@ -224,6 +228,7 @@ impl Server {
                 let notice = Notice::Poison { service, entry: key.id, fault };
                 self.events.push_back(ServerEvent::Notice(notice));
                 match answer {
+                    _ if self.config.seeded.is(Bug::PoisonKept) => {}
                     Some((reply, error)) => self.reply(index, key, &reply, &Answer::Error(error)),
                     None => self.settle(index, key),
                 }
@@ -235,6 +240,9 @@ impl Server {
                 let Unstarted { fields, deliveries } = unstarted;
                 let run = Run { fields, job, started: self.now, reply };
                 service.held.insert_running(key, run);
+                if self.config.seeded.is(Bug::AckOnStart) {
+                    service.acks.push(key.id);
+                }
                 let name = service.name();
                 self.counters.jobs_started += 1;
                 self.counters.jobs_redelivered += u64::from(deliveries > 1);
@@ -270,6 +278,7 @@ impl Server {
         let Purpose { service, aim } = purpose;
         if let Err(refusal) = &reply {
             match refusal.kind() {
+                RefusalKind::WrongServer if self.config.seeded.is(Bug::ReadonlyKept) => {}
                 RefusalKind::WrongServer => self.give_up(lane, Loss::Unfit(refusal.clone())),
                 RefusalKind::NoGroup => self.lose_group(service),
                 RefusalKind::Final | RefusalKind::GroupExists | RefusalKind::Heals => {}
@@ -337,7 +346,9 @@ impl Server {
         self.tick_history();
         self.tick_retry();
         if self.tick_at <= self.now {
-            self.tick_at = self.now + self.jitter.spread(self.config.reclaim_tick);
+            let tick = self.config.reclaim_tick;
+            let even = self.config.seeded.is(Bug::TickUnjittered);
+            self.tick_at = self.now + if even { tick } else { self.jitter.spread(tick) };
             self.ticks += 1;
             self.tick_reclaim();
             self.tick_marks();

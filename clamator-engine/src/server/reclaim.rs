@@ -8,12 +8,14 @@
 //! <https://redis.io/docs/latest/commands/xautoclaim/>
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::intake::{PAGE, wide};
 use super::service::{Counting, Service};
 use super::{Aim, Server};
 use crate::command::Command;
 use crate::reply::{Entry, PendingEntry, Refusal, RefusalKind, Reply};
+use crate::seeded::Bug;
 use crate::stream_id::StreamId;
 
 /// Most pending entries asked for at once.
@@ -40,21 +42,31 @@ impl Server {
             return;
         };
         let reclaim = &service.reclaim;
-        if !self.is_running() || !service.is_ready() || reclaim.under_way || !reclaim.more {
+        let seeded = self.config.seeded;
+        let running = self.is_running() || seeded.is(Bug::StopReadsOn);
+        if seeded.is(Bug::ReclaimMissing)
+            || !running
+            || !service.is_ready()
+            || reclaim.under_way
+            || !reclaim.more
+        {
             return;
         }
         // A read that waits has places set aside for new entries, which come in their own time;
         // what is overdue does not wait for them.
-        let count = self.free_places(service).min(PAGE);
+        let fixed = seeded.is(Bug::ClaimPageFixed);
+        let count = if fixed { PAGE } else { self.free_places(service).min(PAGE) };
         if count == 0 {
             return;
         }
-        let start = service.reclaim.cursor;
+        let dropped = seeded.is(Bug::CursorDropped);
+        let start = if dropped { StreamId::ZERO } else { service.reclaim.cursor };
+        let at_once = seeded.is(Bug::ReclaimAtOnce);
         let command = Command::XAutoClaim {
             key: service.stream.clone(),
             group: service.group_name.clone(),
             consumer: service.consumer.clone(),
-            idle_min: self.config.claim_idle,
+            idle_min: if at_once { Duration::ZERO } else { self.config.claim_idle },
             start,
             count: wide(count),
         };
@@ -78,6 +90,7 @@ impl Server {
         let Ok(Reply::Claimed { next, entries, deleted, nameless }) = reply else {
             // Tried again with the next tick.
             service.reclaim.more = false;
+            service.reclaim.under_way = self.config.seeded.is(Bug::ClaimRefusedForGood);
             return;
         };
         let taken = entries.len() + deleted.len() + nameless;
@@ -92,7 +105,7 @@ impl Server {
         for entry in entries {
             self.take_in(index, entry, true);
         }
-        if nameless > 0 {
+        if nameless > 0 && !self.config.seeded.is(Bug::NilBodyKept) {
             self.find_ghosts(index, start, next);
         }
     }
@@ -102,7 +115,7 @@ impl Server {
         let Some(service) = self.services.get_mut(index) else {
             return;
         };
-        service.reclaim.under_way = false;
+        service.reclaim.under_way = self.config.seeded.is(Bug::ClaimRefusedForGood);
         if sent {
             self.look_back(index);
         }
@@ -171,7 +184,9 @@ impl Server {
         for row in &rows {
             service.held.count(service.entry(row.id), row.deliveries);
         }
-        service.drop_lost_to_others(first, seen_to);
+        if !self.config.seeded.is(Bug::UncountedKept) {
+            service.drop_lost_to_others(first, seen_to);
+        }
     }
 
     pub(super) fn void_count(&mut self, index: usize) {

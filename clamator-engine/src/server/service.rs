@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use clamator_proto::{Contract, Keys, ServiceName};
 
-use super::config::{Concurrency, ServiceConfig, StartFrom};
+use super::config::{Concurrency, ServerConfig, ServiceConfig, StartFrom};
 use super::held::{Held, Key};
 use super::pace::Pace;
 use crate::engine::Lane;
@@ -117,13 +117,13 @@ impl Service {
         number: u16,
         config: ServiceConfig,
         keys: &Keys,
-        instance: &str,
+        server: &ServerConfig,
     ) -> Self {
         let name = config.contract.service();
         Self {
             stream: keys.commands(name).into(),
             group_name: Bytes::copy_from_slice(keys.group(name).as_bytes()),
-            consumer: keys.consumer(name, instance).into(),
+            consumer: keys.consumer(name, &server.instance).into(),
             lane: Lane::Blocking(number),
             epoch: 0,
             group: Group {
@@ -137,7 +137,7 @@ impl Service {
             },
             reader: Reader::default(),
             reclaim: Reclaim::default(),
-            held: Held::default(),
+            held: Held::new(server.seeded),
             pace: Pace::default(),
             acks: Vec::new(),
             contract: config.contract,

@@ -20,6 +20,7 @@ use super::{Aim, Server};
 use crate::command::Command;
 use crate::engine::Lane;
 use crate::reply::{Refusal, RefusalKind, Reply};
+use crate::seeded::Bug;
 use crate::stream_id::StreamId;
 use crate::time::Instant;
 use crate::wire;
@@ -44,6 +45,9 @@ impl Server {
     /// The handler of a job has ended. A second answer to one job changes nothing.
     pub fn answer(&mut self, now: Instant, job: JobId, answer: Answer) {
         self.now = now;
+        let oldest =
+            self.jobs.keys().next().filter(|_| self.config.seeded.is(Bug::AnswerOfAnotherJob));
+        let job = oldest.copied().unwrap_or(job);
         let Some((index, key)) = self.jobs.remove(&job) else {
             return;
         };
@@ -71,6 +75,9 @@ impl Server {
         if let Some(service) = self.services.get_mut(index) {
             service.held.remove(key);
         }
+        if self.config.seeded.is(Bug::AbandonedIsSettled) {
+            return self.settle(index, key);
+        }
         self.count_left(1);
         self.dirty.insert(index);
     }
@@ -88,6 +95,13 @@ impl Server {
         };
         let outbound = Outbound { key: reply.key.clone(), envelope: envelope.into() };
         service.held.insert_replying(key, outbound);
+        let seeded = self.config.seeded;
+        if seeded.is(Bug::AckBeforeReply) || seeded.is(Bug::AckWithReply) {
+            service.acks.push(key.id);
+        }
+        if seeded.is(Bug::AckBeforeReply) {
+            self.acknowledge(index);
+        }
         self.send_replies(index);
     }
 
@@ -112,7 +126,8 @@ impl Server {
             let command = Command::XAdd {
                 key: stream,
                 create: true,
-                max_len: Some(self.config.reply_stream_max_len),
+                max_len: Some(self.config.reply_stream_max_len)
+                    .filter(|_| !self.config.seeded.is(Bug::ReplyUnbounded)),
                 fields: wire::fields(envelope, None),
             };
             self.send(index, command, Aim::Reply(key));
@@ -126,7 +141,16 @@ impl Server {
             }
             return self.settle(index, key);
         };
-        match refusal.kind() {
+        let seeded = self.config.seeded;
+        let blocks = seeded.is(Bug::ReplyRefusedBlocks) && refusal.kind() == RefusalKind::Final;
+        match if blocks { RefusalKind::Heals } else { refusal.kind() } {
+            RefusalKind::Heals if seeded.is(Bug::OomRunsAgain) => {
+                if let Some(service) = self.services.get_mut(index) {
+                    service.held.remove(key);
+                }
+                self.look_back(index);
+            }
+            RefusalKind::Heals if seeded.is(Bug::ReplyWithoutPause) => self.void_reply(index, key),
             RefusalKind::Heals => {
                 self.void_reply(index, key);
                 let at = self.now + self.jitter.spread(RETRY_MIN);
@@ -147,6 +171,9 @@ impl Server {
 
     /// A reply's outcome is unknown: it is sent again.
     pub(super) fn void_reply(&mut self, index: usize, key: Key) {
+        if self.config.seeded.is(Bug::ReplyForgotten) {
+            return;
+        }
         if let Some(service) = self.services.get_mut(index) {
             service.held.unsend_reply(key);
         }
@@ -203,9 +230,15 @@ impl Server {
         let ids = core::mem::replace(&mut service.acks, rest);
         let (key, group) = (service.stream.clone(), service.group_name.clone());
         let epoch = service.epoch;
+        let seeded = self.config.seeded;
+        let sole = sole || seeded.is(Bug::DeletedForOthers);
+        let sole = sole && !seeded.is(Bug::SettledKept);
         let more = !service.acks.is_empty();
         let acknowledge = Command::XAck { key: key.clone(), group, ids: ids.clone() };
-        let delete = sole.then(|| Command::XDel { key, ids: ids.clone() });
+        let mut delete = sole.then(|| Command::XDel { key, ids: ids.clone() });
+        if let Some(delete) = delete.take_if(|_| seeded.is(Bug::DeletedBeforeAck)) {
+            self.send(index, delete, Aim::Delete);
+        }
         self.send(index, acknowledge, Aim::Acknowledge { epoch, ids });
         if let Some(delete) = delete {
             self.send(index, delete, Aim::Delete);
@@ -225,7 +258,8 @@ impl Server {
         if let Err(refusal) = reply {
             let Some(service) = self.services.get(index) else { return };
             let notice = Notice::AckRefused { service: service.name(), refusal: refusal.clone() };
-            self.acks_paused_until = Some(self.now + ACK_PAUSE);
+            let hot = self.config.seeded.is(Bug::AckWithoutPause);
+            self.acks_paused_until = (!hot).then(|| self.now + ACK_PAUSE);
             self.notice(notice);
             return self.unacknowledge(index, epoch, ids);
         }
@@ -246,7 +280,7 @@ impl Server {
         let Some(service) = self.services.get_mut(index) else {
             return;
         };
-        if service.epoch == epoch {
+        if service.epoch == epoch && !self.config.seeded.is(Bug::AckForgotten) {
             service.acks.extend(ids);
         }
     }

@@ -15,6 +15,7 @@ use super::service::ReadKind;
 use super::{Aim, Server, Stage};
 use crate::command::Command;
 use crate::reply::{Refusal, Reply};
+use crate::seeded::Bug;
 use crate::stream_id::StreamId;
 use crate::time::Instant;
 
@@ -57,8 +58,10 @@ impl Server {
         if matches!(self.stage, Stage::Draining(_) | Stage::Stopped) {
             return;
         }
-        let until = now + grace;
+        let seeded = self.config.seeded;
+        let until = if seeded.is(Bug::GraceIgnored) { now } else { now + grace };
         let end = until + self.config.command_timeout + self.config.read_block;
+        let end = if seeded.is(Bug::StopUnbounded) { now + Duration::MAX } else { end };
         self.stage = Stage::Draining(Drain { until, end, step: Step::Working, left: 0 });
         for index in 0..self.services.len() {
             self.unblock(index);
@@ -71,7 +74,8 @@ impl Server {
         let Some(service) = self.services.get(index) else {
             return;
         };
-        if service.reader.under_way != Some(ReadKind::New) {
+        let missing = self.config.seeded.is(Bug::UnblockMissing);
+        if service.reader.under_way != Some(ReadKind::New) || missing {
             return;
         }
         let client = self.lanes.hello(service.lane).and_then(|hello| hello.client_id);
@@ -98,9 +102,10 @@ impl Server {
 
     /// Whether nothing is held and nothing that was asked for may yet come.
     fn is_idle(&self) -> bool {
+        let sure = !self.config.seeded.is(Bug::ConsumerRemovedUnderRead);
         self.services.iter().all(|service| {
             let asked = service.reader.under_way.is_some() || service.reclaim.under_way;
-            service.held.len() == 0 && !asked
+            service.held.len() == 0 && !(asked && sure)
         })
     }
 
@@ -151,7 +156,8 @@ impl Server {
             group: service.group_name.clone(),
             consumer: service.consumer.clone(),
         };
-        if !empty || !self.send(index, command, Aim::RemoveConsumer) {
+        let unchecked = self.config.seeded.is(Bug::ConsumerRemovedUnchecked);
+        if !(empty || unchecked) || !self.send(index, command, Aim::RemoveConsumer) {
             self.consumer_done();
         }
     }

@@ -31,3 +31,5 @@ pub use self::injector::Injector;
 pub use self::network::{Cut, Executed, Network, NetworkEvent, NodeId, Revival, Trouble};
 pub use self::points::{Point, PointCounts};
 pub use self::report::{Failure, Report, run, run_with_canary, trace};
+#[cfg(seeded_bugs)]
+pub use self::report::{run_with, trace_with};

@@ -10,6 +10,7 @@ use core::time::Duration;
 use super::dice::Dice;
 use super::fault::{self, Fault};
 use crate::engine::Version;
+use crate::seeded::Seeded;
 use crate::server::Concurrency;
 
 /// How many times `claim_idle` a run lasts at least.
@@ -29,6 +30,8 @@ pub(super) const SERVICES: [&str; 2] = ["arith", "mail"];
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) seed: u64,
+    /// The bug that is built into every engine, to see whether it is noticed.
+    pub(super) bug: Seeded,
     pub(super) calls: u64,
     pub(super) claim_idle: Duration,
     pub(super) clients: u32,
@@ -72,6 +75,7 @@ impl Plan {
         let (major, minor, patch) = *dice.pick(&versions).unwrap_or(&(7, 0, 15));
         Self {
             seed,
+            bug: Seeded::default(),
             calls: CALLS_MIN + dice.roll(60),
             claim_idle,
             // Replies to one client only overflow its stream sooner.

@@ -13,6 +13,8 @@ use super::invariants::{Canary, Violation};
 use super::plan::Plan;
 use super::points::PointCounts;
 use super::world::World;
+#[cfg(seeded_bugs)]
+use crate::seeded::{Bug, Seeded};
 
 /// Most lines of a failure's trace.
 const LINES_MAX: usize = 400;
@@ -62,6 +64,27 @@ pub fn run(seed: u64) -> Result<Report, Box<Failure>> {
         return Err(Box::new(explain(seed)));
     }
     Ok(world.report())
+}
+
+/// Runs a whole deployment whose engines have this bug, from a seed. A failure has no trace: see
+/// [`trace_with`].
+///
+/// # Errors
+/// [`Failure`] when an invariant was broken.
+#[cfg(seeded_bugs)]
+pub fn run_with(seed: u64, bug: Bug) -> Result<Report, Box<Failure>> {
+    trace_with(seed, bug, 0).1.map_err(Box::new)
+}
+
+/// Runs a whole deployment whose engines have this bug, from a seed, and tells the last of what
+/// happened in it, oldest first, in this many lines.
+///
+/// # Errors
+/// [`Failure`] when an invariant was broken; its own trace is empty.
+#[cfg(seeded_bugs)]
+pub fn trace_with(seed: u64, bug: Bug, lines: usize) -> (Vec<String>, Result<Report, Failure>) {
+    let plan = Plan { bug: Seeded::with(bug), ..Plan::draw(seed) };
+    told(World::new(plan, lines), seed)
 }
 
 impl World {

@@ -118,6 +118,7 @@ impl World {
         let mut config = ClientConfig::new(PREFIX, nonce, seed);
         config.instance = name.into();
         config.command_timeout = self.plan.command_timeout;
+        config.seeded = self.plan.bug;
         config.in_flight_max = self.plan.in_flight_max;
         config.timeout = self.plan.timeout;
         Client::new(self.now, config)
@@ -125,6 +126,7 @@ impl World {
 
     fn server(&mut self, name: &str, seed: u64) -> Server {
         let mut config = ServerConfig::new(PREFIX, name, seed);
+        config.seeded = self.plan.bug;
         config.claim_idle = self.plan.claim_idle;
         config.command_timeout = self.plan.command_timeout;
         config.reply_stream_max_len = self.plan.reply_stream_max_len;
