@@ -21,6 +21,19 @@ impl Dialect {
         self.0 >= Version::new(7, 0, 0)
     }
 
+    /// Whether a claim or a read makes its consumer exist, even if it gets nothing.
+    ///
+    /// <https://github.com/redis/redis/pull/11099>
+    pub(super) fn trying_makes_consumer(self) -> bool {
+        self.0 >= Version::new(7, 2, 0)
+    }
+
+    /// Whether a claim finds no memory to note so many deleted entries in. What memory a machine
+    /// has is not modelled, only that none has more than 2^47 bytes.
+    pub(super) fn claim_lacks_memory(self, count: u64) -> bool {
+        self.claims_drop_deleted() && count >= 1 << 43
+    }
+
     /// Whether a group's blocked readers are told that their stream is gone.
     pub(super) fn deletion_wakes_readers(self) -> bool {
         self.0 >= Version::new(7, 0, 0)
