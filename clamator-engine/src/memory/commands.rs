@@ -36,7 +36,7 @@ impl Keyspace {
     /// # Errors
     /// What Redis answers when it does not carry the command out; nothing was changed.
     pub(super) fn execute(&mut self, wall_ms: u64, command: Command) -> Result<Outcome, Refusal> {
-        arguments::check(&command, self.dialect())?;
+        arguments::check(&command, self.dialect(), wall_ms)?;
         let reply = match command {
             Command::ClientUnblock { client } => return Ok(Outcome::Unblock(client)),
             Command::Del { key } => Reply::Integer(self.delete(&key).into()),

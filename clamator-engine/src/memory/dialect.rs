@@ -46,6 +46,19 @@ impl Dialect {
         self.0 >= Version::new(7, 2, 0)
     }
 
+    /// The longest wait, in milliseconds: it must not end after the last millisecond that Redis can
+    /// count. Before 7.2 Redis counts on with a negative number, and such a wait ends when Redis
+    /// next looks through all its clients, at no time that is worth modelling.
+    pub(super) fn block_ms_max(self, wall_ms: u64) -> u64 {
+        let max = i64::MAX.cast_unsigned();
+        if self.0 >= Version::new(7, 2, 0) { max.saturating_sub(wall_ms) } else { max }
+    }
+
+    /// What an `XADD` with a bound and without fields is called when it is refused.
+    pub(super) fn xadd_in_errors(self) -> &'static str {
+        if self.0 >= Version::new(7, 0, 0) { "'xadd' command" } else { "XADD" }
+    }
+
     /// The greatest `COUNT` of a claim.
     pub(super) fn claim_count_max(self) -> u64 {
         let max = i64::MAX.cast_unsigned();
