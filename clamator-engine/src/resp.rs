@@ -111,7 +111,7 @@ impl ReplyShape {
             Self::Ok => bytes(value).map(|_| Reply::Ok),
             Self::Pending => pending(value),
             Self::PendingRange => pending_range(value),
-            Self::Range => entries(value).map(Reply::Entries),
+            Self::Range => range(value),
             Self::Read => read(value),
             Self::Stream => stream(value),
         };
@@ -145,6 +145,12 @@ fn claimed(value: Value) -> Option<Reply> {
         None => Vec::new(),
     };
     Some(Reply::Claimed { next, entries, deleted, nameless })
+}
+
+/// Entries; nil when not even one was asked for.
+fn range(value: Value) -> Option<Reply> {
+    let entries = if value == Value::Nil { Vec::new() } else { entries(value)? };
+    Some(Reply::Entries(entries))
 }
 
 /// Nil when nothing came; else streams with their entries, of which engines ask for one.
@@ -310,6 +316,13 @@ mod tests {
             assert_eq!(reply, Ok(Ok(Reply::Entries(vec![entry_1()]))));
         }
         assert_eq!(ReplyShape::Read.decode(Value::Nil), Ok(Ok(Reply::Entries(vec![]))));
+    }
+
+    #[test]
+    fn a_range_of_no_entries_may_be_nil() {
+        let none = Ok(Ok(Reply::Entries(vec![])));
+        assert_eq!(ReplyShape::Range.decode(Value::Nil), none);
+        assert_eq!(ReplyShape::Range.decode(list([])), none);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -21,8 +22,7 @@ const START_MAX: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct RedisServer {
     process: Process,
-    /// The environment variable that names its program.
-    program: &'static str,
+    program: PathBuf,
     port: u16,
     options: Vec<String>,
 }
@@ -36,7 +36,13 @@ impl RedisServer {
     /// Starts a server with further options, such as `["--requirepass", "x"]`.
     pub fn start_with(options: &[&str]) -> Self {
         let options = options.iter().map(|option| (*option).to_owned()).collect();
-        Self::start_program("CLAMATOR_REDIS_SERVER", options)
+        Self::start_named("CLAMATOR_REDIS_SERVER", options)
+    }
+
+    /// Starts this program, whatever the environment says.
+    pub fn start_program(program: PathBuf, options: &[&str]) -> Self {
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        Self::start_as(program, options)
     }
 
     /// Starts a server that also speaks TLS, on a further port, with the files `cert.pem`,
@@ -49,12 +55,20 @@ impl RedisServer {
             all.push(folder.path(file).display().to_string());
         }
         all.extend(options.iter().map(|option| (*option).to_owned()));
-        (Self::start_program("CLAMATOR_TLS_REDIS_SERVER", all), port)
+        (Self::start_named("CLAMATOR_TLS_REDIS_SERVER", all), port)
     }
 
-    fn start_program(program: &'static str, options: Vec<String>) -> Self {
+    /// Starts the program that an environment variable names.
+    fn start_named(variable: &str, options: Vec<String>) -> Self {
+        let program = std::env::var_os(variable).unwrap_or_else(|| {
+            panic!("{variable} names no redis-server: run the tests with tests/run.sh, or set it")
+        });
+        Self::start_as(program.into(), options)
+    }
+
+    fn start_as(program: PathBuf, options: Vec<String>) -> Self {
         let port = free_port();
-        Self { process: spawn(program, port, &options), program, port, options }
+        Self { process: spawn(&program, port, &options), program, port, options }
     }
 
     pub fn url(&self) -> String {
@@ -63,6 +77,11 @@ impl RedisServer {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The server's program.
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     /// Sends the server's process a signal: `STOP` freezes it, `CONT` lets it go on.
@@ -78,7 +97,7 @@ impl RedisServer {
     /// Kills the server and starts an empty one on the same port.
     pub fn restart(&mut self) {
         self.process.kill();
-        self.process = spawn(self.program, self.port, &self.options);
+        self.process = spawn(&self.program, self.port, &self.options);
     }
 
     /// Connects.
@@ -92,11 +111,8 @@ impl RedisServer {
     }
 }
 
-fn spawn(program: &str, port: u16, options: &[String]) -> Process {
-    let binary = std::env::var_os(program).unwrap_or_else(|| {
-        panic!("{program} names no redis-server: run the tests with tests/run.sh, or set it")
-    });
-    let mut command = Command::new(binary);
+fn spawn(program: &Path, port: u16, options: &[String]) -> Process {
+    let mut command = Command::new(program);
     command
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
         .args(["--save", "", "--appendonly", "no", "--daemonize", "no", "--loglevel", "warning"])

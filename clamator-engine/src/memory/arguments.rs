@@ -15,25 +15,30 @@ const MAX: u64 = i64::MAX.cast_unsigned();
 ///
 /// # Errors
 /// The refusal that Redis answers; the command must not be carried out.
-pub(super) fn check(command: &Command, dialect: Dialect) -> Result<(), Refusal> {
+pub(super) fn check(command: &Command, dialect: Dialect, wall_ms: u64) -> Result<(), Refusal> {
     match command {
         Command::ClientUnblock { client } => number(*client),
-        Command::XAck { ids, .. } => some(ids, "xack"),
+        Command::XAck { ids, .. } => some(ids, "'xack' command"),
         Command::XAdd { max_len, fields, .. } => {
-            some(fields, "xadd")?;
-            max_len.map_or(Ok(()), number)
+            // Few words are told from none before the bound is read, and enough of them after.
+            if max_len.is_none() {
+                return some(fields, "'xadd' command");
+            }
+            max_len.map_or(Ok(()), number)?;
+            some(fields, dialect.xadd_in_errors())
         }
         Command::XAutoClaim { idle_min, count, .. } => {
             let idle = "Invalid min-idle-time argument for XAUTOCLAIM";
             within(whole_millis(*idle_min), 0, MAX, idle)?;
             within(*count, 1, dialect.claim_count_max(), "COUNT must be > 0")
         }
-        Command::XDel { ids, .. } => some(ids, "xdel"),
+        Command::XDel { ids, .. } => some(ids, "'xdel' command"),
         Command::XPendingRange { count, .. } | Command::XRange { count, .. } => number(*count),
         Command::XRead { count, block, .. } | Command::XReadGroup { count, block, .. } => {
             number(*count)?;
             let millis = block.map_or(0, whole_millis);
-            within(millis, 0, MAX, "timeout is not an integer or out of range")
+            within(millis, 0, MAX, "timeout is not an integer or out of range")?;
+            within(millis, 0, dialect.block_ms_max(wall_ms), "timeout is out of range")
         }
         Command::Del { .. }
         | Command::XGroupCreate { .. }
@@ -59,7 +64,7 @@ fn within(number: u64, min: u64, max: u64, complaint: &str) -> Result<(), Refusa
 
 fn some<T>(list: &[T], command: &str) -> Result<(), Refusal> {
     if list.is_empty() {
-        let message = alloc::format!("wrong number of arguments for '{command}' command");
+        let message = alloc::format!("wrong number of arguments for {command}");
         return Err(Refusal::new("ERR", message));
     }
     Ok(())
@@ -78,7 +83,7 @@ mod tests {
     const KEY: Bytes = Bytes::from_static(b"k");
 
     fn refused(command: &Command) -> String {
-        let checked = check(command, Dialect::new(Version::new(7, 0, 0)));
+        let checked = check(command, Dialect::new(Version::new(7, 0, 0)), 1000);
         checked.map_or_else(|refusal| refusal.to_string(), |()| String::new())
     }
 
@@ -98,6 +103,20 @@ mod tests {
             let expected = alloc::format!("ERR wrong number of arguments for '{name}' command");
             assert_eq!(refused(&command), expected);
         }
+    }
+
+    #[test]
+    fn a_bound_is_looked_at_before_the_fields_and_6_2_names_the_command_otherwise() {
+        let add = |number| {
+            let max_len = Some(number);
+            Command::XAdd { key: KEY, create: true, max_len, fields: vec![] }
+        };
+        let expected = "ERR wrong number of arguments for 'xadd' command";
+        assert_eq!(refused(&add(MAX)), expected);
+        assert_eq!(refused(&add(MAX + 1)), "ERR value is not an integer or out of range");
+        let old = check(&add(MAX), Dialect::new(Version::OLDEST), 1000);
+        let text = "wrong number of arguments for XADD";
+        assert_eq!(old, Err(Refusal::new("ERR", text)));
     }
 
     #[test]
@@ -137,7 +156,8 @@ mod tests {
         assert_eq!(refused(&claim(1, Duration::ZERO)), "");
         assert_eq!(refused(&claim(0, Duration::ZERO)), "ERR COUNT must be > 0");
         assert_eq!(refused(&claim(MAX, Duration::ZERO)), "ERR COUNT must be > 0");
-        assert_eq!(check(&claim(MAX, Duration::ZERO), Dialect::new(Version::OLDEST)), Ok(()));
+        let old = Dialect::new(Version::OLDEST);
+        assert_eq!(check(&claim(MAX, Duration::ZERO), old, 1000), Ok(()));
         let idle = "ERR Invalid min-idle-time argument for XAUTOCLAIM";
         assert_eq!(refused(&claim(0, Duration::MAX)), idle);
     }
@@ -156,5 +176,18 @@ mod tests {
         assert_eq!(refused(&read(Some(Duration::MAX))), timeout);
         assert_eq!(refused(&read(Some(Duration::from_secs(1)))), "");
         assert_eq!(refused(&read(None)), "");
+    }
+
+    #[test]
+    fn from_7_2_on_a_wait_must_end_within_what_redis_can_count() {
+        let wait = |millis| {
+            let block = Some(Duration::from_millis(millis));
+            Command::XRead { key: KEY, after: StreamId::ZERO, count: 1, block }
+        };
+        let new = Dialect::new(Version::new(7, 2, 0));
+        let refusal = Refusal::new("ERR", "timeout is out of range");
+        assert_eq!(check(&wait(MAX - 999), new, 1000), Err(refusal));
+        assert_eq!(check(&wait(MAX - 1000), new, 1000), Ok(()));
+        assert_eq!(refused(&wait(MAX)), "");
     }
 }

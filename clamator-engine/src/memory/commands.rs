@@ -36,7 +36,7 @@ impl Keyspace {
     /// # Errors
     /// What Redis answers when it does not carry the command out; nothing was changed.
     pub(super) fn execute(&mut self, wall_ms: u64, command: Command) -> Result<Outcome, Refusal> {
-        arguments::check(&command, self.dialect())?;
+        arguments::check(&command, self.dialect(), wall_ms)?;
         let reply = match command {
             Command::ClientUnblock { client } => return Ok(Outcome::Unblock(client)),
             Command::Del { key } => Reply::Integer(self.delete(&key).into()),
@@ -45,11 +45,11 @@ impl Keyspace {
                 self.add(wall_ms, key, create, max_len, fields)?
             }
             Command::XAutoClaim { key, group, consumer, idle_min, start, count } => {
-                let drops_deleted = self.dialect().claims_drop_deleted();
+                let dialect = self.dialect();
                 let idle_ms_min = whole_millis(idle_min);
-                let claim = Claim { consumer, count, drops_deleted, idle_ms_min, start };
+                let claim = Claim { consumer, count, dialect, idle_ms_min, start };
                 let (log, group) = self.group(&key, &group)?;
-                group.claim(log, wall_ms, &claim)
+                group.claim(log, wall_ms, &claim)?
             }
             Command::XDel { key, ids } => self.remove(&key, &ids)?,
             Command::XGroupCreate { key, group, start } => self.create_group(key, group, start)?,

@@ -21,6 +21,19 @@ impl Dialect {
         self.0 >= Version::new(7, 0, 0)
     }
 
+    /// Whether a claim or a read makes its consumer exist, even if it gets nothing.
+    ///
+    /// <https://github.com/redis/redis/pull/11099>
+    pub(super) fn trying_makes_consumer(self) -> bool {
+        self.0 >= Version::new(7, 2, 0)
+    }
+
+    /// Whether a claim finds no memory to note so many deleted entries in. What memory a machine
+    /// has is not modelled, only that none has more than 2^47 bytes.
+    pub(super) fn claim_lacks_memory(self, count: u64) -> bool {
+        self.claims_drop_deleted() && count >= 1 << 43
+    }
+
     /// Whether a group's blocked readers are told that their stream is gone.
     pub(super) fn deletion_wakes_readers(self) -> bool {
         self.0 >= Version::new(7, 0, 0)
@@ -31,6 +44,19 @@ impl Dialect {
     /// <https://github.com/redis/redis/pull/11012>
     pub(super) fn blocked_reads_run_again(self) -> bool {
         self.0 >= Version::new(7, 2, 0)
+    }
+
+    /// The longest wait, in milliseconds: it must not end after the last millisecond that Redis can
+    /// count. Before 7.2 Redis counts on with a negative number, and such a wait ends when Redis
+    /// next looks through all its clients, at no time that is worth modelling.
+    pub(super) fn block_ms_max(self, wall_ms: u64) -> u64 {
+        let max = i64::MAX.cast_unsigned();
+        if self.0 >= Version::new(7, 2, 0) { max.saturating_sub(wall_ms) } else { max }
+    }
+
+    /// What an `XADD` with a bound and without fields is called when it is refused.
+    pub(super) fn xadd_in_errors(self) -> &'static str {
+        if self.0 >= Version::new(7, 0, 0) { "'xadd' command" } else { "XADD" }
     }
 
     /// The greatest `COUNT` of a claim.

@@ -12,8 +12,10 @@ use core::ops::Bound;
 
 use bytes::Bytes;
 
+use super::dialect::Dialect;
 use super::log::Log;
-use crate::reply::{Entry, PendingEntry, Reply};
+use super::refusals::claim_too_large;
+use crate::reply::{Entry, PendingEntry, Refusal, Reply};
 use crate::stream_id::StreamId;
 
 /// Pending entries that one claim looks at, for each entry it may take.
@@ -41,8 +43,7 @@ struct Pending {
 pub(super) struct Claim {
     pub(super) consumer: Bytes,
     pub(super) count: u64,
-    /// Whether entries that are no longer in the stream stop being pending.
-    pub(super) drops_deleted: bool,
+    pub(super) dialect: Dialect,
     pub(super) idle_ms_min: u64,
     pub(super) start: StreamId,
 }
@@ -101,8 +102,22 @@ impl Group {
     }
 
     /// `XAUTOCLAIM`.
-    pub(super) fn claim(&mut self, log: &Log, wall_ms: u64, claim: &Claim) -> Reply {
-        self.mention(&claim.consumer);
+    ///
+    /// # Errors
+    /// Redis's memory does not suffice for such a count; nothing was taken.
+    pub(super) fn claim(
+        &mut self,
+        log: &Log,
+        wall_ms: u64,
+        claim: &Claim,
+    ) -> Result<Reply, Refusal> {
+        let dialect = claim.dialect;
+        if dialect.claim_lacks_memory(claim.count) {
+            return Err(claim_too_large());
+        }
+        if dialect.trying_makes_consumer() {
+            self.mention(&claim.consumer);
+        }
         let (mut entries, mut deleted, mut nameless) = (Vec::new(), Vec::new(), 0);
         let mut places = claim.count;
         let mut looks = claim.count.saturating_mul(SCANNED_PER_CLAIM);
@@ -114,7 +129,7 @@ impl Group {
             looks -= 1;
             from = Bound::Excluded(id);
             let fields = log.find(id);
-            if fields.is_none() && claim.drops_deleted {
+            if fields.is_none() && dialect.claims_drop_deleted() {
                 self.settle(id);
                 deleted.push(id);
                 places -= 1;
@@ -134,7 +149,7 @@ impl Group {
         }
         let next = self.pending.range((from, Bound::Unbounded)).next();
         let next = next.map_or(StreamId::ZERO, |(id, _)| *id);
-        Reply::Claimed { next, entries, deleted, nameless }
+        Ok(Reply::Claimed { next, entries, deleted, nameless })
     }
 
     /// `XACK` of one entry: it is no longer pending. Tells whether it was.
@@ -226,6 +241,7 @@ pub(super) fn limited(entries: impl Iterator<Item = Entry>, count: u64) -> Vec<E
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Version;
     use alloc::vec;
 
     const ANA: Bytes = Bytes::from_static(b"ana");
@@ -250,8 +266,12 @@ mod tests {
         group
     }
 
+    const fn on(major: u32, minor: u32) -> Dialect {
+        Dialect::new(Version::new(major, minor, 0))
+    }
+
     fn claim(count: u64) -> Claim {
-        Claim { consumer: BOB, count, drops_deleted: true, idle_ms_min: 50, start: StreamId::ZERO }
+        Claim { consumer: BOB, count, dialect: on(7, 0), idle_ms_min: 50, start: StreamId::ZERO }
     }
 
     fn ids(entries: &[Entry]) -> Vec<u64> {
@@ -259,8 +279,8 @@ mod tests {
     }
 
     /// Next, claimed, deleted, nameless.
-    fn told(reply: Reply) -> (u64, Vec<u64>, Vec<u64>, usize) {
-        let Reply::Claimed { next, entries, deleted, nameless } = reply else {
+    fn told(reply: Result<Reply, Refusal>) -> (u64, Vec<u64>, Vec<u64>, usize) {
+        let Ok(Reply::Claimed { next, entries, deleted, nameless }) = reply else {
             unreachable!("a claim is answered by Claimed")
         };
         (next.ms, ids(&entries), deleted.iter().map(|id| id.ms).collect(), nameless)
@@ -358,10 +378,37 @@ mod tests {
         let mut log = log(2);
         let mut group = group(&log);
         log.remove(id(1));
-        let old = Claim { drops_deleted: false, ..claim(1) };
+        let old = Claim { dialect: on(6, 2), ..claim(1) };
         assert_eq!(told(group.claim(&log, 1049, &old)), (0, vec![], vec![], 0));
         assert_eq!(told(group.claim(&log, 1050, &old)), (2, vec![], vec![], 1));
         assert_eq!(held(&group, &BOB), [1]);
+    }
+
+    #[test]
+    fn before_7_2_a_claim_that_takes_nothing_leaves_no_consumer_behind() {
+        let log = log(1);
+        for (dialect, consumers) in
+            [(on(6, 2), vec![&ANA]), (on(7, 0), vec![&ANA]), (on(7, 2), vec![&ANA, &BOB])]
+        {
+            let mut group = group(&log);
+            let claim = Claim { dialect, ..claim(1) };
+            assert_eq!(told(group.claim(&log, 1049, &claim)), (0, vec![], vec![], 0));
+            assert_eq!(group.consumers().collect::<Vec<_>>(), consumers);
+            assert_eq!(told(group.claim(&log, 1050, &claim)), (0, vec![1], vec![], 0));
+            assert_eq!(group.consumers().collect::<Vec<_>>(), [&ANA, &BOB]);
+        }
+    }
+
+    #[test]
+    fn from_7_0_on_a_claim_of_more_than_any_memory_holds_is_refused() {
+        let log = log(1);
+        let most = i64::MAX.cast_unsigned() / 16;
+        let mut group = group(&log);
+        let refused = group.claim(&log, 1050, &claim(most));
+        let text = "Insufficient memory, failed allocating transient memory, COUNT too high.";
+        assert_eq!(refused, Err(Refusal::new("ERR", text)));
+        let old = Claim { dialect: on(6, 2), ..claim(most) };
+        assert_eq!(told(group.claim(&log, 1050, &old)), (0, vec![1], vec![], 0));
     }
 
     #[test]

@@ -44,6 +44,7 @@ impl Keyspace {
         wall_ms: u64,
         read: &Read,
     ) -> Result<Option<Vec<Entry>>, Refusal> {
+        let dialect = self.dialect();
         let stream = self.stream_mut(&read.key)?;
         match &read.source {
             Source::Stream { after } => {
@@ -61,7 +62,9 @@ impl Keyspace {
                         Ok(Some(group.read_history(log, wall_ms, consumer, after, read.count)))
                     }
                     ReadFrom::History(_) | ReadFrom::New => {
-                        group.mention(consumer);
+                        if dialect.trying_makes_consumer() {
+                            group.mention(consumer);
+                        }
                         let any = log.reaches_beyond(group.last_delivered());
                         Ok(any.then(|| group.read_new(log, wall_ms, consumer, read.count)))
                     }
@@ -275,6 +278,21 @@ mod tests {
             let added = told(version, |desk| desk.send(desk.main, add.clone()));
             assert_eq!(added, texts(text, text), "{version}");
         }
+    }
+
+    #[test]
+    fn before_7_2_a_read_of_new_entries_that_gets_none_leaves_no_consumer_behind() {
+        for (version, consumers) in [(V6_2, 0), (V7_0, 0), (V7_2, 1)] {
+            let mut desk = Desk::with_group_on(version);
+            assert_eq!(desk.ask(read_group(NEW, 0)), "[]");
+            let reader = desk.send_anew(read_group(NEW, 50));
+            assert_eq!(desk.streams.consumers(&KEY, &GROUP).count(), consumers, "{version}");
+            assert_eq!(desk.ask_among(add(), reader), ["[1000-0]"]);
+            assert_eq!(desk.streams.consumers(&KEY, &GROUP).count(), 1, "{version}");
+        }
+        let mut desk = Desk::with_group_on(V6_2);
+        assert_eq!(desk.ask(read_group(ReadFrom::History(StreamId::ZERO), 0)), "[]");
+        assert_eq!(desk.streams.consumers(&KEY, &GROUP).count(), 1);
     }
 
     #[test]

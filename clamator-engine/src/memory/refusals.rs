@@ -7,6 +7,12 @@ use alloc::string::String;
 
 use crate::reply::Refusal;
 
+/// `XAUTOCLAIM` with a count that Redis's memory does not suffice for.
+pub(super) fn claim_too_large() -> Refusal {
+    let text = "Insufficient memory, failed allocating transient memory, COUNT too high.";
+    Refusal::new("ERR", text)
+}
+
 /// The stream gave the greatest id.
 pub(super) fn exhausted() -> Refusal {
     let text = "The stream has exhausted the last possible ID, unable to add more items";

@@ -1,0 +1,124 @@
+//! [`shrink`]: makes a sequence that fails smaller while it goes on failing.
+//!
+//! Not a proof that it is the smallest. Steps are taken away in ever smaller runs (delta
+//! debugging), then what is left is made plainer. Any difference counts as failing, also another
+//! one than before: the shortest way to some difference is what a reader wants.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use clamator_engine::Command;
+
+use super::step::{Deed, Step};
+
+/// Most sequences that are tried.
+const TRIES_MAX: usize = 1500;
+
+/// Makes a failing sequence smaller. `fails` carries one out.
+pub fn shrink(steps: &[Step], mut fails: impl FnMut(&[Step]) -> bool) -> Vec<Step> {
+    let mut left = TRIES_MAX;
+    let mut fails = |steps: &[Step]| {
+        left = left.saturating_sub(1);
+        left > 0 && fails(steps)
+    };
+    let mut steps = steps.to_vec();
+    // Without this one, a failure that comes and goes would be tried a thousand times in vain.
+    if !(0..3).any(|_| fails(&steps)) {
+        return steps;
+    }
+    loop {
+        let before = steps.clone();
+        take_away(&mut steps, &mut fails);
+        make_plainer(&mut steps, &mut fails);
+        if steps == before {
+            return steps;
+        }
+    }
+}
+
+fn take_away(steps: &mut Vec<Step>, fails: &mut impl FnMut(&[Step]) -> bool) {
+    let mut run = steps.len().div_ceil(2);
+    while run > 0 {
+        let mut end = steps.len();
+        while end > 0 {
+            let start = end.saturating_sub(run);
+            let mut fewer = steps.clone();
+            fewer.drain(start..end);
+            if fails(&fewer) {
+                *steps = fewer;
+            }
+            end = start.min(steps.len());
+        }
+        run /= 2;
+    }
+}
+
+fn make_plainer(steps: &mut [Step], fails: &mut impl FnMut(&[Step]) -> bool) {
+    for place in 0..steps.len() {
+        for plainer in plainer(&steps[place]) {
+            if plainer == steps[place] {
+                continue;
+            }
+            let before = std::mem::replace(&mut steps[place], plainer);
+            if !fails(steps) {
+                steps[place] = before;
+            }
+        }
+    }
+}
+
+fn plainer(step: &Step) -> Vec<Step> {
+    let with = |deed: Deed| Step { deed, ..step.clone() };
+    let mut all = vec![Step { seat: 0, ..step.clone() }];
+    match &step.deed {
+        Deed::Ask(command) => {
+            all.extend(plainer_commands(command).into_iter().map(|it| with(Deed::Ask(it))));
+        }
+        Deed::WaitOut { read, .. } => {
+            all.push(with(Deed::WaitOut { read: read.clone(), behind: None }));
+        }
+        Deed::Sleep(_) => all.push(with(Deed::Sleep(Duration::from_millis(1)))),
+        Deed::Close | Deed::Meddle(_) => {}
+    }
+    all
+}
+
+fn plainer_commands(command: &Command) -> Vec<Command> {
+    let word = Bytes::from_static(b"a");
+    match command {
+        Command::XAck { key, group, ids } if ids.len() > 1 => {
+            let one = |id| Command::XAck { key: key.clone(), group: group.clone(), ids: vec![id] };
+            ids.iter().copied().map(one).collect()
+        }
+        Command::XDel { key, ids } if ids.len() > 1 => {
+            let one = |id| Command::XDel { key: key.clone(), ids: vec![id] };
+            ids.iter().copied().map(one).collect()
+        }
+        Command::XAdd { key, create, max_len, .. } => {
+            let plain = |create, max_len| {
+                let fields = vec![(word.clone(), word.clone())];
+                Command::XAdd { key: key.clone(), create, max_len, fields }
+            };
+            vec![plain(true, None), plain(*create, *max_len)]
+        }
+        Command::XRead { key, after, count, .. } => {
+            vec![Command::XRead { key: key.clone(), after: *after, count: *count, block: None }]
+        }
+        _ => vec![],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_what_it_takes() {
+        let step = |label| Step { label, seat: 3, deed: Deed::Close };
+        let steps: Vec<Step> = (0..200).map(step).collect();
+        let has = |steps: &[Step], label| steps.iter().any(|step| step.label == label);
+        let shrunk = shrink(&steps, |steps| has(steps, 17) && has(steps, 171));
+        let expected = [17, 171].map(|label| Step { seat: 0, ..step(label) });
+        assert_eq!(shrunk, expected);
+    }
+}
