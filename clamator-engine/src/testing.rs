@@ -91,6 +91,7 @@ impl<E: Engine> Rig<E> {
             });
             self.input(Input::LaneOpen(lane, hello));
         }
+        self.answer_by_habit();
     }
 
     pub(crate) fn lose(&mut self, lane: Lane) {

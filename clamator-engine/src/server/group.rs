@@ -214,6 +214,16 @@ impl Server {
         }
     }
 
+    /// The command lane is another one: what was known of the groups died with the old one.
+    pub(super) fn forget_groups(&mut self) {
+        for index in 0..self.services.len() {
+            if let Some(service) = self.services.get_mut(index) {
+                service.group.sole = None;
+            }
+            self.read_mark(index);
+        }
+    }
+
     /// The groups were asked for in vain: they are asked for again with the next tick.
     pub(super) fn void_groups(&mut self, index: usize) {
         if let Some(service) = self.services.get_mut(index) {

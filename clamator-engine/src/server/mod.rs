@@ -415,6 +415,9 @@ impl Engine for Server {
                     self.handle_ended(ended);
                 }
                 self.expect_history(lane);
+                if lane == Lane::Command {
+                    self.forget_groups();
+                }
                 self.dirty.extend(0..self.services.len());
             }
             Input::LaneLost(lane, loss) => {

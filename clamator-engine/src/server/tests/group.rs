@@ -107,6 +107,36 @@ fn another_stream_of_the_name_is_read_from_its_start() {
     assert_eq!(created(&mut rig), GroupStart::After(StreamId::ZERO));
 }
 
+/// A server whose handler runs for an entry of a stream that is gone.
+fn orphaned() -> (Rig<Server>, Job) {
+    let mut rig = rig_with_handlers(2);
+    rig.deliver(vec![notification(5)]);
+    let job = rig.job();
+    rig.habit = |_| None;
+    lose_group(&mut rig, "NOGROUP");
+    let gone = rig.take("XINFO STREAM");
+    rig.refuse(gone.token, "ERR");
+    created(&mut rig);
+    (rig, job)
+}
+
+#[test]
+fn an_entry_that_an_older_copy_of_the_data_brings_back_does_not_run_beside_itself() {
+    let (mut rig, job) = orphaned();
+    rig.deliver(vec![notification(5)]);
+    rig.no_job();
+    rig.mark(id(5), None);
+    rig.end(&job);
+    assert_eq!(rig.acknowledged(), [id(5)], "in the group that gave it out again");
+}
+
+#[test]
+fn another_entry_under_the_id_of_one_that_is_gone_runs() {
+    let (mut rig, _) = orphaned();
+    rig.deliver(vec![request(5)]);
+    rig.job();
+}
+
 #[test]
 fn a_stream_that_is_gone_is_made_anew() {
     let mut rig = rig();

@@ -59,6 +59,50 @@ fn nothing_is_deleted_while_another_group_reads_the_stream() {
 }
 
 #[test]
+fn nothing_is_acknowledged_before_it_is_known_whether_it_may_be_deleted() {
+    let mut rig = rig_of(config(), vec![service("arith")]);
+    rig.open_lanes();
+    rig.answer("XGROUP CREATE", Reply::Ok);
+    rig.deliver(vec![notification(1)]);
+    let job = rig.job();
+    rig.end(&job);
+    assert_eq!((rig.count("XACK"), rig.count("XDEL")), (0, 0));
+    let sole = GroupInfo::new(Bytes::from_static(b"arith"), StreamId::ZERO);
+    rig.answer("XINFO GROUPS", Reply::Groups(vec![sole]));
+    assert_eq!((rig.count("XACK"), rig.count("XDEL")), (1, 1));
+}
+
+#[test]
+fn whoever_may_not_look_at_the_groups_acknowledges_and_deletes_nothing() {
+    let mut rig = rig_of(config(), vec![service("arith")]);
+    rig.open_lanes();
+    rig.answer("XGROUP CREATE", Reply::Ok);
+    let look = rig.take("XINFO GROUPS");
+    rig.refuse(look.token, "NOPERM");
+    rig.deliver(vec![notification(1)]);
+    let job = rig.job();
+    rig.end(&job);
+    assert_eq!((rig.count("XACK"), rig.count("XDEL")), (1, 0));
+}
+
+#[test]
+fn what_is_known_of_the_groups_dies_with_the_lane() {
+    let mut rig = rig();
+    rig.deliver(vec![notification(1)]);
+    let job = rig.job();
+    rig.lose(Lane::Command);
+    rig.end(&job);
+    rig.run(SECOND / 2);
+    rig.habit = |_| None;
+    rig.open_lanes();
+    assert_eq!((rig.count("XACK"), rig.count("XDEL")), (0, 0));
+    let groups = ["arith", "audit"]
+        .map(|name| GroupInfo::new(Bytes::copy_from_slice(name.as_bytes()), StreamId::ZERO));
+    rig.answer("XINFO GROUPS", Reply::Groups(groups.to_vec()));
+    assert_eq!((rig.count("XACK"), rig.count("XDEL")), (1, 0));
+}
+
+#[test]
 fn the_acknowledgements_of_a_turn_are_one_command() {
     let mut rig = rig_with_handlers(3);
     rig.deliver((1..=3).map(notification).collect());

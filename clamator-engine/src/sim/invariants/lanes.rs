@@ -115,6 +115,8 @@ impl Invariant for GivesUp {
 /// A node says no more than what it has to do explains (4.1, 4.5).
 #[derive(Debug, Default)]
 pub(super) struct NoHotLoop {
+    /// How much each node holds: replies and acknowledgements are sent again on a new lane.
+    held: BTreeMap<NodeId, u64>,
     seconds: BTreeMap<NodeId, Second>,
 }
 
@@ -139,6 +141,13 @@ impl Invariant for NoHotLoop {
         let (node, commands, reasons) = match fact {
             Fact::Sent { node, .. } => (*node, 1, 0),
             Fact::Opening { node, .. } => (*node, 1, 0),
+            Fact::Opened { node, .. } => {
+                (*node, 0, self.held.get(node).copied().unwrap_or_default())
+            }
+            Fact::Idle { node, held, .. } => {
+                self.held.insert(*node, u64::try_from(*held).unwrap_or(u64::MAX));
+                return Ok(());
+            }
             Fact::Replied { node, reply, .. } => {
                 let given = match reply {
                     Ok(crate::reply::Reply::Entries(entries)) => entries.len(),
