@@ -223,7 +223,7 @@ impl Server {
             return;
         }
         // What is acknowledged before it is known whether it may be deleted would stay for ever.
-        let Some(sole) = service.group.sole.or((!is_serving).then_some(false)) else {
+        let Some(sole) = service.group.sole.or_else(|| (!is_serving).then_some(false)) else {
             return;
         };
         let rest = service.acks.split_off(service.acks.len().min(ACK_MAX));

@@ -101,7 +101,7 @@ impl Invariant for FairWeather {
         for (number, call) in &scene.history.calls {
             let done = call.outcome == Some(crate::sim::history::Outcome::Done);
             let once = call.starts == 1 && call.ends == 1;
-            if !call.cancelled && !(done && once) {
+            if !(call.cancelled || done && once) {
                 return Err(format!("call {number}: {call:?}"));
             }
         }

@@ -118,10 +118,13 @@ impl Invariant for CarriesCursor {
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
-            Fact::Replied { node, command: Command::XAutoClaim { key, .. }, reply, .. } => {
-                if let Ok(Reply::Claimed { next, .. }) = reply {
-                    self.cursors.insert((*node, key.clone()), *next);
-                }
+            Fact::Replied {
+                node,
+                command: Command::XAutoClaim { key, .. },
+                reply: Ok(Reply::Claimed { next, .. }),
+                ..
+            } => {
+                self.cursors.insert((*node, key.clone()), *next);
             }
             Fact::Replied { node, command: Command::XGroupCreate { key, .. }, .. } => {
                 self.cursors.remove(&(*node, key.clone()));

@@ -17,7 +17,10 @@ use crate::time::Instant;
 
 /// The handlers that run, by process: the service, the entry and the call of each job.
 #[derive(Debug, Default)]
-struct Running(BTreeMap<NodeId, BTreeMap<u64, (usize, StreamId, Option<u64>)>>);
+struct Running(BTreeMap<NodeId, BTreeMap<u64, Run>>);
+
+/// Of which service, of which entry, and of which call.
+type Run = (usize, StreamId, Option<u64>);
 
 impl Running {
     fn observe(&mut self, fact: &Fact<'_>) {
@@ -38,7 +41,7 @@ impl Running {
         }
     }
 
-    fn of(&self, node: NodeId) -> impl Iterator<Item = &(usize, StreamId, Option<u64>)> {
+    fn of(&self, node: NodeId) -> impl Iterator<Item = &Run> {
         self.0.get(&node).into_iter().flat_map(BTreeMap::values)
     }
 }
@@ -57,7 +60,7 @@ impl Invariant for NotTwiceAtOnce {
             && scene.history.kind_of(*node) == Some(NodeKind::Server)
         {
             let (service, entry, number) = (start.service, start.entry, start.number);
-            let same = |run: &&(usize, StreamId, Option<u64>)| **run == (service, entry, number);
+            let same = |run: &&Run| **run == (service, entry, number);
             if self.0.of(*node).any(|run| same(&run)) {
                 return Err(format!("{node} starts {start:?} while it runs"));
             }

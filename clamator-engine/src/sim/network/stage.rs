@@ -95,16 +95,13 @@ impl Stage {
 
     /// The answers that were heard, with their tickets.
     pub(in super::super) fn replies(&self) -> Vec<(u64, &Result<Reply, Refusal>)> {
-        let reply = |(_, event): &'_ (Instant, NetworkEvent)| match event {
-            NetworkEvent::Replied { ticket, .. } => Some(*ticket),
-            _ => None,
-        };
-        let answer = |(_, event)| match event {
-            &NetworkEvent::Replied { ref reply, .. } => Some(reply),
-            _ => None,
-        };
         let heard = self.heard.iter();
-        heard.filter_map(|it| Some((reply(it)?, answer((it.0, &it.1))?))).collect()
+        heard
+            .filter_map(|(_, event)| match event {
+                NetworkEvent::Replied { ticket, reply, .. } => Some((*ticket, reply)),
+                _ => None,
+            })
+            .collect()
     }
 
     /// The lanes that were lost, and when.

@@ -110,7 +110,7 @@ impl World {
         self.touched.insert(id);
     }
 
-    fn client(&mut self, name: &str, seed: u64) -> Client {
+    fn client(&self, name: &str, seed: u64) -> Client {
         let mut nonce = [0; 16];
         for (byte, number) in nonce.iter_mut().zip(self.nodes_made.to_be_bytes()) {
             *byte = number;
@@ -124,7 +124,7 @@ impl World {
         Client::new(self.now, config)
     }
 
-    fn server(&mut self, name: &str, seed: u64) -> Server {
+    fn server(&self, name: &str, seed: u64) -> Server {
         let mut config = ServerConfig::new(PREFIX, name, seed);
         config.seeded = self.plan.bug;
         config.claim_idle = self.plan.claim_idle;

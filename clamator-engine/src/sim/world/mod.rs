@@ -103,7 +103,7 @@ enum Planned {
 impl World {
     /// Makes the world of a plan, which keeps this many lines of what happens.
     pub(super) fn new(plan: Plan, lines_max: usize) -> Self {
-        let mut dice = Dice::new(plan.seed ^ 0x776f_726c_64);
+        let mut dice = Dice::new(plan.seed ^ 0x0077_6f72_6c64);
         let mut network = Network::new(dice.word(), plan.version, plan.latency);
         network.observe();
         let until = Instant::ZERO + plan.heal;

@@ -20,16 +20,16 @@ use crate::time::Instant;
 
 impl World {
     /// Does something to a process, if this run allows it.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "handlers roll for themselves, and what is cast is cast at the start"
+    )]
     pub(super) fn hurt(&mut self) {
         let faults: Vec<Fault> =
             self.plan.faults.iter().copied().filter(|fault| fault.is_of_process()).collect();
         let Some(fault) = self.dice.pick(&faults).copied() else { return };
-        let kind = match fault {
-            Fault::ClientClockAhead | Fault::ClientFrozen | Fault::ClientStopped => {
-                NodeKind::Client
-            }
-            _ => NodeKind::Server,
-        };
+        let of_clients = [Fault::ClientClockAhead, Fault::ClientFrozen, Fault::ClientStopped];
+        let kind = if of_clients.contains(&fault) { NodeKind::Client } else { NodeKind::Server };
         let mut nodes = self.running(kind);
         // Nothing can be asked of an application that is frozen.
         nodes.retain(|id| self.nodes.get(id).is_some_and(|node| node.frozen_until.is_none()));
