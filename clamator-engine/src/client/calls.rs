@@ -236,25 +236,21 @@ impl Calls {
         sent.next().map(|(id, _)| *id)
     }
 
-    /// Puts a call that was sent back into the queue. Only a seeded bug does.
+    /// A seeded bug: puts a call that was sent back into the queue.
     #[cfg(seeded_bugs)]
     pub(super) fn send_again(&mut self, id: u64) -> bool {
-        if self.seeded.is(Bug::AmbiguousIsRetried)
-            && let Some(call) = self.calls.get_mut(&id)
-            && matches!(call.progress, Progress::Sent)
-        {
-            call.progress = Progress::Waiting(call.copy.clone());
-            self.places = self.places.saturating_sub(usize::from(call.kind == Kind::Call));
-            self.queue.push_back(id);
-            return true;
-        }
-        false
+        let seeded = self.seeded.is(Bug::AmbiguousIsRetried);
+        let sent = |call: &&mut Pending| seeded && matches!(call.progress, Progress::Sent);
+        let Some(call) = self.calls.get_mut(&id).filter(sent) else { return false };
+        call.progress = Progress::Waiting(call.copy.clone());
+        self.places = self.places.saturating_sub(usize::from(call.kind == Kind::Call));
+        self.queue.push_back(id);
+        true
     }
 
-    /// Nothing that was sent is ever sent again (rule 5.5).
+    /// Nothing is sent twice.
     #[cfg(not(seeded_bugs))]
-    #[expect(clippy::unused_self, reason = "it does something where bugs are seeded")]
-    pub(super) const fn send_again(&self, _id: u64) -> bool {
+    pub(super) const fn send_again(&self, _: u64) -> bool {
         false
     }
 
