@@ -1,7 +1,8 @@
 //! Showing: sequences and answers as `redis-cli` would show them.
 //!
-//! Not read by programs. Commands are spelled such that they can be pasted; an id in them is the
-//! one that the server gave, so pasting them again needs the ids that are given then.
+//! Not read by programs. Commands are spelled such that they can be pasted, unless a value is long;
+//! an id in them is the one that the server gave, so pasting them again needs the ids that are
+//! given then.
 
 use std::fmt::Write;
 
@@ -11,6 +12,9 @@ use super::generate::SEATS;
 use super::judge::Difference;
 use super::step::{Meddling, seat_of};
 use super::trace::{Answer, Event, Happening, Look, Sight, Trace};
+
+/// What is longer is shown by its beginning.
+const LONG: usize = 60;
 
 /// Shows a trace up to a difference, and the difference. Each line begins with the connection.
 pub fn trace(trace: &Trace, difference: &Difference) -> String {
@@ -116,6 +120,9 @@ fn spell_look(look: &Look) -> String {
 }
 
 fn quote(bytes: &[u8]) -> String {
+    if bytes.len() > LONG {
+        return format!("{}…({} bytes)", quote(&bytes[..10]), bytes.len());
+    }
     let is_plain = |byte: &u8| byte.is_ascii_graphic() && !b"\"'\\".contains(byte);
     if !bytes.is_empty() && bytes.iter().all(is_plain) {
         return String::from_utf8_lossy(bytes).into_owned();

@@ -63,7 +63,8 @@ impl Wire {
         }
     }
 
-    /// A reply, if one has arrived.
+    /// A reply, if one has arrived. A server writes a large one in pieces, between which it serves
+    /// others; so one that has begun is waited for.
     pub fn ready(&mut self) -> io::Result<Option<Value>> {
         loop {
             if let Some(value) = self.take() {
@@ -73,7 +74,10 @@ impl Wire {
             let filled = self.fill();
             self.stream.set_nonblocking(false)?;
             match filled {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    let has_begun = self.taken < self.incoming.len();
+                    return if has_begun { self.receive().map(Some) } else { Ok(None) };
+                }
                 other => other?,
             }
         }
