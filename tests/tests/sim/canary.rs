@@ -25,8 +25,8 @@ fn a_broken_invariant_is_told_with_its_rule_what_led_to_it_and_how_to_repeat_it(
         lines[failed + 1..],
         [
             "broken: nothing-ever-heals (rule 0): everything healed",
-            "reproduce: CLAMATOR_SEED=0x1c CLAMATOR_SEEDS=1 cargo test -p clamator-tests --test \
-             sim -- --exact seeds::fresh_seeds_break_nothing_and_reach_everything",
+            "reproduce: CLAMATOR_SEED=0x1c CLAMATOR_SEEDS=1 cargo test -p clamator-tests --test sim \
+             -- --exact seeds::fresh_seeds_break_nothing_and_reach_everything",
         ]
     );
 }

@@ -16,9 +16,9 @@ impl Invariant for Canary {
     }
 
     fn observe(&mut self, _scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
-        match fact {
-            Fact::Healed => Err("everything healed".into()),
-            _ => Ok(()),
+        if matches!(fact, Fact::Healed) {
+            return Err("everything healed".into());
         }
+        Ok(())
     }
 }
