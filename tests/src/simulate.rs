@@ -52,7 +52,7 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:>12} {}", "times", "fault")?;
+        writeln!(f, "       times fault")?;
         for fault in Fault::ALL {
             writeln!(f, "{:>12} {fault}", self.faults.of(*fault))?;
         }

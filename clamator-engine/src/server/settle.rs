@@ -113,25 +113,28 @@ impl Server {
     }
 
     fn send_all_replies(&mut self, index: usize) {
-        while self.lanes.is_open(Lane::Command) {
-            let Some(service) = self.services.get_mut(index) else {
-                return;
-            };
-            let Some(key) = service.held.unsent().first().copied() else {
-                return;
-            };
-            let Some(Outbound { key: stream, envelope }) = service.held.send_reply(key) else {
-                continue;
-            };
-            let command = Command::XAdd {
-                key: stream,
-                create: true,
-                max_len: Some(self.config.reply_stream_max_len)
-                    .filter(|_| !self.config.seeded.is(Bug::ReplyUnbounded)),
-                fields: wire::fields(envelope, None),
-            };
-            self.send(index, command, Aim::Reply(key));
+        while self.send_oldest_reply(index) {}
+    }
+
+    /// Sends the oldest reply that waits. Tells whether there was one, and a lane to send it on.
+    fn send_oldest_reply(&mut self, index: usize) -> bool {
+        if !self.lanes.is_open(Lane::Command) {
+            return false;
         }
+        let Some(service) = self.services.get_mut(index) else { return false };
+        let Some(key) = service.held.unsent().first().copied() else { return false };
+        let Some(Outbound { key: stream, envelope }) = service.held.send_reply(key) else {
+            return true;
+        };
+        let command = Command::XAdd {
+            key: stream,
+            create: true,
+            max_len: Some(self.config.reply_stream_max_len)
+                .filter(|_| !self.config.seeded.is(Bug::ReplyUnbounded)),
+            fields: wire::fields(envelope, None),
+        };
+        self.send(index, command, Aim::Reply(key));
+        true
     }
 
     pub(super) fn handle_replied(&mut self, index: usize, key: Key, reply: Result<Reply, Refusal>) {
@@ -179,7 +182,8 @@ impl Server {
         }
     }
 
-    /// Tries the replies again that Redis could not take.
+    /// Tries again whether Redis takes replies, with one of each service: all others follow the
+    /// first that is taken.
     pub(super) fn tick_retry(&mut self) {
         let Some(retry) = &mut self.retry else { return };
         if retry.at > self.now {
@@ -191,7 +195,7 @@ impl Server {
             self.retry = None;
         }
         for index in 0..self.services.len() {
-            self.send_all_replies(index);
+            self.send_oldest_reply(index);
         }
     }
 

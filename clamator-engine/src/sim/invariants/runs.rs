@@ -11,7 +11,7 @@ use crate::command::{Command, ReadFrom};
 use crate::reply::Reply;
 use crate::server::Concurrency;
 use crate::sim::history::{NodeKind, id_in};
-use crate::sim::network::NodeId;
+use crate::sim::network::{Executed, NodeId};
 use crate::stream_id::StreamId;
 use crate::time::Instant;
 
@@ -187,6 +187,27 @@ impl Invariant for NotAgain {
 pub(super) struct CountsDeliveries {
     /// How often each call was started since Redis last forgot.
     starts: BTreeMap<u64, u64>,
+    /// How often it had been, when it was given to a process that has not started it.
+    given: BTreeMap<(NodeId, u64), u64>,
+}
+
+impl CountsDeliveries {
+    /// Redis gives entries out.
+    fn give(&mut self, scene: &Scene<'_>, executed: &Executed) {
+        let ((Command::XReadGroup { key, .. }, Ok(Reply::Entries(entries)))
+        | (Command::XAutoClaim { key, .. }, Ok(Reply::Claimed { entries, .. }))) =
+            (&executed.command, &executed.reply)
+        else {
+            return;
+        };
+        let Some(service) = scene.history.service_of(key) else { return };
+        for entry in entries {
+            if let Some(number) = scene.history.number_of(service, entry.id) {
+                let starts = self.starts.get(&number).copied().unwrap_or_default();
+                self.given.entry((executed.node, number)).or_insert(starts);
+            }
+        }
+    }
 }
 
 impl Invariant for CountsDeliveries {
@@ -197,6 +218,9 @@ impl Invariant for CountsDeliveries {
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         if matches!(fact, Fact::Struck(fault) if REWRITES.contains(fault)) {
             self.starts.clear();
+        }
+        if let Fact::Executed(executed) = fact {
+            self.give(scene, executed);
         }
         let Fact::Started { node, start, .. } = fact else { return Ok(()) };
         let (Some(number), Some(names), Some(info)) = (
@@ -211,8 +235,10 @@ impl Invariant for CountsDeliveries {
         if scene.history.struck_since(Instant::from_start(recent), &REWRITES) {
             return Ok(());
         }
+        let before = self.given.remove(&(*node, number));
         let starts = self.starts.entry(number).or_default();
         *starts += 1;
+        let starts = before.map_or(*starts, |before| before + 1);
         let streams = scene.network.streams();
         let pending = streams.pending_entry(scene.now, &names.stream, &names.group, start.entry);
         let consumer = format!("{}:{}", names.service, info.name);
@@ -220,7 +246,7 @@ impl Invariant for CountsDeliveries {
             Some(pending) if info.kind == NodeKind::Server => {
                 // What was given out again since, while it was held, is not counted.
                 let told = start.deliveries;
-                if (*starts..=pending.deliveries).contains(&told) || pending.deliveries < *starts {
+                if (starts..=pending.deliveries).contains(&told) || pending.deliveries < starts {
                     return Ok(());
                 }
                 Err(format!(
