@@ -62,7 +62,7 @@ pub enum NetworkEvent {
         node: NodeId,
         /// On which lane.
         lane: Lane,
-        /// What [`Network::send`] was given along with it.
+        /// What [`Network::send`](super::Network::send) was given along with it.
         ticket: u64,
         /// The answer.
         reply: Result<Reply, Refusal>,
