@@ -4,7 +4,8 @@
 //! It makes "the model is exact" a claim that is checked. Not tolerant: what versions of Redis do
 //! differently is the model's to know. The two things that a server decides by itself are learnt
 //! from it and told to the model: the time, and with it the ids of entries. The way of a sequence:
-//! [`generate`], [`player`] on the server, [`judge`] on the model, and [`shrink`] when they differ.
+//! [`mod@generate`], [`mod@player`] on the server, [`mod@judge`] on the model, and [`mod@shrink`]
+//! when they differ.
 
 pub mod arguments;
 pub mod generate;

@@ -4,7 +4,7 @@
 //! each between two `TIME`s. Where a blocked read or commands behind one may go on, one command is
 //! written at a time, because a server takes up a connection's queued commands only when it has
 //! served the others. The one thing that could break a comparison: a reply counted as not there
-//! while it is under way; [`Player::settle`] says why that cannot be.
+//! while it is under way; `Player::settle` says why that cannot be.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
