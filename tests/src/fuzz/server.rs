@@ -109,8 +109,12 @@ fn step(script: &mut Script<'_>, port: &mut Port<Server>, app: &mut Serving) {
             let lanes = port.lanes();
             if !lanes.is_empty() {
                 let (lane, odd) = (script.pick(&lanes), script.once_in(4));
-                // Any answer to a reply's XADD but a refusal is an id to a server.
-                let is_reply = matches!(port.oldest(lane), Some(Command::XAdd { .. }));
+                // Any answer to a reply's XADD but a refusal is an id to a server, and no entries in
+                // answer to XRANGE mean that the entry is gone.
+                let is_reply = matches!(
+                    port.oldest(lane),
+                    Some(Command::XAdd { .. } | Command::XRange { .. })
+                );
                 let reply = material::any_reply(script);
                 if odd && !is_reply {
                     port.reply(lane, Ok(reply));
