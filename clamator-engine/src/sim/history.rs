@@ -253,12 +253,9 @@ impl History {
         kept.retain(|entry| !matches!(self.entries.get(entry), Some(Written::Again)));
         for call in self.calls.values_mut() {
             let Some(entry) = call.entries.last() else { continue };
-            if kept.contains(&(call.service, *entry)) {
-                // Only an older copy of the data brings an entry back.
-                if matches!(fault, Fault::Failover | Fault::RestartTruncated) {
-                    call.lost = None;
-                }
-            } else if call.ends == 0 {
+            // What was gone once may have been settled as such before an older copy of the data
+            // brings it back.
+            if !kept.contains(&(call.service, *entry)) && call.ends == 0 {
                 call.lost = call.lost.or(Some(fault));
             }
         }

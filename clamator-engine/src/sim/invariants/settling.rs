@@ -79,7 +79,12 @@ fn is_answer(reply: &Result<Reply, Refusal>) -> bool {
 /// The calls among these entries, with their numbers.
 fn calls_of(scene: &Scene<'_>, key: &[u8], ids: &[StreamId]) -> alloc::vec::Vec<(StreamId, u64)> {
     let service = scene.history.service_of(key);
-    let number = |id: &StreamId| Some((*id, scene.history.number_of(service?, *id)?));
+    let number = |id: &StreamId| {
+        let number = scene.history.number_of(service?, *id)?;
+        let call = scene.history.calls.get(&number)?;
+        // What was gone once may be settled as such when an older copy brings it back.
+        call.lost.is_none().then_some((*id, number))
+    };
     ids.iter().filter_map(number).collect()
 }
 
