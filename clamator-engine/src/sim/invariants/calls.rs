@@ -259,6 +259,18 @@ impl Invariant for InFlight {
                     places.remove(number);
                 }
             }
+            // What Redis refused has no reply, also when its caller had given up before.
+            Fact::Replied {
+                node,
+                command: Command::XAdd { fields, max_len: None, .. },
+                reply: Err(_),
+                ..
+            } => {
+                if let (Some(places), Some(number)) = (self.places.get_mut(node), number_in(fields))
+                {
+                    places.remove(&number);
+                }
+            }
             // Whether what was under way there has become an entry is not known.
             Fact::Closed { node, .. } | Fact::Lost { node, .. } => {
                 if let Some(places) = self.places.get_mut(node) {
