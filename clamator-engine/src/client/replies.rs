@@ -125,12 +125,15 @@ impl Client {
         }
     }
 
-    /// The call that a reply's id names. Ids of another start have another nonce.
+    /// The call that a reply's id names, letter by letter. Ids of another start have another nonce.
     fn call_of(&self, id: &str) -> Option<u64> {
         if self.config.seeded.is(Bug::RepliesByOrder) {
             return self.calls.oldest();
         }
-        id.strip_prefix(self.id_prefix.as_str())?.parse().ok()
+        let number = id.strip_prefix(self.id_prefix.as_str())?;
+        // `parse` also takes a sign and zeros in front, which no id of ours has.
+        let is_ours = number.starts_with(|first: char| matches!(first, '1'..='9'));
+        is_ours.then(|| number.parse().ok())?
     }
 
     fn settle(&mut self, now: Instant, id: u64, outcome: Result<Json, CallError>) {

@@ -128,9 +128,7 @@ impl Called {
             Said::Nothing => false,
             Said::Under(under, said) => {
                 let value = result.map(|json| json.decode::<Value>());
-                // The same counter with zeros before it is the same call.
-                let same = under == id || under.replace("-0", "-") == id;
-                same && value.is_none_or(|value| value.is_err() || value.ok() == *said)
+                under == id && value.is_none_or(|value| value.is_err() || value.ok() == *said)
             }
             Said::Unsure(text) => {
                 let text = String::from_utf8_lossy(text);

@@ -20,6 +20,20 @@ fn a_reply_ends_the_call_it_names_and_no_other() {
 }
 
 #[test]
+fn an_id_that_is_almost_a_calls_ends_nothing() {
+    let mut rig = rig();
+    let id = rig.call();
+    rig.confirm();
+    for almost in ["01", "+1", "1 ", ""] {
+        let reply = format!(r#"{{"jsonrpc":"2.0","id":"{NONCE}-{almost}","result":1}}"#);
+        rig.replies(vec![(1, reply)]);
+        assert!(rig.finished().is_empty(), "{almost:?}");
+    }
+    rig.replies(vec![(2, success(id, "1"))]);
+    assert_eq!(rig.finished().len(), 1);
+}
+
+#[test]
 fn a_reply_may_come_before_its_request_is_confirmed() {
     let mut rig = rig();
     let id = rig.call();
