@@ -8,6 +8,8 @@ use alloc::format;
 use alloc::string::String;
 use core::time::Duration;
 
+use bytes::Bytes;
+
 use super::{Fact, Invariant, Scene};
 use crate::command::Command;
 use crate::reply::{Refusal, RefusalKind, Reply};
@@ -20,11 +22,40 @@ use crate::time::Instant;
 /// How long a server may take to see that another group reads the stream.
 const SEES_GROUPS_WITHIN: Duration = Duration::from_secs(15);
 
+/// What each process was told to be gone from its stream. It settles that, also when an older copy
+/// of the data has brought it back meanwhile.
+#[derive(Debug, Default)]
+struct Gone(BTreeSet<(NodeId, Bytes, StreamId)>);
+
+impl Gone {
+    fn observe(&mut self, fact: &Fact<'_>) {
+        let Fact::Replied { node, command, reply, .. } = fact else { return };
+        match (command, reply) {
+            (Command::XReadGroup { key, .. }, Ok(Reply::Entries(entries)))
+            | (Command::XAutoClaim { key, .. }, Ok(Reply::Claimed { entries, .. })) => {
+                let gone = entries.iter().filter(|entry| entry.fields.is_none());
+                self.0.extend(gone.map(|entry| (*node, key.clone(), entry.id)));
+            }
+            (Command::XRange { key, start, .. }, Ok(Reply::Entries(entries)))
+                if entries.is_empty() =>
+            {
+                self.0.insert((*node, key.clone(), *start));
+            }
+            _ => {}
+        }
+    }
+
+    fn contains(&self, node: NodeId, key: &Bytes, entry: StreamId) -> bool {
+        self.0.contains(&(node, key.clone(), entry))
+    }
+}
+
 /// An entry is acknowledged only after its reply was answered (4).
 #[derive(Debug, Default)]
 pub(super) struct ReplyBeforeAck {
     /// The calls whose reply was answered to this process, with an id or for ever.
     answered: BTreeSet<(NodeId, u64)>,
+    gone: Gone,
 }
 
 impl Invariant for ReplyBeforeAck {
@@ -33,6 +64,7 @@ impl Invariant for ReplyBeforeAck {
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        self.gone.observe(fact);
         match fact {
             Fact::Replied {
                 node,
@@ -54,6 +86,7 @@ impl Invariant for ReplyBeforeAck {
                     if call.is_some_and(|call| !call.notification)
                         && !self.answered.contains(&(*node, number))
                         && is_there(scene, key, entry)
+                        && !self.gone.contains(*node, key, entry)
                     {
                         return Err(format!("{node} acknowledges {entry}, call {number}"));
                     }
@@ -97,6 +130,7 @@ fn is_there(scene: &Scene<'_>, key: &[u8], entry: StreamId) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct AckOnlyHandled {
     ended: BTreeSet<(NodeId, u64)>,
+    gone: Gone,
 }
 
 impl Invariant for AckOnlyHandled {
@@ -105,6 +139,7 @@ impl Invariant for AckOnlyHandled {
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        self.gone.observe(fact);
         match fact {
             Fact::Ended { node, number: Some(number), .. } => {
                 self.ended.insert((*node, *number));
@@ -113,7 +148,10 @@ impl Invariant for AckOnlyHandled {
                 if scene.history.kind_of(*node) == Some(NodeKind::Server) =>
             {
                 for (entry, number) in calls_of(scene, key, ids) {
-                    if !self.ended.contains(&(*node, number)) && is_there(scene, key, entry) {
+                    if !self.ended.contains(&(*node, number))
+                        && is_there(scene, key, entry)
+                        && !self.gone.contains(*node, key, entry)
+                    {
                         return Err(format!("{node} acknowledges {entry}, call {number}"));
                     }
                 }
@@ -127,7 +165,7 @@ impl Invariant for AckOnlyHandled {
 /// Nothing is deleted that was not acknowledged before, by the same server (4.11).
 #[derive(Debug, Default)]
 pub(super) struct AckBeforeDelete {
-    acknowledged: BTreeSet<(NodeId, bytes::Bytes, StreamId)>,
+    acknowledged: BTreeSet<(NodeId, Bytes, StreamId)>,
 }
 
 impl Invariant for AckBeforeDelete {
@@ -162,7 +200,7 @@ impl Invariant for AckBeforeDelete {
 #[derive(Debug, Default)]
 pub(super) struct SpareOthers {
     /// Since when another group reads a stream.
-    since: BTreeMap<bytes::Bytes, Instant>,
+    since: BTreeMap<Bytes, Instant>,
 }
 
 impl Invariant for SpareOthers {
