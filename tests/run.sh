@@ -102,7 +102,7 @@ for package in json.load(sys.stdin)["packages"]:
         files = source.parent.rglob("*.rs") if source.name == "main.rs" else [source]
         text = "".join(file.read_text() for file in files) if target["kind"] == ["test"] else ""
         # What is simulated or fuzzed knows no server.
-        shared = re.search(r"clamator_tests::(?!fuzz|simulate)", text)
+        shared = re.search(r"clamator_tests::(?!fuzz|seed|simulate)", text)
         if shared or "CLAMATOR_REDIS_SERVER" in text:
             print(target["name"])'
 }

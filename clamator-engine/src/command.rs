@@ -179,6 +179,28 @@ pub enum ReadFrom {
 }
 
 impl Command {
+    /// The key that the command is about; `None` for one that is about a connection.
+    #[must_use]
+    pub const fn key(&self) -> Option<&Bytes> {
+        match self {
+            Self::ClientUnblock { .. } => None,
+            Self::Del { key }
+            | Self::XAck { key, .. }
+            | Self::XAdd { key, .. }
+            | Self::XAutoClaim { key, .. }
+            | Self::XDel { key, .. }
+            | Self::XGroupCreate { key, .. }
+            | Self::XGroupDelConsumer { key, .. }
+            | Self::XInfoGroups { key }
+            | Self::XInfoStream { key }
+            | Self::XPending { key, .. }
+            | Self::XPendingRange { key, .. }
+            | Self::XRange { key, .. }
+            | Self::XRead { key, .. }
+            | Self::XReadGroup { key, .. } => Some(key),
+        }
+    }
+
     /// Spells the command: hands its name and arguments to `arg`, one call each, in order.
     pub fn args(&self, arg: &mut dyn FnMut(&[u8])) {
         let mut spell = Speller(arg);

@@ -28,6 +28,7 @@ pub mod fuzz;
 pub mod interop;
 pub mod process;
 pub mod redis;
+pub mod seed;
 pub mod simulate;
 pub mod world;
 

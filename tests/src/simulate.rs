@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use std::{env, fmt, thread};
+use std::{fmt, thread};
 
 use clamator_engine::sim::{self, Failure, Fault, FaultCounts, Point, PointCounts, Report};
 
@@ -34,12 +34,18 @@ pub struct Summary {
 }
 
 impl Summary {
-    fn add(&mut self, report: &Report) {
-        self.calls += report.calls;
-        self.events += report.events;
-        self.faults.merge(&report.faults);
-        self.points.merge(&report.points);
-        self.simulated += report.time;
+    fn add(&mut self, outcome: Result<Report, Box<Failure>>) {
+        self.seeds += 1;
+        match outcome {
+            Ok(report) => {
+                self.calls += report.calls;
+                self.events += report.events;
+                self.faults.merge(&report.faults);
+                self.points.merge(&report.points);
+                self.simulated += report.time;
+            }
+            Err(failure) => self.failures.push(*failure),
+        }
     }
 
     /// Runs per second and thread.
@@ -80,33 +86,22 @@ pub fn many(from: u64, seeds: u64, failures_max: usize, watch: &(dyn Fn(u64) + S
     let threads = thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let summary = Mutex::new(Summary { threads, ..Summary::default() });
+    let all = || summary.lock().unwrap_or_else(PoisonError::into_inner);
     let work = || {
-        let mut own = Summary::default();
         while !stop.load(Ordering::Relaxed) {
             let number = next.fetch_add(1, Ordering::Relaxed);
             if number >= seeds {
                 break;
             }
-            own.seeds += 1;
-            match sim::run(from.wrapping_add(number)) {
-                Ok(report) => own.add(&report),
-                Err(failure) => {
-                    let mut all = summary.lock().unwrap_or_else(PoisonError::into_inner);
-                    all.failures.push(*failure);
-                    stop.fetch_or(all.failures.len() >= failures_max, Ordering::Relaxed);
-                }
-            }
+            let outcome = sim::run(from.wrapping_add(number));
+            let mut all = all();
+            all.add(outcome);
+            stop.fetch_or(all.failures.len() >= failures_max, Ordering::Relaxed);
+            drop(all);
             if number.is_multiple_of(64) {
                 watch(number);
             }
         }
-        let mut all = summary.lock().unwrap_or_else(PoisonError::into_inner);
-        all.seeds += own.seeds;
-        all.calls += own.calls;
-        all.events += own.events;
-        all.faults.merge(&own.faults);
-        all.points.merge(&own.points);
-        all.simulated += own.simulated;
     };
     thread::scope(|scope| {
         for _ in 0..threads {
@@ -152,29 +147,4 @@ pub fn failure_text(failure: &Failure, test: &str) -> String {
          --test sim -- --exact {test}\n",
         failure.seed
     )
-}
-
-/// Reads a seed: a number, decimal or `0x…`, or a hash such as a commit's.
-///
-/// # Errors
-/// What is wrong with the text.
-pub fn seed(text: &str) -> Result<u64, String> {
-    let hexadecimal = text.strip_prefix("0x");
-    let number = match hexadecimal {
-        Some(digits) => u64::from_str_radix(digits, 16),
-        // A commit is a seed: its first half is chance enough.
-        None if text.len() == 40 => u64::from_str_radix(&text[..16], 16),
-        None => text.parse(),
-    };
-    number.map_err(|error| format!("{text:?} is no seed: {error}"))
-}
-
-/// The seed that `CLAMATOR_SEED` names, if it is set.
-///
-/// # Panics
-/// When it is no seed.
-#[must_use]
-pub fn seed_of_environment() -> Option<u64> {
-    let text = env::var("CLAMATOR_SEED").ok()?;
-    Some(seed(&text).unwrap_or_else(|error| panic!("CLAMATOR_SEED: {error}")))
 }

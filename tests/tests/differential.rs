@@ -16,7 +16,7 @@ use clamator_engine::{Command, Refusal, Reply, Version};
 use clamator_tests::differential::judge::Tamper;
 use clamator_tests::differential::summary::Failure;
 use clamator_tests::differential::{Options, run};
-use clamator_tests::simulate::seed_of_environment;
+use clamator_tests::seed;
 
 /// Commands of the comparison; of the others, until the mistake is found.
 const COMMANDS: u64 = 50_000;
@@ -24,7 +24,7 @@ const SEED: u64 = 1;
 
 #[test]
 fn the_model_answers_as_the_server_does() {
-    let seed = seed_of_environment().unwrap_or(SEED);
+    let seed = seed::of_environment().unwrap_or(SEED);
     let summary = run(&Options { commands: COMMANDS, seed, ..Options::default() });
     println!("{summary}");
     assert!(summary.is_good(), "{summary}");

@@ -224,13 +224,6 @@ impl Server {
         }
     }
 
-    /// The groups were asked for in vain: they are asked for again with the next tick.
-    pub(super) fn void_groups(&mut self, index: usize) {
-        if let Some(service) = self.services.get_mut(index) {
-            service.group.moved = true;
-        }
-    }
-
     pub(super) fn handle_pending(&mut self, index: usize, reply: &Result<Reply, Refusal>) {
         let Some(service) = self.services.get_mut(index) else {
             return;

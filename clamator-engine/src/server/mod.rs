@@ -328,9 +328,9 @@ impl Server {
                 Aim::CheckGhost(_)
                 | Aim::Delete
                 | Aim::FindGhosts
+                | Aim::ListGroups
                 | Aim::ListPending
                 | Aim::Unblock => {}
-                Aim::ListGroups => self.void_groups(service),
             }
         }
         self.dirty.extend(0..self.services.len());

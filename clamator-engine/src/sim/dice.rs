@@ -5,30 +5,28 @@
 
 use core::time::Duration;
 
+use crate::jitter::Jitter;
+
 /// A die of any number of sides (SplitMix64).
 #[derive(Clone, Debug)]
-pub struct Dice(u64);
+pub struct Dice(Jitter);
 
 impl Dice {
     /// Makes a die. Equal seeds roll alike.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(Jitter::new(seed))
     }
 
     /// Rolls any number.
     pub const fn word(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.0;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
+        self.0.next()
     }
 
     /// Makes an independent die.
     #[must_use]
     pub const fn split(&mut self) -> Self {
-        Self(self.word())
+        Self::new(self.word())
     }
 
     /// Rolls a number below `sides`; 0 when there is none.

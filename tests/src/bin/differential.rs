@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clamator_tests::differential::{self, Options};
-use clamator_tests::simulate;
+use clamator_tests::seed;
 
 const USAGE: &str = "usage: differential [--commands N] [--seed S] [--server PATH]
 
@@ -49,7 +49,7 @@ fn main() -> ExitCode {
 fn read(arguments: &[String]) -> Result<Options, String> {
     let mut options =
         Options { commands: 1_000_000, seed: 1, progress: true, ..Options::default() };
-    if let Some(seed) = simulate::seed_of_environment() {
+    if let Some(seed) = seed::of_environment() {
         options.seed = seed;
     }
     let mut arguments = arguments.iter();
@@ -59,7 +59,7 @@ fn read(arguments: &[String]) -> Result<Options, String> {
             "--commands" => {
                 options.commands = value.parse().map_err(|error| format!("{value}: {error}"))?;
             }
-            "--seed" => options.seed = simulate::seed(value)?,
+            "--seed" => options.seed = seed::parse(value)?,
             "--server" => options.server = Some(value.into()),
             other => return Err(format!("what is {other}?")),
         }

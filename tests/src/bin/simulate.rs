@@ -12,7 +12,8 @@ use std::process::ExitCode;
 use std::{env, io};
 
 use clamator_engine::sim;
-use clamator_tests::simulate::{many, seed, seed_of_environment};
+use clamator_tests::seed;
+use clamator_tests::simulate::many;
 
 const USAGE: &str = "usage: simulate [--seeds N] [--from S] [--trace S]";
 /// Failures after which a run of many seeds ends.
@@ -30,12 +31,12 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<bool, String> {
-    let (mut seeds, mut from) = (1000, seed_of_environment().unwrap_or(0));
+    let (mut seeds, mut from) = (1000, seed::of_environment().unwrap_or(0));
     let mut arguments = env::args().skip(1);
     while let Some(option) = arguments.next() {
         let mut value = || {
             let text = arguments.next().ok_or_else(|| format!("{option} needs a number"))?;
-            seed(&text)
+            seed::parse(&text)
         };
         match option.as_str() {
             "--seeds" => seeds = value()?,

@@ -12,7 +12,7 @@ use clamator_engine::{Command, Reply, ReplyShape, StreamId, Value};
 
 use super::generate::SEATS;
 use super::player::Player;
-use super::step::{Deed, Step, key_of};
+use super::step::{Deed, Step};
 use super::trace::{Happening, Look, Sight};
 
 /// Looks at every stream and group that the steps name.
@@ -24,8 +24,8 @@ pub fn look_at_all(player: &mut Player, steps: &[Step]) -> io::Result<()> {
     });
     let (mut keys, mut groups) = (BTreeSet::new(), BTreeSet::new());
     for command in commands.flatten() {
-        keys.extend(key_of(command).cloned());
-        if let (Command::XGroupCreate { group, .. }, Some(key)) = (command, key_of(command)) {
+        keys.extend(command.key().cloned());
+        if let (Command::XGroupCreate { group, .. }, Some(key)) = (command, command.key()) {
             groups.insert((key.clone(), group.clone()));
         }
     }

@@ -113,27 +113,6 @@ fn ids(command: &mut Command) -> Vec<&mut StreamId> {
     }
 }
 
-/// The stream that a command is about.
-pub fn key_of(command: &Command) -> Option<&Bytes> {
-    match command {
-        Command::Del { key }
-        | Command::XAck { key, .. }
-        | Command::XAdd { key, .. }
-        | Command::XAutoClaim { key, .. }
-        | Command::XDel { key, .. }
-        | Command::XGroupCreate { key, .. }
-        | Command::XGroupDelConsumer { key, .. }
-        | Command::XInfoGroups { key }
-        | Command::XInfoStream { key }
-        | Command::XPending { key, .. }
-        | Command::XPendingRange { key, .. }
-        | Command::XRange { key, .. }
-        | Command::XRead { key, .. }
-        | Command::XReadGroup { key, .. } => Some(key),
-        _ => None,
-    }
-}
-
 /// Whether a command may have to wait for its reply.
 pub const fn may_block(command: &Command) -> bool {
     matches!(

@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use super::Seen;
 use super::material;
+use super::mishaps;
 use super::port::{App, Port};
 use super::script::Script;
 
@@ -79,20 +80,8 @@ fn step(script: &mut Script<'_>, port: &mut Port<Client>, app: &mut Caller) {
                 port.engine.cancel(port.now, id);
             }
         }
-        4 | 5 => {
-            for lane in port.opening() {
-                let hello = material::hello(script);
-                port.open(lane, hello);
-            }
-        }
-        6 => {
-            let lanes = port.lanes();
-            if !lanes.is_empty() {
-                let lane = script.pick(&lanes);
-                port.lose(lane, material::loss(script));
-                app.seen.mark("lane lost");
-            }
-        }
+        4 | 5 => mishaps::open(script, port),
+        6 => mishaps::lose(script, port, &mut app.seen),
         7..=10 => {
             for lane in port.busy() {
                 if !script.once_in(3) {
@@ -100,26 +89,8 @@ fn step(script: &mut Script<'_>, port: &mut Port<Client>, app: &mut Caller) {
                 }
             }
         }
-        11 => {
-            let busy = port.busy();
-            if !busy.is_empty() {
-                let lane = script.pick(&busy);
-                let refusal = material::refusal(script);
-                port.reply(lane, Err(refusal));
-            }
-        }
-        12 => {
-            let lanes = port.lanes();
-            if !lanes.is_empty() {
-                let (lane, odd) = (script.pick(&lanes), script.once_in(4));
-                let reply = material::any_reply(script);
-                if odd {
-                    port.reply(lane, Ok(reply));
-                } else {
-                    port.progress(lane, script.roll(256) * 1024);
-                }
-            }
-        }
+        11 => mishaps::refuse(script, port),
+        12 => mishaps::answer_oddly(script, port, |_| true),
         13 | 14 => {
             let (span, late) = (script.span(), script.once_in(4));
             port.pass(span, late, app);

@@ -10,6 +10,7 @@ mod client;
 mod entry;
 mod envelope;
 mod material;
+mod mishaps;
 mod names;
 mod port;
 mod reply;

@@ -17,6 +17,7 @@ use clamator_proto::{Envelope, Json, RpcError};
 use super::Seen;
 use super::entry::contract;
 use super::material;
+use super::mishaps;
 use super::port::{App, Port};
 use super::script::Script;
 use super::world::{Kind, World};
@@ -76,20 +77,8 @@ pub(super) fn run(data: &[u8]) -> Seen {
 /// One thing happens.
 fn step(script: &mut Script<'_>, port: &mut Port<Server>, app: &mut Serving) {
     match script.roll(16) {
-        0 | 1 => {
-            for lane in port.opening() {
-                let hello = material::hello(script);
-                port.open(lane, hello);
-            }
-        }
-        2 => {
-            let lanes = port.lanes();
-            if !lanes.is_empty() {
-                let lane = script.pick(&lanes);
-                port.lose(lane, material::loss(script));
-                app.seen.mark("lane lost");
-            }
-        }
+        0 | 1 => mishaps::open(script, port),
+        2 => mishaps::lose(script, port, &mut app.seen),
         3..=6 => {
             for lane in port.busy() {
                 if !script.once_in(3) {
@@ -97,32 +86,12 @@ fn step(script: &mut Script<'_>, port: &mut Port<Server>, app: &mut Serving) {
                 }
             }
         }
-        7 => {
-            let busy = port.busy();
-            if !busy.is_empty() {
-                let lane = script.pick(&busy);
-                let refusal = material::refusal(script);
-                port.reply(lane, Err(refusal));
-            }
-        }
-        8 => {
-            let lanes = port.lanes();
-            if !lanes.is_empty() {
-                let (lane, odd) = (script.pick(&lanes), script.once_in(4));
-                // Any answer to a reply's XADD but a refusal is an id to a server, and no entries in
-                // answer to XRANGE mean that the entry is gone.
-                let is_reply = matches!(
-                    port.oldest(lane),
-                    Some(Command::XAdd { .. } | Command::XRange { .. })
-                );
-                let reply = material::any_reply(script);
-                if odd && !is_reply {
-                    port.reply(lane, Ok(reply));
-                } else {
-                    port.progress(lane, script.roll(256) * 1024);
-                }
-            }
-        }
+        7 => mishaps::refuse(script, port),
+        8 => mishaps::answer_oddly(script, port, |command| {
+            // Any answer to a reply's XADD but a refusal is an id to a server, and no entries in
+            // answer to XRANGE mean that the entry is gone.
+            !matches!(command, Some(Command::XAdd { .. } | Command::XRange { .. }))
+        }),
         9 | 10 => app.end_a_handler(script, port),
         11 | 12 => {
             let (span, late) = (script.span(), script.once_in(4));
@@ -209,12 +178,8 @@ impl Serving {
     }
 
     fn index(&self, command: &Command) -> Option<usize> {
-        let mut words = Vec::new();
-        command.args(&mut |word| words.push(word.to_vec()));
-        let of = |world: &World| {
-            let key = format!("app:cmds:{}", world.service).into_bytes();
-            words.contains(&key)
-        };
+        let key = command.key()?;
+        let of = |world: &World| *key == format!("app:cmds:{}", world.service).as_bytes();
         self.worlds.iter().position(of)
     }
 

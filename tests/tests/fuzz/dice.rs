@@ -2,8 +2,11 @@
 //!
 //! Not the choice of what is kept for further changes: `runner`.
 
+use std::fs;
 use std::path::Path;
-use std::{env, fs};
+
+use clamator_engine::sim;
+use clamator_tests::seed::of_environment;
 
 /// What is put between or in place of bytes, beside bytes of any value.
 const TOKENS: [&[u8]; 24] = [
@@ -33,19 +36,16 @@ const TOKENS: [&[u8]; 24] = [
     b"\xf0\x9f\xa6\x80",
 ];
 
-/// A stream of numbers that looks random: splitmix64.
-pub(crate) struct Dice(u64);
+/// Chance, from a seed.
+pub(crate) struct Dice(sim::Dice);
 
 impl Dice {
     pub(crate) const fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(sim::Dice::new(seed))
     }
 
     pub(crate) const fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.0.word()
     }
 
     /// A number below `sides`.
@@ -118,20 +118,7 @@ impl Dice {
 
 /// `CLAMATOR_SEED`, or a fixed seed.
 pub(crate) fn seed() -> u64 {
-    env::var("CLAMATOR_SEED").map_or(0x00c1_a3a7, |text| {
-        parse_seed(text.trim()).unwrap_or_else(|| panic!("CLAMATOR_SEED is no seed: {text:?}"))
-    })
-}
-
-/// A decimal number, a hexadecimal one behind `0x`, or the 40 digits of a commit.
-fn parse_seed(text: &str) -> Option<u64> {
-    if text.len() == 40 && text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return u64::from_str_radix(&text[..16], 16).ok();
-    }
-    match text.strip_prefix("0x") {
-        Some(digits) => u64::from_str_radix(digits, 16).ok(),
-        None => text.parse().ok(),
-    }
+    of_environment().unwrap_or(0x00c1_a3a7)
 }
 
 /// The committed inputs of a target.
@@ -141,13 +128,4 @@ pub(crate) fn corpus(target: &str) -> Vec<Vec<u8>> {
     let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
     files.sort();
     files.iter().map(|file| fs::read(file).unwrap()).collect()
-}
-
-#[test]
-fn a_seed_is_a_number_or_a_commit() {
-    assert_eq!(parse_seed("28"), Some(28));
-    assert_eq!(parse_seed("0x1c"), Some(28));
-    let commit = "00000000000000ff00112233445566778899aabb";
-    assert_eq!(parse_seed(commit), Some(255));
-    assert_eq!(parse_seed("zz"), None);
 }

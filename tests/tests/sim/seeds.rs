@@ -7,9 +7,8 @@ use std::process::Command;
 use std::{env, fs};
 
 use clamator_engine::sim;
-use clamator_tests::simulate::{
-    REACHED_MIN_SEEDS, check_reached, failure_text, many, seed, seed_of_environment,
-};
+use clamator_tests::seed;
+use clamator_tests::simulate::{REACHED_MIN_SEEDS, check_reached, failure_text, many};
 
 /// The test that runs fresh seeds: the one that repeats a failure.
 pub(crate) const FRESH: &str = "seeds::fresh_seeds_break_nothing_and_reach_everything";
@@ -29,7 +28,7 @@ fn seeds_that_failed_once_pass() {
         if number.is_empty() {
             continue;
         }
-        let number = seed(number).unwrap_or_else(|error| panic!("tests/seeds.txt: {error}"));
+        let number = seed::parse(number).unwrap_or_else(|error| panic!("tests/seeds.txt: {error}"));
         if let Err(failure) = sim::run(number) {
             panic!("{}it is known: {line}", failure_text(&failure, FRESH));
         }
@@ -38,7 +37,7 @@ fn seeds_that_failed_once_pass() {
 
 #[test]
 fn fresh_seeds_break_nothing_and_reach_everything() {
-    let from = seed_of_environment().or_else(commit).unwrap_or(FIXED);
+    let from = seed::of_environment().or_else(commit).unwrap_or(FIXED);
     let seeds = env::var("CLAMATOR_SEEDS").ok().map_or(SEEDS, |text| {
         text.parse().unwrap_or_else(|error| panic!("CLAMATOR_SEEDS: {error}"))
     });
@@ -57,5 +56,5 @@ fn fresh_seeds_break_nothing_and_reach_everything() {
 /// The seed that the commit names, if this is a checkout.
 fn commit() -> Option<u64> {
     let git = Command::new("git").args(["rev-parse", "HEAD"]).output().ok()?;
-    seed(String::from_utf8(git.stdout).ok()?.trim()).ok()
+    seed::parse(String::from_utf8(git.stdout).ok()?.trim()).ok()
 }

@@ -9,7 +9,6 @@ use alloc::string::String;
 use core::time::Duration;
 
 use super::{Fact, Invariant, Scene};
-use crate::command::Command;
 use crate::engine::Lane;
 use crate::sim::history::NodeKind;
 use crate::sim::network::NodeId;
@@ -244,23 +243,9 @@ impl Invariant for OwnKeys {
         if scene.history.kind_of(*node) == Some(NodeKind::Python) {
             return Ok(());
         }
-        let key = match command {
-            Command::ClientUnblock { .. } => return Ok(()),
-            Command::Del { key }
-            | Command::XAck { key, .. }
-            | Command::XAdd { key, .. }
-            | Command::XAutoClaim { key, .. }
-            | Command::XDel { key, .. }
-            | Command::XGroupCreate { key, .. }
-            | Command::XGroupDelConsumer { key, .. }
-            | Command::XInfoGroups { key }
-            | Command::XInfoStream { key }
-            | Command::XPending { key, .. }
-            | Command::XPendingRange { key, .. }
-            | Command::XRange { key, .. }
-            | Command::XRead { key, .. }
-            | Command::XReadGroup { key, .. } => key,
-        };
-        if key.starts_with(b"app:") { Ok(()) } else { Err(format!("{node}: {command:?}")) }
+        match command.key() {
+            Some(key) if !key.starts_with(b"app:") => Err(format!("{node}: {command:?}")),
+            Some(_) | None => Ok(()),
+        }
     }
 }
