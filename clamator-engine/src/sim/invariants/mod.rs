@@ -91,7 +91,7 @@ impl Invariants {
             Box::new(runs::InOrder::default()),
             Box::new(runs::NotAgain::default()),
             Box::new(runs::CountsDeliveries::default()),
-            Box::new(runs::OwnMethods),
+            Box::new(runs::OwnMethods::default()),
             Box::new(runs::OwnAnswers),
             Box::new(settling::ReplyBeforeAck::default()),
             Box::new(settling::AckOnlyHandled::default()),
