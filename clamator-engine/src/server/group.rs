@@ -193,10 +193,19 @@ impl Server {
         let Some(service) = self.services.get_mut(index) else {
             return;
         };
-        let Ok(Reply::Groups(groups)) = reply else {
+        let groups = match reply {
+            Ok(Reply::Groups(groups)) => groups,
+            // What was seen before may have changed: the next tick looks again.
+            Err(refusal) if refusal.kind() == RefusalKind::Heals => {
+                service.group.sole = None;
+                service.group.moved = true;
+                return;
+            }
             // Whoever may not look deletes nothing.
-            service.group.sole = service.group.sole.or(Some(false));
-            return;
+            Ok(_) | Err(_) => {
+                service.group.sole = Some(false);
+                return;
+            }
         };
         if !service.is_ready() {
             return;

@@ -86,6 +86,22 @@ fn whoever_may_not_look_at_the_groups_acknowledges_and_deletes_nothing() {
 }
 
 #[test]
+fn a_look_at_the_groups_that_is_refused_for_a_while_is_taken_again_before_anything_is_deleted() {
+    let mut rig = rig();
+    rig.deliver(vec![notification(1)]);
+    let job = rig.job();
+    rig.habit = |_| None;
+    rig.run(2 * SECOND);
+    let look = rig.take("XINFO GROUPS");
+    rig.refuse(look.token, "CLUSTERDOWN");
+    rig.end(&job);
+    assert_eq!((rig.count("XACK"), rig.count("XDEL")), (0, 0));
+    rig.habit = quiet;
+    rig.run(2 * SECOND);
+    assert_eq!((rig.count("XACK"), rig.count("XDEL")), (1, 1));
+}
+
+#[test]
 fn what_is_known_of_the_groups_dies_with_the_lane() {
     let mut rig = rig();
     rig.deliver(vec![notification(1)]);
