@@ -1,4 +1,4 @@
-//! [`Fact`]: one thing that happened in a run, as its observers see it.
+//! [`Fact`]: one thing that happened in a run, as its observers see it, and its [`Kind`].
 //!
 //! Not the trace, which is for readers. Facts come in the order in which they happened: at Redis in
 //! the order of execution, at a node in the order of its turns.
@@ -77,6 +77,93 @@ pub(super) enum Fact<'a> {
     Stopped { node: NodeId, left: usize },
     /// Something goes wrong.
     Struck(Fault),
+}
+
+/// What kind of thing happened. The numbers are part of every trace's hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Born = 1,
+    Called,
+    Closed,
+    Crashed,
+    Dropped,
+    Ended,
+    Executed,
+    Finished,
+    Healed,
+    Idle,
+    Lost,
+    Noticed,
+    Opened,
+    Opening,
+    Over,
+    Replied,
+    Sent,
+    Settled,
+    Started,
+    Stopping,
+    Stopped,
+    Struck,
+}
+
+impl Kind {
+    /// More than the number of any kind.
+    pub(super) const END: usize = Self::Struck as usize + 1;
+
+    #[cfg(test)]
+    pub(super) const ALL: &'static [Self] = &[
+        Self::Born,
+        Self::Called,
+        Self::Closed,
+        Self::Crashed,
+        Self::Dropped,
+        Self::Ended,
+        Self::Executed,
+        Self::Finished,
+        Self::Healed,
+        Self::Idle,
+        Self::Lost,
+        Self::Noticed,
+        Self::Opened,
+        Self::Opening,
+        Self::Over,
+        Self::Replied,
+        Self::Sent,
+        Self::Settled,
+        Self::Started,
+        Self::Stopping,
+        Self::Stopped,
+        Self::Struck,
+    ];
+}
+
+impl Fact<'_> {
+    pub(super) const fn kind(&self) -> Kind {
+        match self {
+            Self::Born(_) => Kind::Born,
+            Self::Called { .. } => Kind::Called,
+            Self::Closed { .. } => Kind::Closed,
+            Self::Crashed(_) => Kind::Crashed,
+            Self::Dropped { .. } => Kind::Dropped,
+            Self::Ended { .. } => Kind::Ended,
+            Self::Executed(_) => Kind::Executed,
+            Self::Finished { .. } => Kind::Finished,
+            Self::Healed => Kind::Healed,
+            Self::Idle { .. } => Kind::Idle,
+            Self::Lost { .. } => Kind::Lost,
+            Self::Noticed { .. } => Kind::Noticed,
+            Self::Opened { .. } => Kind::Opened,
+            Self::Opening { .. } => Kind::Opening,
+            Self::Over => Kind::Over,
+            Self::Replied { .. } => Kind::Replied,
+            Self::Sent { .. } => Kind::Sent,
+            Self::Settled => Kind::Settled,
+            Self::Started { .. } => Kind::Started,
+            Self::Stopping { .. } => Kind::Stopping,
+            Self::Stopped { .. } => Kind::Stopped,
+            Self::Struck(_) => Kind::Struck,
+        }
+    }
 }
 
 /// A handler that starts.

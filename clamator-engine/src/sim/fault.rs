@@ -213,6 +213,31 @@ impl FaultCounts {
     }
 }
 
+/// Some of the faults.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct FaultSet(u64);
+
+impl FaultSet {
+    /// These faults.
+    pub(super) const fn of(faults: &[Fault]) -> Self {
+        let (mut bits, mut rest) = (0, faults);
+        while let [fault, others @ ..] = rest {
+            bits |= 1 << *fault as u64;
+            rest = others;
+        }
+        Self(bits)
+    }
+
+    pub(super) const fn contains(self, fault: Fault) -> bool {
+        self.intersects(Self::of(&[fault]))
+    }
+
+    /// Whether it has any fault in common with another.
+    pub(super) const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
 /// Draws the faults that may happen in one run: none, few or most of them, so that each is met both
 /// alone and among many.
 pub(super) fn draw(dice: &mut Dice) -> Vec<Fault> {

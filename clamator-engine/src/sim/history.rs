@@ -10,7 +10,8 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::fault::Fault;
+use super::by_node::ByNode;
+use super::fault::{Fault, FaultSet};
 use super::network::NodeId;
 use super::plan::PREFIX;
 use crate::call::CallId;
@@ -31,7 +32,7 @@ pub(super) struct History {
     pub(super) requests: BTreeMap<Bytes, u64>,
     /// What each entry of a command stream is, by service and id.
     pub(super) entries: BTreeMap<(usize, StreamId), Written>,
-    pub(super) nodes: BTreeMap<NodeId, NodeInfo>,
+    pub(super) nodes: ByNode<NodeInfo>,
     /// The services of the run.
     pub(super) services: Vec<Names>,
     /// The greatest id that each service's stream ever had.
@@ -140,7 +141,7 @@ impl History {
             calls: BTreeMap::new(),
             requests: BTreeMap::new(),
             entries: BTreeMap::new(),
-            nodes: BTreeMap::new(),
+            nodes: ByNode::default(),
             services: services.collect(),
             highest: BTreeMap::new(),
             strikes: Vec::new(),
@@ -162,13 +163,13 @@ impl History {
 
     /// What the process is; `None` when it is nobody.
     pub(super) fn kind_of(&self, node: NodeId) -> Option<NodeKind> {
-        self.nodes.get(&node).map(|node| node.kind)
+        self.nodes.get(node).map(|node| node.kind)
     }
 
     /// Whether this has struck since then.
-    pub(super) fn struck_since(&self, since: Instant, faults: &[Fault]) -> bool {
+    pub(super) fn struck_since(&self, since: Instant, faults: FaultSet) -> bool {
         let recent = self.strikes.iter().rev().take_while(|(at, _)| *at >= since);
-        recent.map(|(_, fault)| fault).any(|fault| faults.contains(fault))
+        recent.map(|(_, fault)| *fault).any(|fault| faults.contains(fault))
     }
 
     /// An entry is on a command stream.
@@ -234,7 +235,8 @@ impl History {
     pub(super) fn find_lost(&mut self, now: Instant, streams: &Streams, fault: Fault) {
         // Marks are read once a tick. Until then they are of the history before an older copy.
         let since = Instant::from_start(now.since_start().saturating_sub(MARK_AGE));
-        let rewound = self.struck_since(since, &[Fault::Failover, Fault::RestartTruncated]);
+        let rewinds = FaultSet::of(&[Fault::Failover, Fault::RestartTruncated]);
+        let rewound = self.struck_since(since, rewinds);
         let mut kept: BTreeSet<(usize, StreamId)> = BTreeSet::new();
         for (service, names) in self.services.iter().enumerate() {
             if rewound && streams.last_delivered(&names.stream, &names.group).is_none() {

@@ -5,6 +5,8 @@
 //! the chance and the wires are made up. Pure like everything here: a run is a function of its
 //! seed.
 
+mod agenda;
+mod by_node;
 mod dice;
 mod fact;
 mod fault;

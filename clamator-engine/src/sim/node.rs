@@ -21,8 +21,10 @@ pub(super) struct Node {
     pub(super) machine: Machine,
     /// What has come and was not taken in.
     pub(super) inbox: Vec<Arrival>,
-    /// What was sent and is not answered, by number.
-    pub(super) sent: BTreeMap<u64, (Token, Command)>,
+    /// Whether it has to look around, whatever it waits for.
+    pub(super) touched: bool,
+    /// What was sent and is not answered.
+    sent: Vec<(Token, Command)>,
     pub(super) due: Option<Deadline>,
     pub(super) frozen_until: Option<Instant>,
     /// How far its clock is ahead.
@@ -85,7 +87,8 @@ impl Node {
         Self {
             machine,
             inbox: Vec::new(),
-            sent: BTreeMap::new(),
+            touched: false,
+            sent: Vec::new(),
             due: None,
             frozen_until: None,
             skew: Duration::ZERO,
@@ -100,8 +103,11 @@ impl Node {
         now + self.skew
     }
 
-    /// When the world has to look at it, by the world's clock; `None` when it waits for others.
-    pub(super) fn wakes(&self) -> Option<Instant> {
+    /// When it wants a turn, by the world's clock; `None` when it waits for others.
+    pub(super) fn wakes(&self, now: Instant) -> Option<Instant> {
+        if self.touched {
+            return Some(now);
+        }
         if let Some(until) = self.frozen_until {
             return Some(until);
         }
@@ -137,9 +143,20 @@ impl Node {
         }
     }
 
+    /// Notes that a command was sent.
+    pub(super) fn note(&mut self, token: Token, command: Command) {
+        self.sent.push((token, command));
+    }
+
+    /// Takes the command of this number, which is answered; `None` when its lane ended before.
+    pub(super) fn answered(&mut self, number: u64) -> Option<(Token, Command)> {
+        let place = self.sent.iter().position(|(token, _)| token.number() == number)?;
+        Some(self.sent.swap_remove(place))
+    }
+
     /// The commands of this lane will not be answered.
     pub(super) fn void(&mut self, lane: Lane) {
-        self.sent.retain(|_, (token, _)| token.lane() != lane);
+        self.sent.retain(|(token, _)| token.lane() != lane);
     }
 
     /// Takes a handler in, and gives it a number.

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::dice::Dice;
-use super::fault::{self, Fault};
+use super::fault::{self, Fault, FaultSet};
 use crate::engine::Version;
 use crate::seeded::Seeded;
 use crate::server::Concurrency;
@@ -16,7 +16,7 @@ use crate::server::Concurrency;
 /// How many times `claim_idle` a run lasts at least.
 const CLAIMS_PER_RUN: u32 = 20;
 /// The shortest run.
-const RUN_MIN: Duration = Duration::from_secs(60);
+const RUN_MIN: Duration = Duration::from_secs(40);
 /// Calls of a run, at least.
 pub(super) const CALLS_MIN: u64 = 100;
 /// Calls that are made when everything has settled.
@@ -37,8 +37,9 @@ pub(super) struct Plan {
     pub(super) clients: u32,
     pub(super) command_timeout: Duration,
     pub(super) concurrency: Concurrency,
-    /// What may go wrong.
+    /// What may go wrong, in order and as a set.
     pub(super) faults: Vec<Fault>,
+    pub(super) allowed: FaultSet,
     pub(super) in_flight_max: usize,
     pub(super) latency: Duration,
     /// How long Python's workers let an entry be before they take it over.
@@ -76,7 +77,7 @@ impl Plan {
         Self {
             seed,
             bug: Seeded::default(),
-            calls: CALLS_MIN + dice.roll(60),
+            calls: CALLS_MIN + dice.roll(20),
             claim_idle,
             // Replies to one client only overflow its stream sooner.
             clients: if overflows { 1 } else { u32::try_from(dice.between(1, 3)).unwrap_or(1) },
@@ -85,6 +86,7 @@ impl Plan {
                 0 => Concurrency::Limit(usize::try_from(dice.between(2, 40)).unwrap_or(2)),
                 _ => Concurrency::Serial,
             },
+            allowed: FaultSet::of(&faults),
             faults,
             in_flight_max: usize::try_from(dice.scale_number(4, 1000)).unwrap_or(1000),
             latency: dice.scale(Duration::from_micros(50), Duration::from_millis(4)),
@@ -102,7 +104,7 @@ impl Plan {
 
     /// Whether this may go wrong.
     pub(super) fn allows(&self, fault: Fault) -> bool {
-        self.faults.contains(&fault)
+        self.allowed.contains(fault)
     }
 }
 

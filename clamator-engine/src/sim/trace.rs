@@ -32,13 +32,13 @@ impl Trace {
 
     /// Notes what happened.
     pub(super) fn tell(&mut self, now: Instant, fact: &Fact<'_>) {
-        self.note(now, words(fact), format_args!("{fact:?}"));
+        let [first, second] = words(fact);
+        self.note(now, [fact.kind() as u64, first, second], format_args!("{fact:?}"));
     }
 
     /// Notes something: numbers for the hash, and how it reads.
     pub(super) fn note(&mut self, now: Instant, words: [u64; 3], text: fmt::Arguments<'_>) {
-        let micros = u64::try_from(now.since_start().as_micros()).unwrap_or(u64::MAX);
-        for word in [micros, words[0], words[1], words[2]] {
+        for word in [micros(now), words[0], words[1], words[2]] {
             // FNV-1a over words: cheap, and the same on every machine.
             self.hash = (self.hash ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
         }
@@ -62,39 +62,37 @@ impl Trace {
     }
 }
 
-/// What identifies a fact among all that could have happened instead.
-fn words(fact: &Fact<'_>) -> [u64; 3] {
+/// What identifies a fact among all of its kind that could have happened instead.
+fn words(fact: &Fact<'_>) -> [u64; 2] {
     let of = |node: &NodeId| u64::from(node.number());
     match fact {
-        Fact::Born(node) => [1, of(node), 0],
-        Fact::Called { number } => [2, *number, 0],
-        Fact::Closed { node, lane } => [3, of(node), at(*lane)],
-        Fact::Crashed(node) => [4, of(node), 0],
-        Fact::Dropped { node, job, .. } => [5, of(node), *job],
+        Fact::Healed | Fact::Over | Fact::Settled => [0, 0],
+        Fact::Born(node)
+        | Fact::Crashed(node)
+        | Fact::Noticed { node, .. }
+        | Fact::Stopping { node, .. } => [of(node), 0],
+        Fact::Called { number } => [*number, 0],
+        Fact::Closed { node, lane }
+        | Fact::Lost { node, lane }
+        | Fact::Opened { node, lane }
+        | Fact::Opening { node, lane } => [of(node), at(*lane)],
+        Fact::Dropped { node, job, .. } => [of(node), *job],
         Fact::Ended { node, job, entry, answer, .. } => {
             let failed = matches!(answer, Answer::Error(_));
-            [6, of(node) << 32 | *job, entry.ms << 1 | u64::from(failed)]
+            [of(node) << 32 | *job, entry.ms << 1 | u64::from(failed)]
         }
-        Fact::Executed(executed) => [7, of(&executed.node), answer(&executed.reply)],
-        Fact::Finished { number, outcome } => [8, *number, u64::from(outcome.is_ok())],
-        Fact::Healed => [9, 0, 0],
-        Fact::Idle { node, due, .. } => [10, of(node), due.map_or(0, |due| micros(due.at))],
-        Fact::Lost { node, lane } => [11, of(node), at(*lane)],
-        Fact::Noticed { node, .. } => [12, of(node), 0],
-        Fact::Opened { node, lane } => [13, of(node), at(*lane)],
-        Fact::Opening { node, lane } => [14, of(node), at(*lane)],
-        Fact::Over => [15, 0, 0],
-        Fact::Replied { node, reply, .. } => [16, of(node), answer(reply)],
+        Fact::Executed(executed) => [of(&executed.node), answer(&executed.reply)],
+        Fact::Finished { number, outcome } => [*number, u64::from(outcome.is_ok())],
+        Fact::Idle { node, due, .. } => [of(node), due.map_or(0, |due| micros(due.at))],
+        Fact::Replied { node, reply, .. } => [of(node), answer(reply)],
         Fact::Sent { node, ticket, command, .. } => {
             let mut sum = *ticket;
             command.args(&mut |arg| sum = sum.rotate_left(7) ^ length(arg.len()));
-            [17, of(node), sum]
+            [of(node), sum]
         }
-        Fact::Settled => [18, 0, 0],
-        Fact::Started { node, job, start } => [19, of(node) << 32 | *job, start.entry.ms],
-        Fact::Stopping { node, .. } => [20, of(node), 0],
-        Fact::Stopped { node, left } => [21, of(node), length(*left)],
-        Fact::Struck(fault) => [22, *fault as u64, 0],
+        Fact::Started { node, job, start } => [of(node) << 32 | *job, start.entry.ms],
+        Fact::Stopped { node, left } => [of(node), length(*left)],
+        Fact::Struck(fault) => [*fault as u64, 0],
     }
 }
 

@@ -7,7 +7,7 @@ use alloc::format;
 use alloc::string::String;
 use core::time::Duration;
 
-use super::{Fact, Invariant, Scene};
+use super::{Fact, Invariant, Kind, Scene};
 use crate::server::Notice;
 use crate::sim::fault::Fault;
 use crate::sim::history::{NodeKind, NodeState};
@@ -23,6 +23,10 @@ pub(super) struct StopsInTime {
 impl Invariant for StopsInTime {
     fn title(&self) -> (&'static str, &'static str) {
         ("a-stop-ends-in-time", "4.10")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Over, Kind::Stopped, Kind::Stopping]
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -63,6 +67,10 @@ impl Invariant for LeavesNoTrace {
         ("nothing-is-left-where-nothing-went-wrong", "4.11")
     }
 
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Over]
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         if !matches!(fact, Fact::Over) || !scene.history.strikes.is_empty() {
             return Ok(());
@@ -88,6 +96,10 @@ pub(super) struct FairWeather;
 impl Invariant for FairWeather {
     fn title(&self) -> (&'static str, &'static str) {
         ("where-nothing-goes-wrong-every-call-succeeds-once", "4")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Over]
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -121,6 +133,10 @@ const WINDOW: u64 = 10;
 impl Invariant for SpeaksSeldom {
     fn title(&self) -> (&'static str, &'static str) {
         ("a-trouble-is-told-about-once-a-second", "4.1")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Noticed]
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {

@@ -7,7 +7,7 @@ use alloc::format;
 use alloc::string::String;
 use core::time::Duration;
 
-use super::{Fact, Invariant, Scene};
+use super::{Fact, Invariant, Kind, Scene};
 use crate::command::Command;
 use crate::reply::Reply;
 use crate::sim::fault::Fault;
@@ -22,6 +22,10 @@ pub(super) struct EndsOnce;
 impl Invariant for EndsOnce {
     fn title(&self) -> (&'static str, &'static str) {
         ("a-call-ends-exactly-once", "5.2")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Finished, Kind::Over]
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -51,6 +55,10 @@ impl Invariant for CancelledIsSilent {
         ("a-cancelled-call-says-nothing", "5.2")
     }
 
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Finished]
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         let Fact::Finished { number, outcome } = fact else { return Ok(()) };
         if scene.history.calls.get(number).is_some_and(|call| call.cancelled) {
@@ -67,6 +75,10 @@ pub(super) struct EndsInTime;
 impl Invariant for EndsInTime {
     fn title(&self) -> (&'static str, &'static str) {
         ("a-call-ends-within-its-timeout", "5.2")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Finished]
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -93,6 +105,10 @@ impl Invariant for OwnResult {
         ("no-reply-completes-another-call", "5.1")
     }
 
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Finished]
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         let Fact::Finished { number, outcome: Ok(Some(result)) } = fact else { return Ok(()) };
         if result.as_str() != format!("{number}") {
@@ -112,6 +128,10 @@ pub(super) struct NotSent;
 impl Invariant for NotSent {
     fn title(&self) -> (&'static str, &'static str) {
         ("what-was-not-sent-does-not-run", "5.4")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Over]
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -136,6 +156,10 @@ pub(super) struct SentInTime;
 impl Invariant for SentInTime {
     fn title(&self) -> (&'static str, &'static str) {
         ("no-request-is-sent-after-its-timeout", "5.2")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Sent]
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -165,6 +189,10 @@ impl Invariant for SentOnce {
         ("no-request-is-sent-twice", "5.5")
     }
 
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Executed]
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         let Fact::Executed(executed) = fact else { return Ok(()) };
         let Command::XAdd { fields, max_len: None, .. } = &executed.command else { return Ok(()) };
@@ -188,6 +216,10 @@ pub(super) struct FreshSucceed {
 impl Invariant for FreshSucceed {
     fn title(&self) -> (&'static str, &'static str) {
         ("a-call-succeeds-when-everything-works", "5.2")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Finished, Kind::Over]
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -217,6 +249,10 @@ pub(super) struct InFlight {
 impl Invariant for InFlight {
     fn title(&self) -> (&'static str, &'static str) {
         ("calls-under-way-are-limited", "5.3")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Closed, Kind::Finished, Kind::Lost, Kind::Replied, Kind::Sent]
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -302,6 +338,10 @@ pub(super) struct Forgets {
 impl Invariant for Forgets {
     fn title(&self) -> (&'static str, &'static str) {
         ("a-call-that-ended-is-forgotten", "5.3")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Called, Kind::Idle]
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {

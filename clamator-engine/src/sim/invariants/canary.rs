@@ -4,7 +4,7 @@
 
 use alloc::string::String;
 
-use super::{Fact, Invariant, Scene};
+use super::{Fact, Invariant, Kind, Scene};
 
 /// Broken once the faults end.
 #[derive(Debug)]
@@ -13,6 +13,10 @@ pub(in super::super) struct Canary;
 impl Invariant for Canary {
     fn title(&self) -> (&'static str, &'static str) {
         ("nothing-ever-heals", "0")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Healed]
     }
 
     fn observe(&mut self, _scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {

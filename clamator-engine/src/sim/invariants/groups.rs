@@ -2,13 +2,20 @@
 //!
 //! Not the reading. Judged at Redis, by what was carried out.
 
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
-use super::{Fact, Invariant, Scene};
+use bytes::Bytes;
+
+use super::{Fact, Invariant, Kind, Scene};
 use crate::command::{Command, GroupStart};
-use crate::reply::Reply;
+use crate::engine::Lane;
+use crate::reply::{Refusal, RefusalKind, Reply};
+use crate::sim::by_node::ByNode;
 use crate::sim::history::{NodeKind, NodeState};
+use crate::stream_id::StreamId;
 
 /// A group that is created leaves nothing behind that was not handled (4.1).
 #[derive(Debug)]
@@ -17,6 +24,10 @@ pub(super) struct SkipsNothing;
 impl Invariant for SkipsNothing {
     fn title(&self) -> (&'static str, &'static str) {
         ("a-new-group-skips-nothing", "4.1")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Executed]
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -54,6 +65,10 @@ impl Invariant for LeavesEmpty {
         ("a-consumer-is-deleted-only-when-it-holds-nothing", "4.10")
     }
 
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Executed]
+    }
+
     fn observe(&mut self, _scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         let Fact::Executed(executed) = fact else { return Ok(()) };
         match (&executed.command, &executed.reply) {
@@ -78,11 +93,15 @@ impl Invariant for StopLeavesNothing {
         ("a-drained-server-owns-nothing", "4.10")
     }
 
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Settled, Kind::Stopped]
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
             Fact::Settled => self.calm = true,
             Fact::Stopped { node, left } if self.calm => {
-                let Some(info) = scene.history.nodes.get(node) else { return Ok(()) };
+                let Some(info) = scene.history.nodes.get(*node) else { return Ok(()) };
                 if info.kind != NodeKind::Server {
                     return Ok(());
                 }
@@ -93,13 +112,163 @@ impl Invariant for StopLeavesNothing {
                 for names in &scene.history.services {
                     let consumer = format!("{}:{}", names.service, info.name);
                     let twin = scene.history.nodes.iter().any(|(id, other)| {
-                        id != node && other.name == info.name && other.state != NodeState::Gone
+                        id != *node && other.name == info.name && other.state != NodeState::Gone
                     });
                     let mut consumers = streams.consumers(&names.stream, &names.group);
                     if !twin && consumers.any(|name| *name == consumer.as_bytes()) {
                         return Err(format!("{node} left its consumer {consumer}"));
                     }
                 }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// A group that is created again goes on at a mark that its creator has read, groups first and then
+/// what is pending; in another stream of the name, at the start (4.1).
+#[derive(Debug, Default)]
+pub(super) struct GoesOnAtMark {
+    known: ByNode<BTreeMap<Bytes, Known>>,
+}
+
+/// What a server knows of its group.
+#[derive(Debug, Default)]
+struct Known {
+    /// The last-delivered-id of its last look at the groups, until what is pending is told.
+    delivered: Option<StreamId>,
+    /// Whether it was told that the group is not there. Marks told since are of another history.
+    lost: bool,
+    /// The mark it has read last in this stream.
+    mark: StreamId,
+    /// All that it ever read. What it is told by a lane that it gives up may pass it by, also that
+    /// the stream is another one.
+    marks: BTreeSet<StreamId>,
+}
+
+impl Known {
+    fn told(&mut self, group: &Bytes, command: &Command, reply: &Result<Reply, Refusal>) {
+        match (command, reply) {
+            (Command::XInfoGroups { .. }, Ok(Reply::Groups(groups))) => {
+                let own = groups.iter().find(|it| it.name == *group);
+                self.delivered = own.map(|own| own.last_delivered);
+                self.lost |= own.is_none();
+            }
+            (Command::XPending { .. }, Ok(Reply::Pending { first, .. })) => {
+                if let Some(delivered) = self.delivered.take().filter(|_| !self.lost) {
+                    let below = first.map_or(StreamId::MAX, StreamId::previous);
+                    self.mark = delivered.min(below);
+                    self.marks.insert(self.mark);
+                }
+            }
+            (Command::XInfoStream { .. }, Ok(Reply::Stream(stream)))
+                if stream.last_generated < self.mark =>
+            {
+                self.mark = StreamId::ZERO;
+            }
+            // There is no such key.
+            (Command::XInfoStream { .. }, Err(refusal)) if refusal.code == "ERR" => {
+                self.mark = StreamId::ZERO;
+            }
+            (Command::XGroupCreate { .. }, Ok(_)) => self.lost = false,
+            (_, Err(refusal)) => match refusal.kind() {
+                RefusalKind::GroupExists => self.lost = false,
+                RefusalKind::NoGroup => self.lost = true,
+                RefusalKind::Final | RefusalKind::Heals | RefusalKind::WrongServer => {}
+            },
+            _ => {}
+        }
+    }
+
+    fn allows(&self, start: GroupStart) -> bool {
+        match start {
+            GroupStart::New => false,
+            GroupStart::After(StreamId::ZERO) => self.mark == StreamId::ZERO,
+            GroupStart::After(mark) => self.marks.contains(&mark),
+        }
+    }
+}
+
+impl Invariant for GoesOnAtMark {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("a-group-goes-on-at-its-mark", "4.1")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Replied, Kind::Sent]
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        match fact {
+            Fact::Replied { node, command, reply, .. } => {
+                let tells = matches!(
+                    command,
+                    Command::XGroupCreate { .. }
+                        | Command::XInfoGroups { .. }
+                        | Command::XInfoStream { .. }
+                        | Command::XPending { .. }
+                );
+                let Some(key) = command.key().filter(|_| tells || reply.is_err()) else {
+                    return Ok(());
+                };
+                let service = scene.history.service_of(key);
+                let Some(names) = service.and_then(|it| scene.history.services.get(it)) else {
+                    return Ok(());
+                };
+                let known = self.known.of(*node).entry(key.clone()).or_default();
+                known.told(&names.group, command, reply);
+            }
+            Fact::Sent { node, command: Command::XGroupCreate { key, start, .. }, .. } => {
+                let known = self.known.of(*node).entry(key.clone()).or_default();
+                if !known.allows(*start) {
+                    return Err(format!("{node} creates a group at {start:?}, knows {known:?}"));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// A consumer is deleted once nothing can be given to it any more: its reads and claims are
+/// answered, or went with their lane (4.10).
+#[derive(Debug, Default)]
+pub(super) struct LeavesLast {
+    /// What each process asked for, by ticket: on which lane, and of which stream.
+    asked: ByNode<Vec<(u64, Lane, Bytes)>>,
+}
+
+impl Invariant for LeavesLast {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("a-consumer-is-deleted-after-its-last-read", "4.10")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Closed, Kind::Lost, Kind::Replied, Kind::Sent]
+    }
+
+    fn observe(&mut self, _scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        match fact {
+            Fact::Sent {
+                node,
+                lane,
+                command: Command::XAutoClaim { key, .. } | Command::XReadGroup { key, .. },
+                ticket,
+                ..
+            } => {
+                self.asked.of(*node).push((*ticket, *lane, key.clone()));
+            }
+            Fact::Replied { node, ticket, .. } => {
+                self.asked.of(*node).retain(|(of, ..)| of != ticket);
+            }
+            Fact::Closed { node, lane } | Fact::Lost { node, lane } => {
+                self.asked.of(*node).retain(|(_, of, _)| of != lane);
+            }
+            Fact::Sent { node, command: Command::XGroupDelConsumer { key, .. }, .. }
+                if self.asked.of(*node).iter().any(|(_, _, of)| of == key) =>
+            {
+                return Err(format!("{node} leaves {key:?} while it reads"));
             }
             _ => {}
         }

@@ -6,10 +6,15 @@
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{Fact, Invariant, Scene};
+use bytes::Bytes;
+
+use super::{Fact, Invariant, Kind, Scene};
+use crate::command::Command;
 use crate::engine::Lane;
+use crate::sim::by_node::ByNode;
 use crate::sim::history::NodeKind;
 use crate::sim::network::NodeId;
 use crate::time::Instant;
@@ -21,8 +26,13 @@ const PAUSE_MIN: Duration = Duration::from_millis(75);
 /// again at once (3).
 #[derive(Debug, Default)]
 pub(super) struct InTurn {
-    lanes: BTreeMap<(NodeId, Lane), State>,
-    tokens: BTreeMap<NodeId, u64>,
+    nodes: ByNode<Lanes>,
+}
+
+#[derive(Debug, Default)]
+struct Lanes {
+    states: BTreeMap<Lane, State>,
+    token: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,10 +47,14 @@ impl Invariant for InTurn {
         ("lanes-open-carry-and-end-in-turn", "3")
     }
 
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Closed, Kind::Lost, Kind::Opened, Kind::Opening, Kind::Sent]
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
             Fact::Opening { node, lane } => {
-                let state = self.lanes.insert((*node, *lane), State::Opening);
+                let state = self.nodes.of(*node).states.insert(*lane, State::Opening);
                 // A clock that jumps ends every pause.
                 let jumps = scene.plan.allows(crate::sim::fault::Fault::WorkerClockAhead)
                     || scene.plan.allows(crate::sim::fault::Fault::ClientClockAhead);
@@ -51,17 +65,18 @@ impl Invariant for InTurn {
                 }
             }
             Fact::Opened { node, lane } => {
-                self.lanes.insert((*node, *lane), State::Open);
+                self.nodes.of(*node).states.insert(*lane, State::Open);
             }
             Fact::Closed { node, lane } | Fact::Lost { node, lane } => {
-                self.lanes.insert((*node, *lane), State::Ended(scene.now));
+                self.nodes.of(*node).states.insert(*lane, State::Ended(scene.now));
             }
             Fact::Sent { node, lane, ticket, .. } => {
-                let state = self.lanes.get(&(*node, *lane)).copied();
+                let lanes = self.nodes.of(*node);
+                let state = lanes.states.get(lane).copied();
                 if state != Some(State::Open) {
                     return Err(format!("{node} sends on {lane} while {state:?}: {fact:?}"));
                 }
-                let last = self.tokens.insert(*node, *ticket);
+                let last = lanes.token.replace(*ticket);
                 if last.is_some_and(|last| last >= *ticket) {
                     return Err(format!("{node} sends {ticket} after {last:?}"));
                 }
@@ -75,7 +90,8 @@ impl Invariant for InTurn {
 /// A lane whose reply is overdue is given up (3).
 #[derive(Debug, Default)]
 pub(super) struct GivesUp {
-    due: BTreeMap<NodeId, BTreeMap<u64, (Lane, Instant)>>,
+    /// What each process waits for: the ticket, the lane and how long.
+    due: ByNode<Vec<(u64, Lane, Instant)>>,
 }
 
 impl Invariant for GivesUp {
@@ -83,25 +99,24 @@ impl Invariant for GivesUp {
         ("an-overdue-lane-is-given-up", "3")
     }
 
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Closed, Kind::Idle, Kind::Lost, Kind::Replied, Kind::Sent]
+    }
+
     fn observe(&mut self, _scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
             Fact::Sent { node, lane, ticket, deadline, .. } => {
-                self.due.entry(*node).or_default().insert(*ticket, (*lane, *deadline));
+                self.due.of(*node).push((*ticket, *lane, *deadline));
             }
             Fact::Replied { node, ticket, .. } => {
-                if let Some(due) = self.due.get_mut(node) {
-                    due.remove(ticket);
-                }
+                self.due.of(*node).retain(|(of, ..)| of != ticket);
             }
             Fact::Closed { node, lane } | Fact::Lost { node, lane } => {
-                if let Some(due) = self.due.get_mut(node) {
-                    due.retain(|_, (of, _)| of != lane);
-                }
+                self.due.of(*node).retain(|(_, of, _)| of != lane);
             }
             Fact::Idle { node, local, .. } => {
-                let due = self.due.get(node).into_iter().flat_map(BTreeMap::iter);
-                let overdue = due.into_iter().find(|(_, (_, due))| due < local);
-                if let Some((ticket, (lane, due))) = overdue {
+                let overdue = self.due.of(*node).iter().find(|(_, _, due)| due < local);
+                if let Some((ticket, lane, due)) = overdue {
                     return Err(format!("{node} waits on {lane} for {ticket}, due at {due}"));
                 }
             }
@@ -115,8 +130,8 @@ impl Invariant for GivesUp {
 #[derive(Debug, Default)]
 pub(super) struct NoHotLoop {
     /// How much each node holds: replies and acknowledgements are sent again on a new lane.
-    held: BTreeMap<NodeId, u64>,
-    seconds: BTreeMap<NodeId, Second>,
+    held: ByNode<u64>,
+    seconds: ByNode<Second>,
 }
 
 #[derive(Debug, Default)]
@@ -136,15 +151,25 @@ impl Invariant for NoHotLoop {
         ("no-node-runs-in-circles", "4.1")
     }
 
+    fn about(&self) -> &'static [Kind] {
+        &[
+            Kind::Called,
+            Kind::Ended,
+            Kind::Idle,
+            Kind::Opened,
+            Kind::Opening,
+            Kind::Replied,
+            Kind::Sent,
+        ]
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         let (node, commands, reasons) = match fact {
             Fact::Sent { node, .. } => (*node, 1, 0),
             Fact::Opening { node, .. } => (*node, 1, 0),
-            Fact::Opened { node, .. } => {
-                (*node, 0, self.held.get(node).copied().unwrap_or_default())
-            }
+            Fact::Opened { node, .. } => (*node, 0, *self.held.of(*node)),
             Fact::Idle { node, held, .. } => {
-                self.held.insert(*node, u64::try_from(*held).unwrap_or(u64::MAX));
+                *self.held.of(*node) = u64::try_from(*held).unwrap_or(u64::MAX);
                 return Ok(());
             }
             Fact::Replied { node, reply, .. } => {
@@ -168,7 +193,7 @@ impl Invariant for NoHotLoop {
             return Ok(());
         }
         let number = scene.now.since_start().as_secs();
-        let second = self.seconds.entry(node).or_default();
+        let second = self.seconds.of(node);
         if second.number != number {
             // What came at the end of a second is worked on in the next.
             let carried = if second.number + 1 == number { second.reasons } else { 0 };
@@ -198,6 +223,10 @@ const CALMS_WITHIN: Duration = Duration::from_secs(3);
 impl Invariant for IdlesQuietly {
     fn title(&self) -> (&'static str, &'static str) {
         ("an-idle-node-is-quiet", "4.5")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Sent, Kind::Settled, Kind::Stopping]
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -237,6 +266,10 @@ impl Invariant for OwnKeys {
         ("no-command-leaves-the-prefix", "4.7")
     }
 
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Sent]
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         let Fact::Sent { node, command, .. } = fact else { return Ok(()) };
         // Workers of Python write wherever they are told to.
@@ -247,5 +280,49 @@ impl Invariant for OwnKeys {
             Some(key) if !key.starts_with(b"app:") => Err(format!("{node}: {command:?}")),
             Some(_) | None => Ok(()),
         }
+    }
+}
+
+/// The ticks of a server vary, so that those of a pool do not fall together (4.5).
+#[derive(Debug, Default)]
+pub(super) struct TicksVary {
+    looks: BTreeMap<(NodeId, Bytes), Looks>,
+}
+
+/// When a server looked at a group last, how long before that, and how often so.
+#[derive(Debug, Default)]
+struct Looks {
+    last: Instant,
+    apart: Duration,
+    alike: u32,
+}
+
+/// So many pauses of one length in a row are no accident.
+const ALIKE_MAX: u32 = 5;
+
+impl Invariant for TicksVary {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("the-ticks-of-a-server-vary", "4.5")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Sent]
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        let Fact::Sent { node, command: Command::XPending { key, .. }, local, .. } = fact else {
+            return Ok(());
+        };
+        if scene.history.kind_of(*node) != Some(NodeKind::Server) {
+            return Ok(());
+        }
+        let looks = self.looks.entry((*node, key.clone())).or_default();
+        let apart = local.since(looks.last);
+        looks.alike = if apart == looks.apart { looks.alike + 1 } else { 0 };
+        (looks.last, looks.apart) = (*local, apart);
+        if looks.alike >= ALIKE_MAX && !apart.is_zero() {
+            return Err(format!("{node} looks at its group every {apart:?}"));
+        }
+        Ok(())
     }
 }

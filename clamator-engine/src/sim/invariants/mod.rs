@@ -17,19 +17,18 @@ mod settling;
 pub(super) use self::canary::Canary;
 use alloc::boxed::Box;
 use alloc::string::String;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
-use super::fact::Fact;
-use super::fault::Fault;
+use super::fact::{Fact, Kind};
+use super::fault::{Fault, FaultSet};
 use super::history::History;
 use super::network::Network;
 use super::plan::Plan;
 use crate::time::Instant;
 
 /// Faults after which Redis may give out again what was settled, or something else under an id.
-const REWRITES: [Fault; 8] = [
+const REWRITES: FaultSet = FaultSet::of(&[
     Fault::ConsumerDeleted,
     Fault::Failover,
     Fault::FlushAll,
@@ -38,12 +37,15 @@ const REWRITES: [Fault; 8] = [
     Fault::RestartEmpty,
     Fault::RestartTruncated,
     Fault::StreamDeleted,
-];
+]);
 
 /// Something that must hold in every run.
 pub(super) trait Invariant: Debug {
     /// The name, a sentence without spaces, and the rule that it holds.
     fn title(&self) -> (&'static str, &'static str);
+
+    /// What it looks at: it is shown nothing else.
+    fn about(&self) -> &'static [Kind];
 
     /// Looks at what happened.
     ///
@@ -71,11 +73,16 @@ pub(super) struct Violation {
 
 /// All invariants of one run.
 #[derive(Debug)]
-pub(super) struct Invariants(Vec<Box<dyn Invariant>>);
+pub(super) struct Invariants {
+    all: Vec<Box<dyn Invariant>>,
+    /// The places of those that are about each kind.
+    about: [Vec<usize>; Kind::END],
+}
 
 impl Invariants {
     pub(super) fn new() -> Self {
-        Self(vec![
+        let mut invariants = Self { all: Vec::new(), about: [const { Vec::new() }; Kind::END] };
+        let all: [Box<dyn Invariant>; 49] = [
             Box::new(calls::EndsOnce),
             Box::new(calls::CancelledIsSilent),
             Box::new(calls::EndsInTime),
@@ -93,6 +100,8 @@ impl Invariants {
             Box::new(runs::CountsDeliveries::default()),
             Box::new(runs::OwnMethods::default()),
             Box::new(runs::OwnAnswers),
+            Box::new(runs::HasGrace::default()),
+            Box::new(runs::NotSettled::default()),
             Box::new(settling::ReplyBeforeAck::default()),
             Box::new(settling::AckOnlyHandled::default()),
             Box::new(settling::AckBeforeDelete::default()),
@@ -100,29 +109,44 @@ impl Invariants {
             Box::new(settling::Settles),
             Box::new(settling::ReplyKeys),
             Box::new(settling::StopsReadingWhenFull::default()),
+            Box::new(settling::FinalIsFinal::default()),
             Box::new(reading::Bounded),
             Box::new(reading::WithinPlaces::default()),
             Box::new(reading::CarriesCursor::default()),
             Box::new(reading::LooksBack::default()),
             Box::new(reading::StopsReading),
+            Box::new(reading::RereadsReplies::default()),
+            Box::new(reading::EndsReads::default()),
             Box::new(groups::SkipsNothing),
             Box::new(groups::LeavesEmpty),
             Box::new(groups::StopLeavesNothing::default()),
+            Box::new(groups::GoesOnAtMark::default()),
+            Box::new(groups::LeavesLast::default()),
             Box::new(lanes::InTurn::default()),
             Box::new(lanes::GivesUp::default()),
             Box::new(lanes::NoHotLoop::default()),
             Box::new(lanes::IdlesQuietly::default()),
             Box::new(lanes::OwnKeys),
+            Box::new(lanes::TicksVary::default()),
             Box::new(bounds::StopsInTime::default()),
             Box::new(bounds::LeavesNoTrace),
             Box::new(bounds::FairWeather),
             Box::new(bounds::SpeaksSeldom::default()),
-        ])
+        ];
+        for invariant in all {
+            invariants.add(invariant);
+        }
+        invariants
     }
 
     /// One more.
     pub(super) fn add(&mut self, invariant: Box<dyn Invariant>) {
-        self.0.push(invariant);
+        for kind in invariant.about() {
+            if let Some(about) = self.about.get_mut(*kind as usize) {
+                about.push(self.all.len());
+            }
+        }
+        self.all.push(invariant);
     }
 
     /// Shows everybody what happened.
@@ -130,12 +154,65 @@ impl Invariants {
     /// # Errors
     /// What is broken.
     pub(super) fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), Violation> {
-        for invariant in &mut self.0 {
+        let about = self.about.get(fact.kind() as usize);
+        for place in about.into_iter().flatten() {
+            let Some(invariant) = self.all.get_mut(*place) else { continue };
             if let Err(detail) = invariant.observe(scene, fact) {
                 let (invariant, rule) = invariant.title();
                 return Err(Violation { invariant, rule, detail });
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+impl Invariants {
+    /// Shows everything to everybody, to see that nobody looks at more than it says.
+    pub(super) fn show_everything(&mut self) {
+        let all = core::mem::take(&mut self.all);
+        *self = Self { all: Vec::new(), about: [const { Vec::new() }; Kind::END] };
+        for invariant in all {
+            self.add(Box::new(tests::Shown(invariant)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::world::World;
+
+    /// An invariant that is shown everything.
+    #[derive(Debug)]
+    pub(super) struct Shown(pub(super) Box<dyn Invariant>);
+
+    impl Invariant for Shown {
+        fn title(&self) -> (&'static str, &'static str) {
+            self.0.title()
+        }
+
+        fn about(&self) -> &'static [Kind] {
+            Kind::ALL
+        }
+
+        fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+            if self.0.about().contains(&fact.kind()) {
+                return self.0.observe(scene, fact);
+            }
+            let before = alloc::format!("{:?}", self.0);
+            assert_eq!(self.0.observe(scene, fact), Ok(()), "{fact:?}");
+            assert_eq!(alloc::format!("{:?}", self.0), before, "{fact:?}");
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn no_invariant_looks_at_what_it_does_not_say_that_it_is_about() {
+        for seed in 0..3 {
+            let mut world = World::new(Plan::draw(seed), 0);
+            world.show_everything();
+            assert_eq!(world.run(), Ok(()), "seed {seed}");
+        }
     }
 }

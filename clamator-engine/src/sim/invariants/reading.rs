@@ -2,17 +2,18 @@
 //!
 //! Not what becomes of what they are given: see `runs` and `settling`.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Fact, Invariant, Scene};
+use super::{Fact, Invariant, Kind, Scene};
 use crate::command::{Command, ReadFrom};
 use crate::engine::Lane;
 use crate::reply::Reply;
+use crate::sim::by_node::ByNode;
 use crate::sim::history::{NodeKind, NodeState};
 use crate::sim::network::NodeId;
 use crate::stream_id::StreamId;
@@ -31,6 +32,10 @@ pub(super) struct Bounded;
 impl Invariant for Bounded {
     fn title(&self) -> (&'static str, &'static str) {
         ("no-command-waits-for-ever", "3")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Sent]
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -67,6 +72,10 @@ const PREFETCH_MAX: u128 = 256;
 impl Invariant for WithinPlaces {
     fn title(&self) -> (&'static str, &'static str) {
         ("no-more-is-read-than-there-is-room-for", "4.3")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Ended, Kind::Sent, Kind::Started]
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -114,6 +123,10 @@ pub(super) struct CarriesCursor {
 impl Invariant for CarriesCursor {
     fn title(&self) -> (&'static str, &'static str) {
         ("the-reclaim-cursor-is-carried", "4.5")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Replied, Kind::Sent]
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -191,6 +204,10 @@ impl Invariant for LooksBack {
         ("what-a-lost-read-was-given-is-looked-for", "4.5")
     }
 
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Closed, Kind::Lost, Kind::Replied, Kind::Sent]
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
             Fact::Sent { node, lane, command: Command::XReadGroup { from, .. }, local, .. }
@@ -237,6 +254,10 @@ impl Invariant for StopsReading {
         ("a-server-that-stops-reads-nothing-new", "4.10")
     }
 
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Sent]
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         let Fact::Sent {
             node,
@@ -247,9 +268,115 @@ impl Invariant for StopsReading {
             return Ok(());
         };
         let running =
-            scene.history.nodes.get(node).is_some_and(|node| {
+            scene.history.nodes.get(*node).is_some_and(|node| {
                 node.state == NodeState::Running || node.kind != NodeKind::Server
             });
         if running { Ok(()) } else { Err(format!("{fact:?}")) }
+    }
+}
+
+/// On a new lane a client reads its replies from the start: the stream may be another one (5.1).
+#[derive(Debug, Default)]
+pub(super) struct RereadsReplies {
+    /// Clients whose lane is new, and has not been read on.
+    fresh: BTreeSet<(NodeId, Lane)>,
+}
+
+impl Invariant for RereadsReplies {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("a-new-lane-reads-replies-from-the-start", "5.1")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Opened, Kind::Sent]
+    }
+
+    fn observe(&mut self, _scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        match fact {
+            Fact::Opened { node, lane } => {
+                self.fresh.insert((*node, *lane));
+            }
+            Fact::Sent { node, lane, command: Command::XRead { after, .. }, .. }
+                if self.fresh.remove(&(*node, *lane)) && *after != StreamId::ZERO =>
+            {
+                return Err(format!("{node} reads behind {after} on a new lane"));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// A stop does not wait for a read that Redis can be asked to end (4.10).
+#[derive(Debug, Default)]
+pub(super) struct EndsReads {
+    nodes: ByNode<Reads>,
+}
+
+#[derive(Debug, Default)]
+struct Reads {
+    /// Lanes on which a read of new entries waits.
+    waiting: BTreeSet<Lane>,
+    /// Whether there is a lane to ask Redis on.
+    open: bool,
+    /// Whether the server is stopping, and could ask ever since.
+    asks: bool,
+    /// How many reads it asked Redis to end.
+    asked: usize,
+}
+
+impl Invariant for EndsReads {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("a-stop-ends-the-reads-that-wait", "4.10")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[
+            Kind::Closed,
+            Kind::Idle,
+            Kind::Lost,
+            Kind::Opened,
+            Kind::Replied,
+            Kind::Sent,
+            Kind::Stopping,
+        ]
+    }
+
+    fn observe(&mut self, _scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        match fact {
+            Fact::Stopping { node, .. } => {
+                let reads = self.nodes.of(*node);
+                reads.asks = reads.open;
+            }
+            Fact::Opened { node, lane: Lane::Command } => self.nodes.of(*node).open = true,
+            Fact::Sent { node, command: Command::ClientUnblock { .. }, .. } => {
+                self.nodes.of(*node).asked += 1;
+            }
+            Fact::Sent {
+                node,
+                lane,
+                command: Command::XReadGroup { from: ReadFrom::New, .. },
+                ..
+            } => {
+                self.nodes.of(*node).waiting.insert(*lane);
+            }
+            Fact::Replied { node, lane, command: Command::XReadGroup { .. }, .. } => {
+                self.nodes.of(*node).waiting.remove(lane);
+            }
+            Fact::Closed { node, lane } | Fact::Lost { node, lane } => {
+                let reads = self.nodes.of(*node);
+                reads.waiting.remove(lane);
+                reads.open &= *lane != Lane::Command;
+                reads.asks &= reads.open;
+            }
+            Fact::Idle { node, .. } => {
+                let reads = self.nodes.of(*node);
+                if reads.asks && reads.asked < reads.waiting.len() {
+                    return Err(format!("{node} stops and waits: {reads:?}"));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 }

@@ -7,10 +7,13 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{Fact, Invariant, REWRITES, Scene};
+use bytes::Bytes;
+
+use super::{Fact, Invariant, Kind, REWRITES, Scene};
 use crate::command::{Command, ReadFrom};
 use crate::reply::{Entry, Fields, Reply};
 use crate::server::Concurrency;
+use crate::sim::fault::Fault;
 use crate::sim::history::{NodeKind, id_in, number_in};
 use crate::sim::network::{Executed, NodeId};
 use crate::stream_id::StreamId;
@@ -22,6 +25,9 @@ struct Running(BTreeMap<NodeId, BTreeMap<u64, Run>>);
 
 /// Of which service, of which entry, and of which call.
 type Run = (usize, StreamId, Option<u64>);
+
+/// What [`Running`] looks at.
+const RUNNING: &[Kind] = &[Kind::Crashed, Kind::Dropped, Kind::Ended, Kind::Started];
 
 impl Running {
     fn observe(&mut self, fact: &Fact<'_>) {
@@ -56,6 +62,10 @@ impl Invariant for NotTwiceAtOnce {
         ("no-entry-runs-twice-at-once-in-a-process", "4.5")
     }
 
+    fn about(&self) -> &'static [Kind] {
+        RUNNING
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         if let Fact::Started { node, start, .. } = fact
             && scene.history.kind_of(*node) == Some(NodeKind::Server)
@@ -78,6 +88,10 @@ pub(super) struct WithinLimit(Running);
 impl Invariant for WithinLimit {
     fn title(&self) -> (&'static str, &'static str) {
         ("handlers-at-once-are-limited", "4.2")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        RUNNING
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -108,9 +122,13 @@ impl Invariant for InOrder {
         ("a-serial-service-runs-in-stream-order", "4.2")
     }
 
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Replied, Kind::Started]
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         // Where Redis forgets, ids come again in any order.
-        let forgets = REWRITES.iter().any(|fault| scene.plan.allows(*fault));
+        let forgets = scene.plan.allowed.intersects(REWRITES);
         if forgets || scene.plan.concurrency != Concurrency::Serial {
             return Ok(());
         }
@@ -152,6 +170,10 @@ impl Invariant for NotAgain {
         ("no-failure-of-a-later-step-runs-a-handler-again", "4")
     }
 
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Ended, Kind::Started]
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
             Fact::Ended { node, number: Some(number), .. } => {
@@ -163,7 +185,7 @@ impl Invariant for NotAgain {
                 let Some(number) = start.number else { return Ok(()) };
                 let Some(call) = scene.history.calls.get(&number) else { return Ok(()) };
                 if self.ended.contains_key(&(*node, number))
-                    && !scene.history.struck_since(call.made_at, &REWRITES)
+                    && !scene.history.struck_since(call.made_at, REWRITES)
                 {
                     return Err(format!("{node} runs call {number} again: {start:?}"));
                 }
@@ -207,8 +229,12 @@ impl Invariant for CountsDeliveries {
         ("deliveries-are-counted", "4.8")
     }
 
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Executed, Kind::Started, Kind::Struck]
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
-        if matches!(fact, Fact::Struck(fault) if REWRITES.contains(fault)) {
+        if matches!(fact, Fact::Struck(fault) if REWRITES.contains(*fault)) {
             self.starts.clear();
         }
         if let Fact::Executed(executed) = fact {
@@ -218,13 +244,13 @@ impl Invariant for CountsDeliveries {
         let (Some(number), Some(names), Some(info)) = (
             start.number,
             scene.history.services.get(start.service),
-            scene.history.nodes.get(node),
+            scene.history.nodes.get(*node),
         ) else {
             return Ok(());
         };
         // What was counted in a group that is gone is told a while longer.
         let recent = scene.now.since_start().saturating_sub(scene.plan.claim_idle * 3);
-        if scene.history.struck_since(Instant::from_start(recent), &REWRITES) {
+        if scene.history.struck_since(Instant::from_start(recent), REWRITES) {
             return Ok(());
         }
         let before = self.given.remove(&(*node, number));
@@ -276,6 +302,10 @@ impl Invariant for OwnMethods {
         ("no-method-of-another-service-runs", "4.7")
     }
 
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Replied, Kind::Started]
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
             Fact::Replied {
@@ -321,6 +351,10 @@ impl Invariant for OwnAnswers {
         ("a-reply-carries-its-own-result", "4")
     }
 
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Sent]
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         let Fact::Sent { node, command: Command::XAdd { fields, max_len: Some(_), .. }, .. } = fact
         else {
@@ -340,5 +374,82 @@ impl Invariant for OwnAnswers {
             return Ok(());
         }
         Err(format!("{node} answers call {number} with {envelope:?}"))
+    }
+}
+
+/// A handler that runs when the stop begins has the whole grace, and nothing else drops one (4.10).
+#[derive(Debug, Default)]
+pub(super) struct HasGrace {
+    until: BTreeMap<NodeId, Instant>,
+}
+
+impl Invariant for HasGrace {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("a-handler-has-the-whole-grace", "4.10")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Dropped, Kind::Stopping]
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        match fact {
+            Fact::Stopping { node, grace } => {
+                self.until.insert(*node, scene.now + *grace);
+            }
+            // A clock that jumps ends every grace.
+            Fact::Dropped { node, job } if !scene.plan.allows(Fault::WorkerClockAhead) => {
+                let until = self.until.get(node);
+                if until.is_none_or(|until| scene.now < *until) {
+                    return Err(format!("{node} drops handler {job}, grace until {until:?}"));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// What a process has acknowledged since Redis gave it the entry last is not started (4, 4.5).
+#[derive(Debug, Default)]
+pub(super) struct NotSettled {
+    /// The entries that each process acknowledged and was not given since.
+    settled: BTreeSet<(NodeId, Bytes, StreamId)>,
+}
+
+impl Invariant for NotSettled {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("nothing-starts-that-was-acknowledged-since-it-was-given", "4.5")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Executed, Kind::Started]
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        match fact {
+            Fact::Executed(Executed { node, command, reply, .. }) => match (command, reply) {
+                (Command::XAck { key, ids, .. }, Ok(_)) => {
+                    self.settled.extend(ids.iter().map(|id| (*node, key.clone(), *id)));
+                }
+                (Command::XReadGroup { key, .. }, Ok(Reply::Entries(entries)))
+                | (Command::XAutoClaim { key, .. }, Ok(Reply::Claimed { entries, .. })) => {
+                    for entry in entries {
+                        self.settled.remove(&(*node, key.clone(), entry.id));
+                    }
+                }
+                _ => {}
+            },
+            Fact::Started { node, start, .. }
+                if scene.history.kind_of(*node) == Some(NodeKind::Server) =>
+            {
+                let Some(names) = scene.history.services.get(start.service) else { return Ok(()) };
+                if self.settled.contains(&(*node, names.stream.clone(), start.entry)) {
+                    return Err(format!("{node} starts {start:?}, which it acknowledged"));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 }

@@ -10,10 +10,10 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Fact, Invariant, Scene};
+use super::{Fact, Invariant, Kind, Scene};
 use crate::command::Command;
 use crate::reply::{Refusal, RefusalKind, Reply};
-use crate::sim::fault::Fault;
+use crate::sim::fault::{Fault, FaultSet};
 use crate::sim::history::{NodeKind, id_in};
 use crate::sim::network::NodeId;
 use crate::stream_id::StreamId;
@@ -61,6 +61,10 @@ pub(super) struct ReplyBeforeAck {
 impl Invariant for ReplyBeforeAck {
     fn title(&self) -> (&'static str, &'static str) {
         ("a-reply-is-answered-before-its-entry-is-acknowledged", "4")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Replied, Kind::Sent]
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -138,6 +142,10 @@ impl Invariant for AckOnlyHandled {
         ("nothing-is-acknowledged-that-was-not-handled", "4.6")
     }
 
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Ended, Kind::Replied, Kind::Sent]
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         self.gone.observe(fact);
         match fact {
@@ -171,6 +179,10 @@ pub(super) struct AckBeforeDelete {
 impl Invariant for AckBeforeDelete {
     fn title(&self) -> (&'static str, &'static str) {
         ("an-entry-is-acknowledged-before-it-is-deleted", "4.11")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Sent]
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -208,6 +220,10 @@ impl Invariant for SpareOthers {
         ("nothing-is-deleted-that-another-group-reads", "4.11")
     }
 
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Sent, Kind::Struck]
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         if let Fact::Struck(_) = fact {
             let streams = scene.network.streams();
@@ -223,13 +239,14 @@ impl Invariant for SpareOthers {
             return Ok(());
         };
         let known = self.since.get(key).is_some_and(|since| {
-            let born = scene.history.nodes.get(node).map_or(Instant::ZERO, |info| info.born);
+            let born = scene.history.nodes.get(*node).map_or(Instant::ZERO, |info| info.born);
             scene.now.since(*since) > SEES_GROUPS_WITHIN
                 && scene.now.since(born) > SEES_GROUPS_WITHIN
         });
         // A server that cannot ask does not know.
-        let blind = [Fault::WorkerFrozen, Fault::Slow, Fault::ConnectHangs, Fault::HalfOpen];
-        if known && !blind.iter().any(|fault| scene.plan.allows(*fault)) {
+        let blind =
+            FaultSet::of(&[Fault::WorkerFrozen, Fault::Slow, Fault::ConnectHangs, Fault::HalfOpen]);
+        if known && !scene.plan.allowed.intersects(blind) {
             return Err(format!("{node} deletes {ids:?} although another group reads {key:?}"));
         }
         Ok(())
@@ -244,6 +261,10 @@ pub(super) struct Settles;
 impl Invariant for Settles {
     fn title(&self) -> (&'static str, &'static str) {
         ("every-accepted-request-is-handled", "4.5")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Over, Kind::Settled]
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -284,6 +305,10 @@ impl Invariant for ReplyKeys {
         ("a-reply-goes-to-a-reply-stream", "4.7")
     }
 
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Sent]
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         let Fact::Sent { node, command: Command::XAdd { key, .. }, .. } = fact else {
             return Ok(());
@@ -305,6 +330,10 @@ pub(super) struct StopsReadingWhenFull {
 impl Invariant for StopsReadingWhenFull {
     fn title(&self) -> (&'static str, &'static str) {
         ("nothing-is-read-while-redis-is-full", "4.12")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Closed, Kind::Lost, Kind::Replied, Kind::Sent]
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -330,6 +359,51 @@ impl Invariant for StopsReadingWhenFull {
                 ..
             } if self.full.contains(node) => {
                 return Err(format!("{node} reads: {fact:?}"));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// A reply that Redis will never take is not sent again (4, 4.6).
+#[derive(Debug, Default)]
+pub(super) struct FinalIsFinal {
+    refused: BTreeSet<(NodeId, u64)>,
+}
+
+impl Invariant for FinalIsFinal {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("a-reply-that-was-refused-for-good-is-not-sent-again", "4.6")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Replied, Kind::Sent, Kind::Started]
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        let number_of = |fields| scene.history.requests.get(&id_in(fields)?).copied();
+        match fact {
+            Fact::Replied {
+                node,
+                command: Command::XAdd { fields, max_len: Some(_), .. },
+                reply: Err(refusal),
+                ..
+            } if refusal.kind() == RefusalKind::Final => {
+                self.refused.extend(number_of(fields).map(|number| (*node, number)));
+            }
+            // Redis forgot, so it runs again, and is answered again.
+            Fact::Started { node, start, .. } => {
+                if let Some(number) = start.number {
+                    self.refused.remove(&(*node, number));
+                }
+            }
+            Fact::Sent {
+                node, command: Command::XAdd { fields, max_len: Some(_), .. }, ..
+            } if number_of(fields)
+                .is_some_and(|number| self.refused.contains(&(*node, number))) =>
+            {
+                return Err(format!("{node} sends again: {fields:?}"));
             }
             _ => {}
         }

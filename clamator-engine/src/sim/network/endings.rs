@@ -96,16 +96,15 @@ impl Network {
         wire.silent = true;
         self.drop_commands(number);
         let of_wire = |parcel: &Parcel| matches!(parcel, Parcel::Reply { wire, .. } | Parcel::Welcome { wire } if *wire == number);
-        self.agenda.retain(|_, parcel| !of_wire(parcel));
+        self.agenda.retain(|parcel| !of_wire(parcel));
         let loss = Loss::Closed { detail: "connection timed out".to_string() };
         self.plan(now + KEEPALIVE, Parcel::Lost { wire: number, loss });
         true
     }
 
     fn drop_commands(&mut self, number: u64) {
-        self.agenda.retain(
-            |_, parcel| !matches!(**parcel, Parcel::Command { wire, .. } if wire == number),
-        );
+        self.agenda
+            .retain(|parcel| !matches!(*parcel, Parcel::Command { wire, .. } if wire == number));
     }
 
     fn cut_all(&mut self, now: Instant, mut which: impl FnMut(Lane) -> bool) {

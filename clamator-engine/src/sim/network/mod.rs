@@ -15,7 +15,6 @@ mod tests;
 mod trouble;
 mod wire;
 
-use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -24,6 +23,7 @@ use core::time::Duration;
 pub use self::event::{Cut, Executed, NetworkEvent, NodeId, Revival};
 pub use self::trouble::Trouble;
 use self::wire::{Flight, Wire};
+use super::agenda::Agenda;
 use super::dice::Dice;
 use crate::command::Command;
 use crate::engine::{Hello, Lane, Loss, Version};
@@ -34,8 +34,7 @@ use crate::time::Instant;
 /// A Redis server and the connections to it.
 #[derive(Debug)]
 pub struct Network {
-    agenda: BTreeMap<(Instant, u64), Box<Parcel>>,
-    agenda_number: u64,
+    agenda: Agenda<Parcel>,
     dice: Dice,
     /// Nobody can connect before this time.
     down_until: Instant,
@@ -77,8 +76,7 @@ impl Network {
     pub fn new(seed: u64, version: Version, latency: Duration) -> Self {
         let options = Options { version, ..Options::default() };
         Self {
-            agenda: BTreeMap::new(),
-            agenda_number: 0,
+            agenda: Agenda::new(),
             dice: Dice::new(seed),
             down_until: Instant::ZERO,
             executed: None,
@@ -197,23 +195,15 @@ impl Network {
 
     /// Says the next thing that happened. Call until [`NetworkEvent::Idle`].
     pub fn poll(&mut self, now: Instant) -> NetworkEvent {
+        self.hear(now);
         loop {
-            self.hear(now);
             if let Some(event) = self.outbox.pop_front() {
                 return event;
             }
-            match self.agenda.first_entry() {
-                Some(entry) if entry.key().0 <= now => {
-                    let at = entry.key().0;
-                    let parcel = *entry.remove();
-                    self.deliver(at, now, parcel);
-                }
-                first => {
-                    let first = first.map(|entry| entry.key().0);
-                    let Progress::Idle(wait) = self.streams.poll(now) else { continue };
-                    return NetworkEvent::Idle(first.into_iter().chain(wait).min());
-                }
-            }
+            let Some((at, parcel)) = self.agenda.take(now) else {
+                return NetworkEvent::Idle(self.due());
+            };
+            self.deliver(at, now, parcel);
         }
     }
 
@@ -223,8 +213,7 @@ impl Network {
         if !self.outbox.is_empty() {
             return Some(Instant::ZERO);
         }
-        let first = self.agenda.first_key_value().map(|((at, _), _)| *at);
-        first.into_iter().chain(self.streams.due()).min()
+        self.agenda.due().into_iter().chain(self.streams.due()).min()
     }
 
     /// What a command or a reply takes this time.
@@ -238,8 +227,7 @@ impl Network {
     }
 
     fn plan(&mut self, at: Instant, parcel: Parcel) {
-        self.agenda_number += 1;
-        self.agenda.insert((at, self.agenda_number), Box::new(parcel));
+        self.agenda.plan(at, parcel);
     }
 
     fn deliver(&mut self, at: Instant, now: Instant, parcel: Parcel) {
@@ -247,8 +235,8 @@ impl Network {
             Parcel::Command { wire, ticket, command } => self.take(now, wire, ticket, command),
             Parcel::Connect { wire } => self.connect(at, now, wire),
             Parcel::End { connection } => {
-                self.hear(now);
                 self.streams.disconnect(now, connection);
+                self.hear(now);
                 if let Some(wire) = self.owners.remove(&connection) {
                     self.wires.remove(&wire);
                 }

@@ -4,7 +4,7 @@
 //! acknowledgement by its first entry.
 
 use super::super::fact::Start;
-use super::super::fault::Fault;
+use super::super::fault::{Fault, FaultSet};
 use super::super::history::{NodeKind, NodeState, Outcome};
 use super::super::invariants::Scene;
 use super::super::network::{Executed, NodeId};
@@ -56,11 +56,12 @@ impl Watch {
             hits.hit_if(taken, Point::HandlerEndedAfterTakeover);
             let settled = seen.settled.is_some_and(|by| by != node);
             hits.hit_if(settled, Point::HandlerEndedAfterSettled);
-            let thawed = taken && scene.history.struck_since(running.since, &[Fault::WorkerFrozen]);
+            let thawed = taken
+                && scene.history.struck_since(running.since, FaultSet::of(&[Fault::WorkerFrozen]));
             hits.hit_if(thawed, Point::HandlerThawedAfterTakeover);
         }
         let Some(call) = number.and_then(|number| scene.history.calls.get(&number)) else { return };
-        let client = scene.history.nodes.get(&call.client);
+        let client = scene.history.nodes.get(call.client);
         let gone = client.is_some_and(|client| client.state == NodeState::Gone);
         hits.hit_if(gone && !call.notification, Point::AnswerToGoneClient);
     }

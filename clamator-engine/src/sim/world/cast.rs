@@ -107,7 +107,7 @@ impl World {
         self.history.nodes.insert(id, NodeInfo { kind, name, born, state });
         self.nodes.insert(id, Node::new(machine));
         self.tell(&Fact::Born(id));
-        self.touched.insert(id);
+        self.touch(id);
     }
 
     fn client(&self, name: &str, seed: u64) -> Client {
@@ -158,7 +158,7 @@ impl World {
     /// Everybody is told to stop.
     pub(super) fn end_everybody(&mut self) {
         self.phase = Phase::Ending;
-        let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
+        let ids: Vec<NodeId> = self.nodes.keys().collect();
         for id in ids {
             self.stop(id, GRACE);
         }

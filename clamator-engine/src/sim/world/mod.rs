@@ -10,11 +10,13 @@ mod turns;
 mod work;
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::agenda::Agenda;
+use super::by_node::ByNode;
 use super::dice::Dice;
 use super::fact::Fact;
 use super::fault::{Fault, FaultCounts};
@@ -45,15 +47,12 @@ pub(super) struct World {
     dice: Dice,
     network: Network,
     injector: Injector,
-    nodes: BTreeMap<NodeId, Node>,
+    nodes: ByNode<Node>,
     nodes_made: u32,
     names_made: u32,
-    agenda: BTreeMap<(Instant, u64), Planned>,
-    planned: u64,
-    /// When each node wants a turn.
-    wakes: BTreeSet<(Instant, NodeId)>,
-    /// Nodes that have heard something.
-    touched: BTreeSet<NodeId>,
+    agenda: Agenda<Planned>,
+    /// Whose turn it is. Empty between rounds; kept for its room.
+    turns: Vec<NodeId>,
     pub(super) watch: Watch,
     /// The first entry of each reply stream, where those are short.
     replies: BTreeMap<Bytes, StreamId>,
@@ -118,13 +117,11 @@ impl World {
             dice,
             network,
             injector,
-            nodes: BTreeMap::new(),
+            nodes: ByNode::default(),
             nodes_made: 0,
             names_made: 0,
-            agenda: BTreeMap::new(),
-            planned: 0,
-            wakes: BTreeSet::new(),
-            touched: BTreeSet::new(),
+            agenda: Agenda::new(),
+            turns: Vec::new(),
             watch: Watch::new(),
             replies: BTreeMap::new(),
             invariants: Invariants::new(),
@@ -139,6 +136,11 @@ impl World {
     /// Lets one more judge look on.
     pub(super) fn add_invariant(&mut self, invariant: Box<dyn Invariant>) {
         self.invariants.add(invariant);
+    }
+
+    #[cfg(test)]
+    pub(super) fn show_everything(&mut self) {
+        self.invariants.show_everything();
     }
 
     /// Runs to the end, or until something is broken.
@@ -168,32 +170,27 @@ impl World {
     /// Does everything that is due now. Says when something is due next.
     fn round(&mut self) -> Option<Instant> {
         self.hear();
-        while let Some(entry) = self.agenda.first_entry()
-            && entry.key().0 <= self.now
-        {
-            let planned = entry.remove();
+        while let Some((_, planned)) = self.agenda.take(self.now) {
             self.happen(planned);
         }
         if self.injector.due().is_some_and(|due| due <= self.now) {
             self.strike();
         }
-        while let Some((at, node)) = self.wakes.first().copied()
-            && at <= self.now
-        {
-            self.wakes.remove(&(at, node));
-            self.touched.insert(node);
-        }
-        for node in core::mem::take(&mut self.touched) {
+        let mut turns = core::mem::take(&mut self.turns);
+        let now = self.now;
+        let due = self.nodes.iter().filter(|(_, node)| node.wakes(now).is_some_and(|at| at <= now));
+        turns.extend(due.map(|(id, _)| id));
+        for node in turns.drain(..) {
             if self.broken.is_none() {
                 self.turn(node);
             }
         }
-        let planned = self.agenda.first_key_value().map(|((at, _), _)| *at);
-        let wakes = self.wakes.first().map(|(at, _)| *at);
+        self.turns = turns;
+        let planned = self.agenda.due();
+        let wakes = self.nodes.values().filter_map(|node| node.wakes(now)).min();
         let strikes = self.injector.due();
         let network = self.network.due();
-        let touched = (!self.touched.is_empty()).then_some(self.now);
-        [network, planned, wakes, strikes, touched].into_iter().flatten().min()
+        [network, planned, wakes, strikes].into_iter().flatten().min()
     }
 
     /// Takes what the network says into the nodes' inboxes.
@@ -211,9 +208,9 @@ impl World {
                     (node, Arrival::Reply(ticket, reply))
                 }
             };
-            if let Some(receiver) = self.nodes.get_mut(&node) {
+            if let Some(receiver) = self.nodes.get_mut(node) {
                 receiver.inbox.push(arrival);
-                self.touched.insert(node);
+                receiver.touched = true;
             }
         }
     }
@@ -266,8 +263,7 @@ impl World {
     }
 
     fn plan_at(&mut self, at: Instant, planned: Planned) {
-        self.planned += 1;
-        self.agenda.insert((at, self.planned), planned);
+        self.agenda.plan(at, planned);
     }
 
     /// Shows everybody what happened.
@@ -295,10 +291,10 @@ impl World {
 
     /// The nodes of a kind that run.
     fn running(&self, kind: NodeKind) -> Vec<NodeId> {
-        let of_kind = |id: &&NodeId| {
+        let of_kind = |id: &NodeId| {
             let node = self.history.nodes.get(*id);
             node.is_some_and(|node| node.kind == kind && node.state == NodeState::Running)
         };
-        self.nodes.keys().filter(of_kind).copied().collect()
+        self.nodes.keys().filter(of_kind).collect()
     }
 }

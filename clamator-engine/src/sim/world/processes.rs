@@ -32,7 +32,7 @@ impl World {
         let kind = if of_clients.contains(&fault) { NodeKind::Client } else { NodeKind::Server };
         let mut nodes = self.running(kind);
         // Nothing can be asked of an application that is frozen.
-        nodes.retain(|id| self.nodes.get(id).is_some_and(|node| node.frozen_until.is_none()));
+        nodes.retain(|id| self.nodes.get(*id).is_some_and(|node| node.frozen_until.is_none()));
         let Some(id) = self.dice.pick(&nodes).copied() else { return };
         match fault {
             Fault::ClientClockAhead | Fault::WorkerClockAhead => self.turn_clock(id, fault),
@@ -52,7 +52,7 @@ impl World {
             Fault::CrashAfterReply => self.arm(id, Step::Replied),
             Fault::CrashBeforeReply => self.arm(id, Step::Ended),
             Fault::CrashInHandler => {
-                if self.nodes.get(&id).is_some_and(|node| !node.handlers.is_empty()) {
+                if self.nodes.get(id).is_some_and(|node| !node.handlers.is_empty()) {
                     self.crash(id, fault);
                 } else {
                     self.arm(id, Step::Started);
@@ -64,7 +64,7 @@ impl World {
 
     fn turn_clock(&mut self, id: NodeId, fault: Fault) {
         let by = self.dice.scale(Duration::from_millis(10), Duration::from_secs(30));
-        if let Some(node) = self.nodes.get_mut(&id) {
+        if let Some(node) = self.nodes.get_mut(id) {
             node.skew += by;
         }
         self.touch(id);
@@ -75,7 +75,7 @@ impl World {
         let claim_idle = self.plan.claim_idle;
         let lasts = self.dice.time(claim_idle / 4, claim_idle * 3);
         let until = (self.now + lasts).min(Instant::ZERO + self.plan.heal);
-        if let Some(node) = self.nodes.get_mut(&id) {
+        if let Some(node) = self.nodes.get_mut(id) {
             node.frozen_until = Some(until);
         }
         self.touch(id);
@@ -83,7 +83,7 @@ impl World {
     }
 
     fn arm(&mut self, id: NodeId, step: Step) {
-        if let Some(node) = self.nodes.get_mut(&id) {
+        if let Some(node) = self.nodes.get_mut(id) {
             node.crash = Some(step);
         }
     }
@@ -111,7 +111,7 @@ impl World {
 
     /// The process ends if it is to end at this step. Tells whether it did.
     pub(super) fn crash_at(&mut self, id: NodeId, step: Step) -> bool {
-        let armed = self.nodes.get(&id).is_some_and(|node| node.crash == Some(step));
+        let armed = self.nodes.get(id).is_some_and(|node| node.crash == Some(step));
         if armed {
             let fault = match step {
                 Step::Acknowledged => Fault::CrashAfterAck,
@@ -143,7 +143,7 @@ impl World {
 
     /// Plans another process for one that goes, with its name again or another.
     fn replace(&mut self, id: NodeId, again: bool) {
-        let Some(info) = self.history.nodes.get(&id) else { return };
+        let Some(info) = self.history.nodes.get(id) else { return };
         let (kind, name) = (info.kind, info.name.clone());
         self.names_made += 1;
         let name: String = if again { name } else { format!("n{}", self.names_made) };
@@ -155,7 +155,7 @@ impl World {
     /// A process is told to stop.
     pub(super) fn stop(&mut self, id: NodeId, grace: Duration) {
         let now = self.now;
-        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         let local = node.local(now);
         match &mut node.machine {
             Machine::Client(client) => client.stop(local),
@@ -166,7 +166,7 @@ impl World {
                 return self.remove(id);
             }
         }
-        if let Some(info) = self.history.nodes.get_mut(&id)
+        if let Some(info) = self.history.nodes.get_mut(id)
             && info.state == NodeState::Running
         {
             info.state = NodeState::Stopping;
@@ -177,21 +177,17 @@ impl World {
 
     /// A process is gone.
     pub(super) fn remove(&mut self, id: NodeId) {
-        if let Some(node) = self.nodes.remove(&id)
-            && let Some(at) = node.wakes()
-        {
-            self.wakes.remove(&(at, id));
-        }
-        if let Some(info) = self.history.nodes.get_mut(&id) {
+        self.nodes.remove(id);
+        if let Some(info) = self.history.nodes.get_mut(id) {
             info.state = NodeState::Gone;
         }
     }
 
     /// Frozen processes go on, and nobody is to crash any more.
     pub(super) fn thaw_everybody(&mut self) {
-        let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
+        let ids: Vec<NodeId> = self.nodes.keys().collect();
         for id in ids {
-            if let Some(node) = self.nodes.get_mut(&id) {
+            if let Some(node) = self.nodes.get_mut(id) {
                 node.crash = None;
                 node.frozen_until = None;
             }
@@ -201,7 +197,9 @@ impl World {
 
     /// The node has its turn now.
     pub(super) fn touch(&mut self, id: NodeId) {
-        self.touched.insert(id);
+        if let Some(node) = self.nodes.get_mut(id) {
+            node.touched = true;
+        }
     }
 
     /// Whether faults may happen.

@@ -17,12 +17,9 @@ impl World {
     /// Gives a node its turn.
     pub(super) fn turn(&mut self, id: NodeId) {
         let now = self.now;
-        let Some(node) = self.nodes.get_mut(&id) else { return };
-        // Its deadline may have moved with its clock.
-        self.wakes.retain(|(_, of)| *of != id);
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        node.touched = false;
         if node.frozen_until.is_some_and(|until| until > now) {
-            let wakes = node.wakes();
-            self.wakes.extend(wakes.map(|at| (at, id)));
             return;
         }
         node.frozen_until = None;
@@ -31,16 +28,14 @@ impl World {
                 return;
             }
         }
-        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         if node.due.is_some_and(|due| due.at <= node.local(now)) {
             node.handle_input(now, Input::Tick);
         }
         self.drain(id);
-        if self.history.nodes.get(&id).is_none_or(|info| info.state == NodeState::Gone) {
-            return self.remove(id);
+        if self.history.nodes.get(id).is_none_or(|info| info.state == NodeState::Gone) {
+            self.remove(id);
         }
-        let wakes = self.nodes.get(&id).and_then(Node::wakes);
-        self.wakes.extend(wakes.map(|at| (at, id)));
     }
 
     /// Takes one thing in. Tells whether the process is gone.
@@ -56,7 +51,7 @@ impl World {
                     }
                     Input::Progress { .. } | Input::Reply(..) | Input::Tick => {}
                 }
-                if let Some(node) = self.nodes.get_mut(&id) {
+                if let Some(node) = self.nodes.get_mut(id) {
                     node.handle_input(now, input);
                 }
                 false
@@ -67,7 +62,7 @@ impl World {
 
     fn arrive_reply(&mut self, id: NodeId, number: u64, reply: Result<Reply, Refusal>) -> bool {
         let now = self.now;
-        let sent = self.nodes.get_mut(&id).and_then(|node| node.sent.remove(&number));
+        let sent = self.nodes.get_mut(id).and_then(|node| node.answered(number));
         let Some((token, command)) = sent else { return false };
         let given = matches!(&reply, Ok(Reply::Entries(entries)) if !entries.is_empty())
             && matches!(command, Command::XReadGroup { .. });
@@ -76,7 +71,7 @@ impl World {
         }
         let (lane, ticket) = (token.lane(), number);
         self.tell(&Fact::Replied { node: id, lane, command: &command, ticket, reply: &reply });
-        if let Some(node) = self.nodes.get_mut(&id) {
+        if let Some(node) = self.nodes.get_mut(id) {
             node.handle_input(now, Input::Reply(token, reply));
         }
         false
@@ -84,7 +79,7 @@ impl World {
 
     /// Does all that a node says.
     pub(super) fn drain(&mut self, id: NodeId) {
-        while let Some(output) = self.nodes.get_mut(&id).map(Node::poll_output) {
+        while let Some(output) = self.nodes.get_mut(id).map(Node::poll_output) {
             match output {
                 Output::Close(lane) => {
                     self.void(id, lane);
@@ -115,20 +110,20 @@ impl World {
         command: Command,
         deadline: Instant,
     ) -> bool {
-        let Some(node) = self.nodes.get(&id) else { return true };
+        let Some(node) = self.nodes.get(id) else { return true };
         let (local, ticket) = (node.local(self.now), token.number());
         self.tell(&Fact::Sent { node: id, lane, command: &command, ticket, local, deadline });
         self.network.send(self.now, id, lane, ticket, command.clone());
         let step = step_of(&command);
-        if let Some(node) = self.nodes.get_mut(&id) {
-            node.sent.insert(ticket, (token, command));
+        if let Some(node) = self.nodes.get_mut(id) {
+            node.note(token, command);
         }
         step.is_some_and(|step| self.crash_at(id, step))
     }
 
     fn idle(&mut self, id: NodeId, due: Option<Deadline>) {
         let now = self.now;
-        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         node.due = due;
         let (local, held) = (node.local(now), node.held());
         self.tell(&Fact::Idle { node: id, local, due, held });
@@ -143,14 +138,14 @@ impl World {
     }
 
     fn void(&mut self, id: NodeId, lane: Lane) {
-        if let Some(node) = self.nodes.get_mut(&id) {
+        if let Some(node) = self.nodes.get_mut(id) {
             node.void(lane);
         }
     }
 
     /// A process has ended as it was asked to.
     pub(super) fn stopped(&mut self, id: NodeId, left: usize) {
-        if let Some(info) = self.history.nodes.get_mut(&id) {
+        if let Some(info) = self.history.nodes.get_mut(id) {
             info.state = NodeState::Gone;
         }
         self.tell(&Fact::Stopped { node: id, left });

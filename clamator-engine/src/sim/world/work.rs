@@ -43,7 +43,7 @@ impl World {
         let service = service.unwrap_or(0);
         let notification = !fresh && self.dice.chance(8);
         let now = self.now;
-        let Some(node) = self.nodes.get_mut(&client) else { return };
+        let Some(node) = self.nodes.get_mut(client) else { return };
         if let Some(until) = node.frozen_until {
             // Its application is frozen too.
             return self
@@ -95,7 +95,7 @@ impl World {
     pub(super) fn cancel(&mut self, number: u64) {
         let Some(call) = self.history.calls.get_mut(&number) else { return };
         let now = self.now;
-        let Some(node) = self.nodes.get_mut(&call.client) else { return };
+        let Some(node) = self.nodes.get_mut(call.client) else { return };
         if call.outcomes > 0 || node.frozen_until.is_some() {
             return;
         }
@@ -206,7 +206,7 @@ impl World {
         let long = self.now + takes;
         let ends = if long > heal { long.min(heal.max(self.now + QUICK)) } else { long };
         let (entry, number) = (start.entry, start.number);
-        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         let job = node.run(Handler { entry, number, job, python, panics });
         self.plan_at(ends, Planned::EndHandler { node: id, job });
         self.tell(&Fact::Started { node: id, job, start });
@@ -241,7 +241,7 @@ impl World {
     /// A handler has come to its end, unless its process is gone or frozen.
     pub(super) fn end_handler(&mut self, id: NodeId, job: u64) {
         let now = self.now;
-        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         if let Some(until) = node.frozen_until
             && until > now
         {
@@ -252,7 +252,7 @@ impl World {
         if self.crash_at(id, Step::Ended) {
             return;
         }
-        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         let Some(handler) = node.handlers.remove(&job) else { return };
         let result = Json::encode(&number.unwrap_or(0));
         let answer = match result {
@@ -263,7 +263,7 @@ impl World {
             call.ends += 1;
         }
         self.tell(&Fact::Ended { node: id, job, entry, number, answer: &answer });
-        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         let local = node.local(now);
         match &mut node.machine {
             Machine::Server(server) => {
@@ -283,7 +283,7 @@ impl World {
 
     fn drop_handler(&mut self, id: NodeId, dropped: JobId) {
         let now = self.now;
-        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         let found = node.handlers.iter().find(|(_, handler)| handler.job == Some(dropped));
         let Some(job) = found.map(|(job, _)| *job) else { return };
         node.handlers.remove(&job);
