@@ -82,7 +82,7 @@ pub(super) struct Invariants {
 impl Invariants {
     pub(super) fn new() -> Self {
         let mut invariants = Self { all: Vec::new(), about: [const { Vec::new() }; Kind::END] };
-        let all: [Box<dyn Invariant>; 49] = [
+        let all: [Box<dyn Invariant>; 50] = [
             Box::new(calls::EndsOnce),
             Box::new(calls::CancelledIsSilent),
             Box::new(calls::EndsInTime),
@@ -108,6 +108,7 @@ impl Invariants {
             Box::new(settling::SpareOthers::default()),
             Box::new(settling::Settles),
             Box::new(settling::ReplyKeys),
+            Box::new(settling::BoundsReplies),
             Box::new(settling::StopsReadingWhenFull::default()),
             Box::new(settling::FinalIsFinal::default()),
             Box::new(reading::Bounded),
