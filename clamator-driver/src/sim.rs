@@ -50,11 +50,14 @@
 //!
 //! - Waits are [`Sim::sleep`] and [`Process::sleep`], tasks are [`Process::spawn`]ed. What waits
 //!   for a timer or a socket of a real runtime never wakes up, or panics without that runtime;
-//!   channels and locks of any crate work.
+//!   channels and locks of any crate work. A handler that waits takes its wait as a parameter:
+//!   `tokio::time::sleep` in the program, [`Process::sleep`] here.
 //! - A crash drops a process's futures where they are. What a handler did to values that it shares
 //!   with the test stays done, as in a database; what it has in itself is gone.
 //! - A panic in a handler is the caller's error, as ever: assert in the test. A panic anywhere else
 //!   fails the run.
+//! - A worker that cannot start is started again and again, as in a deployment. Assert that what was
+//!   asked for was done: that nothing was done twice is true where nothing is done.
 //! - [`ServerBuilder::claim_idle`](crate::ServerBuilder::claim_idle) is 60 s unless a worker says
 //!   otherwise, and a takeover takes as long: a short one makes short runs, which find more.
 

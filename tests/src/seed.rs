@@ -9,7 +9,7 @@ use std::env;
 /// # Errors
 /// What is wrong with the text.
 pub fn parse(text: &str) -> Result<u64, String> {
-    let text = text.trim();
+    let text = &text.trim().replace('_', "");
     let number = match text.strip_prefix("0x") {
         Some(digits) => u64::from_str_radix(digits, 16),
         // Its first digits are chance enough.
@@ -18,7 +18,7 @@ pub fn parse(text: &str) -> Result<u64, String> {
         }
         None => text.parse(),
     };
-    number.map_err(|error| format!("{text:?} is no seed: {error}"))
+    number.map_err(|_| format!("{text:?} is no number: decimal, 0x…, or the digits of a commit"))
 }
 
 /// The seed that `CLAMATOR_SEED` names, if it is set.
@@ -35,6 +35,7 @@ pub fn of_environment() -> Option<u64> {
 fn a_seed_is_a_number_or_a_commit() {
     assert_eq!(parse("28"), Ok(28));
     assert_eq!(parse("0x1c"), Ok(28));
+    assert_eq!(parse("0xffff_0000"), Ok(0xffff_0000));
     let commit = "00000000000000ff00112233445566778899aabb";
     assert_eq!(parse(commit), Ok(255));
     assert!(parse("zz").is_err());

@@ -3,17 +3,49 @@
 //! Not the simulator, which is `clamator_engine::sim`. Shared by the program `simulate` and the
 //! tests that run a number of seeds.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{fmt, thread};
 
-use clamator_engine::sim::{self, Failure, Fault, FaultCounts, Point, PointCounts, Report};
+use clamator_engine::sim::{self, Fault, FaultCounts, Point, PointCounts, Report};
+
+/// A run that failed: something was broken, or an engine panicked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// What identifies the run.
+    pub seed: u64,
+    /// What is to be read about it, in lines.
+    pub text: String,
+}
+
+/// Runs one seed.
+///
+/// # Errors
+/// What failed. Of a run that panicked there are no events: `simulate --trace` has them up to
+/// there.
+pub fn once(seed: u64) -> Result<Report, Failed> {
+    caught(seed, || sim::run(seed).map_err(|failure| failure.to_string()))
+}
+
+/// Says of which seed a panic is.
+fn caught(seed: u64, run: impl FnOnce() -> Result<Report, String>) -> Result<Report, Failed> {
+    let outcome = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        Err(format!("FAILED seed={seed:#x}\nbroken: no-engine-panics (rule 1): {said}\n"))
+    });
+    outcome.map_err(|text| Failed { seed, text })
+}
 
 /// What came of many runs.
 #[derive(Debug, Default)]
 pub struct Summary {
-    /// How many runs there were.
+    /// The first seed.
+    pub from: u64,
+    /// How many runs there were to be, and were.
+    pub asked: u64,
     pub seeds: u64,
     /// Calls and notifications of all runs.
     pub calls: u64,
@@ -30,11 +62,11 @@ pub struct Summary {
     /// On how many threads.
     pub threads: u64,
     /// The runs in which something was broken.
-    pub failures: Vec<Failure>,
+    pub failures: Vec<Failed>,
 }
 
 impl Summary {
-    fn add(&mut self, outcome: Result<Report, Box<Failure>>) {
+    fn add(&mut self, outcome: Result<Report, Failed>) {
         self.seeds += 1;
         match outcome {
             Ok(report) => {
@@ -44,7 +76,7 @@ impl Summary {
                 self.points.merge(&report.points);
                 self.simulated += report.time;
             }
-            Err(failure) => self.failures.push(*failure),
+            Err(failed) => self.failures.push(failed),
         }
     }
 
@@ -74,7 +106,13 @@ impl fmt::Display for Summary {
         writeln!(f, "{days:>12.1} simulated days")?;
         writeln!(f, "{:>12.1} seconds", self.took.as_secs_f64())?;
         writeln!(f, "{:>12.0} seeds per second and thread, of {}", self.pace(), self.threads)?;
-        write!(f, "{} seeds passed, {} failed", self.seeds, self.failures.len())
+        let failed = self.failures.len() as u64;
+        write!(f, "{} seeds from {:#x}: ", self.seeds, self.from)?;
+        write!(f, "{} passed, {failed} failed", self.seeds - failed)?;
+        if self.seeds < self.asked {
+            write!(f, "; ended early, of {}", self.asked)?;
+        }
+        Ok(())
     }
 }
 
@@ -85,7 +123,7 @@ pub fn many(from: u64, seeds: u64, failures_max: usize, watch: &(dyn Fn(u64) + S
     let started = Instant::now();
     let threads = thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
-    let summary = Mutex::new(Summary { threads, ..Summary::default() });
+    let summary = Mutex::new(Summary { from, asked: seeds, threads, ..Summary::default() });
     let all = || summary.lock().unwrap_or_else(PoisonError::into_inner);
     let work = || {
         while !stop.load(Ordering::Relaxed) {
@@ -93,7 +131,7 @@ pub fn many(from: u64, seeds: u64, failures_max: usize, watch: &(dyn Fn(u64) + S
             if number >= seeds {
                 break;
             }
-            let outcome = sim::run(from.wrapping_add(number));
+            let outcome = once(from.wrapping_add(number));
             let mut all = all();
             all.add(outcome);
             stop.fetch_or(all.failures.len() >= failures_max, Ordering::Relaxed);
@@ -110,7 +148,7 @@ pub fn many(from: u64, seeds: u64, failures_max: usize, watch: &(dyn Fn(u64) + S
     });
     let mut summary = summary.into_inner().unwrap_or_else(PoisonError::into_inner);
     summary.took = started.elapsed();
-    summary.failures.sort_by_key(|failure| failure.seed);
+    summary.failures.sort_by_key(|failed| failed.seed);
     summary
 }
 
@@ -138,13 +176,20 @@ pub fn check_reached(summary: &Summary) -> Result<(), String> {
     if missing.is_empty() { Ok(()) } else { Err(missing.join(", ")) }
 }
 
-/// What is printed about a run in which something was broken: what led to it, and the line that
-/// repeats it in this test.
+/// What is printed about a run that failed: what led to it, and the line that repeats it in this
+/// test.
 #[must_use]
-pub fn failure_text(failure: &Failure, test: &str) -> String {
+pub fn failure_text(failed: &Failed, test: &str) -> String {
+    let Failed { seed, text } = failed;
     format!(
-        "{failure}reproduce: CLAMATOR_SEED={:#x} CLAMATOR_SEEDS=1 cargo test -p clamator-tests \
-         --test sim -- --exact {test}\n",
-        failure.seed
+        "{text}reproduce: CLAMATOR_SEED={seed:#x} CLAMATOR_SEEDS=1 cargo test -p clamator-tests \
+         --test sim -- --exact {test}\n"
     )
+}
+
+#[test]
+fn a_panic_is_told_with_its_seed() {
+    let failed = caught(0x1c, || panic!("an engine's {}", "bug")).unwrap_err();
+    let text = "FAILED seed=0x1c\nbroken: no-engine-panics (rule 1): an engine's bug\n";
+    assert_eq!(failed, Failed { seed: 0x1c, text: text.to_owned() });
 }

@@ -145,7 +145,9 @@ impl Executor {
         let step = self.shared.lock().step();
         match step {
             Step::Stuck => Err(Failure(
-                "deadlock: no task is runnable, nobody waits for a time, and nothing is under way"
+                "deadlock: no task is runnable, nobody waits for a time, and nothing is under way. \
+                 Who waits for a timer or socket of a real runtime waits for ever: there are \
+                 Sim::sleep and Process::sleep"
                     .into(),
             )),
             Step::Wake(_) if self.shared.now() > self.limit => {

@@ -105,38 +105,38 @@ impl Simulation {
     /// faults happened.
     ///
     /// `CLAMATOR_SEED` in the environment names one seed that is run instead, and `CLAMATOR_SEEDS`
-    /// another count. The first of several seeds is run twice, to see that the test is
-    /// deterministic.
+    /// another count. Behind the last seed comes 0. The first seed is run twice, to see that the
+    /// test is deterministic.
     ///
     /// # Panics
     /// As [`Self::run`], with the first seed that fails; when a run does not repeat itself, which
-    /// means that the test has time, chance or an order from elsewhere; and when one of the
-    /// variables is no number.
+    /// means that the test has time, chance or an order from elsewhere; when no seed is to be run;
+    /// and when one of the variables is no number.
     #[track_caller]
     pub fn seeds(&self, from: u64, count: u64, test: impl AsyncFn(Sim)) -> FaultCounts {
-        if let Some(seed) = report::variable(SEED) {
-            return self.attempt(seed, &test).2;
-        }
+        let (from, count) = match report::variable(SEED) {
+            Some(seed) => (seed, 1),
+            None => (from, report::variable(SEEDS).unwrap_or(count)),
+        };
+        assert!(count > 0, "no seed is to be run");
         let mut counts = FaultCounts::default();
-        let count = report::variable(SEEDS).unwrap_or(count);
-        for seed in from..from.saturating_add(count) {
-            let ((), hash, met) = self.attempt(seed, &test);
-            counts.merge(&met);
-            if seed == from && count > 1 {
-                let ((), again, _) = self.attempt(seed, &test);
-                assert_eq!(
-                    hash, again,
-                    "two runs of seed {seed:#x} differ: the test has time, chance or an order \
-                     that is not the simulation's"
-                );
+        for number in 0..count {
+            let seed = from.wrapping_add(number);
+            let ((), first) = self.attempt(seed, &test);
+            let first = first.lock();
+            counts.merge(&first.chaos.counts());
+            if number == 0 {
+                let ((), again) = self.attempt(seed, &test);
+                let same = first.trace.hash() == again.lock().trace.hash();
+                assert!(same, "{}", text(seed, &again, DIFFERS));
             }
         }
         counts
     }
 
-    /// Runs a test. Tells what it gave, what the run's hash is, and which faults happened.
+    /// Runs a test. Tells what it gave, and the world as it was left.
     #[track_caller]
-    fn attempt<T>(&self, seed: u64, test: impl AsyncFnOnce(Sim) -> T) -> (T, u64, FaultCounts) {
+    fn attempt<T>(&self, seed: u64, test: impl AsyncFnOnce(Sim) -> T) -> (T, Arc<Shared>) {
         let until = Instant::from_start(self.span);
         let shared = Shared::new(seed, |dice| Chaos::new(dice, &self.faults, until));
         let limit = Instant::from_start(self.limit);
@@ -145,21 +145,24 @@ impl Simulation {
             let test = pin!(test(Sim::new(seed, Arc::clone(&shared))));
             executor.run(test)
         };
-        let (hash, met) = {
-            let world = shared.lock();
-            (world.trace.hash(), world.chaos.counts())
-        };
-        let outcome = match (outcome, executor.clear()) {
-            (Ok(value), Ok(())) => return (value, hash, met),
-            (Err(failure), _) | (Ok(_), Err(failure)) => failure,
-        };
-        let Failure(why) = outcome;
-        let message = {
-            let world = shared.lock();
-            Report { seed, now: world.now, why: &why, trace: &world.trace }.to_string()
-        };
-        panic!("{message}")
+        match (outcome, executor.clear()) {
+            (Ok(value), Ok(())) => (value, shared),
+            (Err(Failure(why)), _) | (Ok(_), Err(Failure(why))) => {
+                panic!("{}", text(seed, &shared, &why))
+            }
+        }
     }
+}
+
+const DIFFERS: &str = "another run of this seed did something else: the test, or what it runs, \
+                       has time, chance or an order that is not the simulation's. Look for \
+                       std::time, random numbers, threads and the order of a HashMap; there are \
+                       Sim::now, Sim::dice and BTreeMap";
+
+/// What is said of a run that failed.
+fn text(seed: u64, shared: &Shared, why: &str) -> String {
+    let world = shared.lock();
+    Report { seed, now: world.now, why, trace: &world.trace }.to_string()
 }
 
 impl Default for Simulation {

@@ -259,12 +259,20 @@ impl fmt::Display for Point {
 }
 
 /// How often each point was met, and in how many runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PointCounts(Vec<(u64, u64)>);
 
 impl Default for PointCounts {
     fn default() -> Self {
         Self(vec![(0, 0); POINTS])
+    }
+}
+
+impl fmt::Debug for PointCounts {
+    /// How often each point was met that was met at all.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let met = Point::ALL.iter().filter(|point| self.of(**point) > 0);
+        f.debug_map().entries(met.map(|point| (point, self.of(*point)))).finish()
     }
 }
 

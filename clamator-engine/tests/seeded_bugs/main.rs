@@ -87,7 +87,8 @@ fn without_a_bug_the_same_seeds_pass() {
 fn the_bug_that_is_asked_for_is_caught() {
     let Ok(name) = env::var("CLAMATOR_BUG") else { return };
     let bug = Bug::ALL.iter().find(|bug| format!("{bug:?}") == name);
-    let bug = *bug.unwrap_or_else(|| panic!("no bug is called {name}"));
+    let bug =
+        *bug.unwrap_or_else(|| panic!("no bug is called {name}: see table.md beside this test"));
     let seeds = seeds_of_environment().unwrap_or(SEEDS_MAX);
     let rows = hunt::all(&[bug], seeds);
     println!("{}", table::text(&rows));
@@ -95,4 +96,5 @@ fn the_bug_that_is_asked_for_is_caught() {
     let first = first.unwrap_or_else(|| panic!("{name} was not caught in {seeds} seeds"));
     let (lines, outcome) = sim::trace_with(first.seed, bug, 60);
     println!("{}\n{}", lines.join("\n"), outcome.expect_err("it was caught"));
+    println!("reproduce: CLAMATOR_BUG={name} tests/seeded-bugs.sh");
 }

@@ -7,15 +7,19 @@ use std::panic::catch_unwind;
 use std::process::Command;
 
 use clamator_engine::sim;
-use clamator_tests::simulate::{Summary, check_reached, failure_text, many};
+use clamator_tests::simulate::{Failed, Summary, check_reached, failure_text, many};
 
 use crate::seeds::FRESH;
 
+fn canary(seed: u64) -> Failed {
+    let failure = sim::run_with_canary(seed).expect_err("the canary sings");
+    Failed { seed, text: failure.to_string() }
+}
+
 #[test]
 fn a_broken_invariant_is_told_with_its_rule_what_led_to_it_and_how_to_repeat_it() {
-    let failure = sim::run_with_canary(0x1c).expect_err("the canary sings");
-    let text = failure_text(&failure, FRESH);
-    assert_eq!(text, failure_text(&sim::run_with_canary(0x1c).unwrap_err(), FRESH));
+    let text = failure_text(&canary(0x1c), FRESH);
+    assert_eq!(text, failure_text(&canary(0x1c), FRESH));
     let lines: Vec<&str> = text.lines().collect();
     let failed = lines.iter().position(|line| *line == "FAILED seed=0x1c").expect("{text}");
     assert!(failed > 100, "what happened before is told: {text}");
@@ -40,7 +44,7 @@ fn the_test_that_repeats_a_failure_exists() {
 
 #[test]
 fn a_failing_test_prints_the_failure() {
-    let failure = sim::run_with_canary(7).unwrap_err();
+    let failure = canary(7);
     let printed = catch_unwind(|| {
         let failures = [failure_text(&failure, FRESH)];
         assert!(failures.is_empty(), "{}", failures.join("\n"));

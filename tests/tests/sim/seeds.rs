@@ -6,9 +6,8 @@ use std::path::Path;
 use std::process::Command;
 use std::{env, fs};
 
-use clamator_engine::sim;
 use clamator_tests::seed;
-use clamator_tests::simulate::{REACHED_MIN_SEEDS, check_reached, failure_text, many};
+use clamator_tests::simulate::{REACHED_MIN_SEEDS, check_reached, failure_text, many, once};
 
 /// The test that runs fresh seeds: the one that repeats a failure.
 pub(crate) const FRESH: &str = "seeds::fresh_seeds_break_nothing_and_reach_everything";
@@ -29,8 +28,8 @@ fn seeds_that_failed_once_pass() {
             continue;
         }
         let number = seed::parse(number).unwrap_or_else(|error| panic!("tests/seeds.txt: {error}"));
-        if let Err(failure) = sim::run(number) {
-            panic!("{}it is known: {line}", failure_text(&failure, FRESH));
+        if let Err(failed) = once(number) {
+            panic!("{}it is known: {line}", failure_text(&failed, FRESH));
         }
     }
 }
@@ -39,8 +38,9 @@ fn seeds_that_failed_once_pass() {
 fn fresh_seeds_break_nothing_and_reach_everything() {
     let from = seed::of_environment().or_else(commit).unwrap_or(FIXED);
     let seeds = env::var("CLAMATOR_SEEDS").ok().map_or(SEEDS, |text| {
-        text.parse().unwrap_or_else(|error| panic!("CLAMATOR_SEEDS: {error}"))
+        seed::parse(&text).unwrap_or_else(|error| panic!("CLAMATOR_SEEDS: {error}"))
     });
+    assert!(seeds > 0, "CLAMATOR_SEEDS: no seed is to be run");
     let summary = many(from, seeds, FAILURES_MAX, &|_| {});
     let failures: Vec<String> =
         summary.failures.iter().map(|failure| failure_text(failure, FRESH)).collect();

@@ -414,7 +414,9 @@ impl Invariant for FinalIsFinal {
                 command: Command::XAdd { fields, max_len: Some(_), .. },
                 reply: Err(refusal),
                 ..
-            } if refusal.kind() == RefusalKind::Final => {
+            } if refusal.kind() == RefusalKind::Final
+                && scene.history.kind_of(*node) == Some(NodeKind::Server) =>
+            {
                 self.refused.extend(number_of(fields).map(|number| (*node, number)));
             }
             // Redis forgot, so it runs again, and is answered again.
