@@ -63,10 +63,10 @@ bugs! {
     BlockForEver = "bullmq#4479",
     /// A cancelled call is known, and keeps its place, until its reply comes.
     CancelLeaks = "peers.md 3, the Python peer's pending map",
-    /// A claim asks for a whole page whatever the free places.
-    ClaimPageFixed = "P1, dapr/components-contrib#4599",
-    /// One refused or lost claim ends all taking over.
+    /// One refused claim ends all taking over.
     ClaimRefusedForGood = "taskiq-redis#131",
+    /// Nothing is taken over before every service has its group.
+    ClaimWaitsForAll = "rule 4.2, found in a review",
     /// A client's refused read is sent again at once.
     ClientReadWithoutPause = "jac#7452, I16",
     /// Handlers run without a limit.
@@ -97,10 +97,14 @@ bugs! {
     GroupFromZero = "the review of flightctl#2227",
     /// The group is never created again.
     GroupNotRestored = "P6, opik#5525",
+    /// A group that is gone is made again only after ten seconds.
+    GroupRestoredLate = "rule 4.1",
     /// A group that cannot be created is tried again at once.
     GroupWithoutPause = "P6, jac#7452",
     /// What a lost read was given is not looked for.
     HistoryMissing = "rule 4.5",
+    /// A look for what a lost read was given is not made again when it is refused.
+    HistoryRefusedForGood = "rule 4.5",
     /// What a lost read is given after the first look is not looked for.
     HistorySecondLookMissing = "rule 4.5",
     /// Request ids are made of the configured instance name.
@@ -118,6 +122,8 @@ bugs! {
     NewestFirst = "rule 4.2, I5",
     /// An entry without a body is neither started nor settled.
     NilBodyKept = "lettuce#1622",
+    /// A notification whose outcome is unknown is said to be on its stream.
+    NotifiedAnyway = "rule 5.6, redis#12953",
     /// An entry that an older copy of the data brings back runs beside itself.
     OldCopyRunsAgain = "rule 4.5, found by the simulator",
     /// A handler whose reply Redis cannot take is run again.
@@ -144,6 +150,8 @@ bugs! {
     ReclaimAtOnce = "rule 4.5, I4",
     /// Nothing is taken over.
     ReclaimMissing = "taskiq-redis#130",
+    /// Only every tenth tick takes over.
+    ReclaimSeldom = "rule 4.5",
     /// A lost connection is made again without a pause.
     ReconnectWithoutPause = "I16",
     /// Replies are matched to calls in the order in which those were made.

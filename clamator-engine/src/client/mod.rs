@@ -335,6 +335,13 @@ impl Client {
             match purpose {
                 Purpose::DeleteReplies => self.stopped(),
                 Purpose::Read => self.reader.under_way = false,
+                Purpose::Send(id)
+                    if self.config.seeded.is(Bug::NotifiedAnyway)
+                        && self.calls.is_notification(id) =>
+                {
+                    self.calls.finish(id);
+                    self.events.push_back(ClientEvent::Notified(CallId(id), Ok(())));
+                }
                 Purpose::Send(id) if sent && self.calls.send_again(id) => {}
                 Purpose::Send(id) if sent && !self.config.seeded.is(Bug::AmbiguousIsSafe) => {
                     self.finish(id, CallError::OutcomeUnknown)

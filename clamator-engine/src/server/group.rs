@@ -64,6 +64,8 @@ impl Server {
                 Some(created) => self.now.max(created + CREATE_PAUSE),
                 None => self.now,
             };
+            let late = self.config.seeded.is(Bug::GroupRestoredLate);
+            let at = if late { at + 10 * CREATE_PAUSE } else { at };
             service.group.state = GroupState::Absent(at);
             service.group.lost = true;
         }

@@ -148,6 +148,9 @@ impl Server {
         if seeded.is(Bug::UnblockedFatal) && refusal.code == "UNBLOCKED" {
             service.reader.under_way = Some(ReadKind::New);
         }
+        if seeded.is(Bug::HistoryRefusedForGood) {
+            service.reader.history = None;
+        }
         if seeded.is(Bug::GroupNotRestored) {
             service.reader.paused_until = Some(until);
         }

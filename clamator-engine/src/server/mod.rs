@@ -62,8 +62,6 @@ pub struct Server {
     ticks: u64,
     /// Set while Redis cannot take replies.
     retry: Option<Retry>,
-    /// No XACK before this time.
-    acks_paused_until: Option<Instant>,
     stage: Stage,
     events: VecDeque<ServerEvent>,
     counters: ServerCounters,
@@ -149,7 +147,6 @@ impl Server {
             tick_at,
             ticks: 0,
             retry: None,
-            acks_paused_until: None,
             stage: Stage::Starting,
             events: VecDeque::new(),
             counters: ServerCounters::default(),
@@ -340,8 +337,8 @@ impl Server {
         for ended in self.lanes.tick(self.now) {
             self.handle_ended(ended);
         }
-        if self.acks_paused_until.is_some_and(|at| at <= self.now) {
-            self.acks_paused_until = None;
+        for service in &mut self.services {
+            service.acks_paused_until = service.acks_paused_until.filter(|at| *at > self.now);
         }
         self.tick_history();
         self.tick_retry();
@@ -372,10 +369,6 @@ impl Server {
         ready
     }
 
-    const fn is_running(&self) -> bool {
-        matches!(self.stage, Stage::Running)
-    }
-
     fn deadline(&self) -> Option<Deadline> {
         let tick = match &self.stage {
             Stage::Draining(drain) => Some(Deadline::new(drain.deadline(), Timer::Grace)),
@@ -383,16 +376,15 @@ impl Server {
             Stage::Stopped => return None,
         };
         let retry = self.retry.as_ref().map(|retry| Deadline::new(retry.at, Timer::RetryReplies));
-        let acks = self.acks_paused_until.map(|at| Deadline::new(at, Timer::RetryReplies));
-        self.services
-            .iter()
-            .map(|service| {
-                Deadline::earlier(self.group_deadline(service), reader_deadline(service))
-            })
-            .fold(
-                [self.lanes.deadline(), retry, acks].into_iter().fold(tick, Deadline::earlier),
-                Deadline::earlier,
-            )
+        let of_service = |service: &Service| {
+            let Service { acks_paused_until: acks, .. } = service;
+            let acks = acks.map(|at| Deadline::new(at, Timer::RetryReplies));
+            [self.group_deadline(service), reader_deadline(service), acks]
+        };
+        [self.lanes.deadline(), retry]
+            .into_iter()
+            .chain(self.services.iter().flat_map(of_service))
+            .fold(tick, Deadline::earlier)
     }
 }
 

@@ -27,7 +27,14 @@ const GHOSTS_MAX: usize = 100;
 impl Server {
     /// A new tick: every service is looked at for what dead workers left.
     pub(super) fn tick_reclaim(&mut self) {
+        let for_good = self.config.seeded.is(Bug::ClaimRefusedForGood);
+        if self.config.seeded.is(Bug::ReclaimSeldom) && !self.ticks.is_multiple_of(10) {
+            return;
+        }
         for service in &mut self.services {
+            if for_good && service.reclaim.empty_scans == u32::MAX {
+                continue;
+            }
             service.reclaim.more = true;
             service.reclaim.empty_scans = 0;
             if service.reclaim.counting == Counting::Refused {
@@ -43,9 +50,11 @@ impl Server {
         };
         let reclaim = &service.reclaim;
         let seeded = self.config.seeded;
-        let running = self.is_running() || seeded.is(Bug::StopReadsOn);
+        let waits =
+            seeded.is(Bug::ClaimWaitsForAll) && matches!(self.stage, super::Stage::Starting);
+        let serving = self.is_serving() && !waits || seeded.is(Bug::StopReadsOn);
         if seeded.is(Bug::ReclaimMissing)
-            || !running
+            || !serving
             || !service.is_ready()
             || reclaim.under_way
             || !reclaim.more
@@ -54,8 +63,7 @@ impl Server {
         }
         // A read that waits has places set aside for new entries, which come in their own time;
         // what is overdue does not wait for them.
-        let fixed = seeded.is(Bug::ClaimPageFixed);
-        let count = if fixed { PAGE } else { self.free_places(service).min(PAGE) };
+        let count = self.free_places(service).min(PAGE);
         if count == 0 {
             return;
         }
@@ -90,7 +98,9 @@ impl Server {
         let Ok(Reply::Claimed { next, entries, deleted, nameless }) = reply else {
             // Tried again with the next tick.
             service.reclaim.more = false;
-            service.reclaim.under_way = self.config.seeded.is(Bug::ClaimRefusedForGood);
+            if self.config.seeded.is(Bug::ClaimRefusedForGood) {
+                service.reclaim.empty_scans = u32::MAX;
+            }
             return;
         };
         let taken = entries.len() + deleted.len() + nameless;
@@ -115,7 +125,7 @@ impl Server {
         let Some(service) = self.services.get_mut(index) else {
             return;
         };
-        service.reclaim.under_way = self.config.seeded.is(Bug::ClaimRefusedForGood);
+        service.reclaim.under_way = false;
         if sent {
             self.look_back(index);
         }

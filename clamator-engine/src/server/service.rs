@@ -37,6 +37,8 @@ pub(super) struct Service {
     pub(super) pace: Pace,
     /// What is to be acknowledged with the next XACK.
     pub(super) acks: Vec<StreamId>,
+    /// No XACK before this time.
+    pub(super) acks_paused_until: Option<Instant>,
 }
 
 /// The consumer group.
@@ -140,6 +142,7 @@ impl Service {
             held: Held::new(server.seeded),
             pace: Pace::default(),
             acks: Vec::new(),
+            acks_paused_until: None,
             contract: config.contract,
             concurrency: config.concurrency,
             start_from: config.start_from,

@@ -215,7 +215,7 @@ impl Server {
 
     /// Acknowledges what this turn has settled, and deletes it while no other group reads it.
     pub(super) fn acknowledge(&mut self, index: usize) {
-        if self.acks_paused_until.is_some() || !self.lanes.is_open(Lane::Command) {
+        if !self.lanes.is_open(Lane::Command) {
             return;
         }
         let is_serving = self.is_serving();
@@ -223,7 +223,10 @@ impl Server {
             return;
         };
         // A group that is gone is waited for, but not by a server that stops: it creates none.
-        if service.acks.is_empty() || (!service.is_ready() && is_serving) {
+        if service.acks.is_empty()
+            || service.acks_paused_until.is_some()
+            || (!service.is_ready() && is_serving)
+        {
             return;
         }
         // What is acknowledged before it is known whether it may be deleted would stay for ever.
@@ -260,10 +263,11 @@ impl Server {
         reply: &Result<Reply, Refusal>,
     ) {
         if let Err(refusal) = reply {
-            let Some(service) = self.services.get(index) else { return };
-            let notice = Notice::AckRefused { service: service.name(), refusal: refusal.clone() };
             let hot = self.config.seeded.is(Bug::AckWithoutPause);
-            self.acks_paused_until = (!hot).then(|| self.now + ACK_PAUSE);
+            let until = (!hot).then(|| self.now + ACK_PAUSE);
+            let Some(service) = self.services.get_mut(index) else { return };
+            service.acks_paused_until = until;
+            let notice = Notice::AckRefused { service: service.name(), refusal: refusal.clone() };
             self.notice(notice);
             return self.unacknowledge(index, epoch, ids);
         }

@@ -204,7 +204,9 @@ impl Server {
         let left = if let Stage::Draining(drain) = &self.stage { drain.left } else { 0 };
         self.stage = Stage::Stopped;
         self.retry = None;
-        self.acks_paused_until = None;
+        for service in &mut self.services {
+            service.acks_paused_until = None;
+        }
         self.lanes.close_all();
         self.events.push_back(ServerEvent::Stopped { left });
     }

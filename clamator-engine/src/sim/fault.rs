@@ -76,7 +76,7 @@ faults! {
     Loading,
     /// `MISCONF` to every write, for a while.
     Misconfigured,
-    /// `NOPERM` to one command of the servers, for a while.
+    /// `NOPERM` to one kind of command, for a while.
     NoPermission,
     /// `OOM` to everything that needs memory, for a while.
     OutOfMemory,
@@ -111,6 +111,8 @@ faults! {
     StreamDeleted,
     /// A command stream is trimmed, whatever is pending or unread.
     StreamTrimmed,
+    /// A command stream's key holds a string for a while.
+    StreamWrongType,
     /// Two clients have one instance name.
     TwinClients,
     /// A worker's clock jumps ahead, as after a suspension.
@@ -172,7 +174,8 @@ impl Fault {
             | Self::RestartTruncated
             | Self::Slow
             | Self::StreamDeleted
-            | Self::StreamTrimmed => false,
+            | Self::StreamTrimmed
+            | Self::StreamWrongType => false,
         }
     }
 }
@@ -226,6 +229,11 @@ impl FaultSet {
             rest = others;
         }
         Self(bits)
+    }
+
+    /// These and others.
+    pub(super) const fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
     }
 
     pub(super) const fn contains(self, fault: Fault) -> bool {

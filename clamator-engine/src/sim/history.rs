@@ -28,8 +28,8 @@ const MARK_AGE: Duration = Duration::from_secs(10);
 pub(super) struct History {
     /// Calls and notifications, by number.
     pub(super) calls: BTreeMap<u64, Call>,
-    /// Numbers of calls, by the id of their request.
-    pub(super) requests: BTreeMap<Bytes, u64>,
+    /// Numbers of calls, by the id of their request; `None` where several have the same.
+    requests: BTreeMap<Bytes, Option<u64>>,
     /// What each entry of a command stream is, by service and id.
     pub(super) entries: BTreeMap<(usize, StreamId), Written>,
     pub(super) nodes: ByNode<NodeInfo>,
@@ -161,6 +161,11 @@ impl History {
         }
     }
 
+    /// The number of the call whose request has this id.
+    pub(super) fn number_by_id(&self, id: &Bytes) -> Option<u64> {
+        self.requests.get(id).copied().flatten()
+    }
+
     /// What the process is; `None` when it is nobody.
     pub(super) fn kind_of(&self, node: NodeId) -> Option<NodeKind> {
         self.nodes.get(node).map(|node| node.kind)
@@ -172,8 +177,14 @@ impl History {
         recent.map(|(_, fault)| *fault).any(|fault| faults.contains(fault))
     }
 
-    /// An entry is on a command stream.
-    pub(super) fn written(&mut self, service: usize, entry: StreamId, fields: &Fields) {
+    /// An entry is on a command stream; `passed` says that its group will never be given it.
+    pub(super) fn written(
+        &mut self,
+        service: usize,
+        entry: StreamId,
+        fields: &Fields,
+        passed: bool,
+    ) {
         let number = number_in(fields).filter(|number| self.calls.contains_key(number));
         let mut written = number.map_or(Written::Garbage, Written::Call);
         let before = self.entries.get(&(service, entry));
@@ -186,21 +197,33 @@ impl History {
             call.entries.push(entry);
             // Who has been given the entry that had this id will settle this one with it: nothing
             // tells them apart.
-            call.lost = again.then_some(Fault::Failover);
+            call.lost = again
+                .then_some(Fault::Failover)
+                .or_else(|| passed.then_some(Fault::RedisClockBack));
         }
         if again {
             written = Written::Again;
         }
         if let (Some(number), Some(id)) = (number, id_in(fields)) {
-            self.requests.insert(id, number);
+            let known = self.requests.entry(id).or_insert(Some(number));
+            *known = known.filter(|known| *known == number);
         }
         self.entries.insert((service, entry), written);
     }
 
     /// A group was created behind this id in a stream that goes on behind it. Its creator cannot
     /// tell the stream from an earlier one whose ids were greater.
-    pub(super) fn created(&mut self, service: usize, after: StreamId, last: Option<StreamId>) {
-        if last.is_none_or(|last| last < after) {
+    /// Nor can one who may not look.
+    pub(super) fn created(
+        &mut self,
+        now: Instant,
+        service: usize,
+        after: StreamId,
+        last: Option<StreamId>,
+    ) {
+        let since = Instant::from_start(now.since_start().saturating_sub(MARK_AGE));
+        let blind = self.struck_since(since, FaultSet::of(&[Fault::NoPermission]));
+        if !blind && last.is_none_or(|last| last < after) {
             return;
         }
         let skipped = self
@@ -230,18 +253,10 @@ impl History {
         }
     }
 
-    /// After something has struck: finds the calls whose entries are not there any more, or will
-    /// not be given to anybody.
-    pub(super) fn find_lost(&mut self, now: Instant, streams: &Streams, fault: Fault) {
-        // Marks are read once a tick. Until then they are of the history before an older copy.
-        let since = Instant::from_start(now.since_start().saturating_sub(MARK_AGE));
-        let rewinds = FaultSet::of(&[Fault::Failover, Fault::RestartTruncated]);
-        let rewound = self.struck_since(since, rewinds);
+    /// The entries that are there and will be given to somebody, by service.
+    pub(super) fn kept(&self, now: Instant, streams: &Streams) -> BTreeSet<(usize, StreamId)> {
         let mut kept: BTreeSet<(usize, StreamId)> = BTreeSet::new();
         for (service, names) in self.services.iter().enumerate() {
-            if rewound && streams.last_delivered(&names.stream, &names.group).is_none() {
-                continue;
-            }
             let pending: BTreeSet<StreamId> =
                 streams.pending(now, &names.stream, &names.group).iter().map(|p| p.id).collect();
             let delivered = streams.last_delivered(&names.stream, &names.group);
@@ -252,12 +267,37 @@ impl History {
                     .map(|id| (service, id)),
             );
         }
-        kept.retain(|entry| !matches!(self.entries.get(entry), Some(Written::Again)));
+        kept
+    }
+
+    /// After something has struck: notes the calls whose entries it took away, of those that were
+    /// kept before. Nothing else may lose one.
+    pub(super) fn find_lost(
+        &mut self,
+        before: &BTreeSet<(usize, StreamId)>,
+        now: Instant,
+        streams: &Streams,
+        fault: Fault,
+    ) {
+        // Marks are read once a tick. Until then they are of the history before an older copy.
+        let since = Instant::from_start(now.since_start().saturating_sub(MARK_AGE));
+        let rewinds = FaultSet::of(&[Fault::Failover, Fault::RestartTruncated]);
+        let rewound = self.struck_since(since, rewinds);
+        let unmarked = |names: &Names| {
+            rewound && streams.last_delivered(&names.stream, &names.group).is_none()
+        };
+        let unmarked: Vec<bool> = self.services.iter().map(unmarked).collect();
+        let mut after = self.kept(now, streams);
+        after.retain(|entry| {
+            let again = matches!(self.entries.get(entry), Some(Written::Again));
+            !again && unmarked.get(entry.0) == Some(&false)
+        });
         for call in self.calls.values_mut() {
             let Some(entry) = call.entries.last() else { continue };
+            let entry = (call.service, *entry);
             // What was gone once may have been settled as such before an older copy of the data
             // brings it back.
-            if !kept.contains(&(call.service, *entry)) && call.ends == 0 {
+            if before.contains(&entry) && !after.contains(&entry) && call.ends == 0 {
                 call.lost = call.lost.or(Some(fault));
             }
         }

@@ -109,10 +109,7 @@ impl Injector {
         // An older copy of the data may have brought spoiled keys back.
         let keys: Vec<Bytes> = network.streams().keys().cloned().collect();
         for key in keys {
-            let look = Command::XInfoStream { key: key.clone() };
-            if network.streams_mut().carry_out(now, look).is_err() {
-                network.streams_mut().delete(now, &key);
-            }
+            delete_other(now, network, &key);
         }
         // A clock that was set back makes what is overdue look fresh until it catches up.
         if self.epoch_max > 0 {
@@ -131,7 +128,7 @@ impl Injector {
         self.spoiled.retain(|key, until| {
             let lasts = *until > now;
             if !lasts {
-                network.streams_mut().delete(now, key);
+                delete_other(now, network, key);
             }
             lasts
         });
@@ -174,8 +171,7 @@ impl Injector {
             Fault::Loading => self.trouble(now, network, Trouble::Loading),
             Fault::Misconfigured => self.trouble(now, network, Trouble::Misconfigured),
             Fault::NoPermission => {
-                let kinds = [Trouble::NoAck, Trouble::NoClaim, Trouble::NoRead, Trouble::NoWrite];
-                let trouble = self.dice.pick(&kinds).copied();
+                let trouble = self.dice.pick(Trouble::FORBIDDEN).copied();
                 trouble.is_some_and(|trouble| self.trouble(now, network, trouble))
             }
             Fault::OutOfMemory => self.trouble(now, network, Trouble::OutOfMemory),
@@ -183,7 +179,7 @@ impl Injector {
             Fault::RedisClockAhead => self.turn_clock(now, network, Duration::saturating_add),
             Fault::RedisClockBack => self.turn_clock(now, network, Duration::saturating_sub),
             Fault::ReplyDuplicated => self.repeat_reply(now, network),
-            Fault::ReplyKeyWrongType => self.spoil_replies(now, network),
+            Fault::ReplyKeyWrongType => self.spoil(now, network, REPLIES),
             Fault::ResetBeforeReply => self.cut(now, network, Cut::BeforeReply),
             Fault::ResetBeforeWrite => self.cut(now, network, Cut::BeforeWrite),
             Fault::RestartEmpty => self.restart(now, network, Revival::Empty),
@@ -203,6 +199,7 @@ impl Injector {
                 self.command_stream(network)
                     .is_some_and(|(key, _)| network.streams_mut().trim(now, &key, left) > 0)
             }
+            Fault::StreamWrongType => self.spoil(now, network, COMMANDS),
             _ => false,
         }
     }
@@ -299,8 +296,8 @@ impl Injector {
         add(now, network, key, entry.fields.unwrap_or_default())
     }
 
-    fn spoil_replies(&mut self, now: Instant, network: &mut Network) -> bool {
-        let Some(key) = self.pick_key(network, REPLIES) else { return false };
+    fn spoil(&mut self, now: Instant, network: &mut Network, kind: &[u8]) -> bool {
+        let Some(key) = self.pick_key(network, kind) else { return false };
         let lasts = self.dice.scale(MOMENT, Duration::from_secs(4));
         network.streams_mut().set_string(now, key.clone());
         self.spoiled.insert(key, now + lasts);
@@ -362,6 +359,15 @@ impl Injector {
             .cloned()
             .collect();
         self.dice.pick(&keys).cloned()
+    }
+}
+
+/// Deletes a key if it holds no stream. What was spoiled may have been flushed, and be a stream
+/// again.
+fn delete_other(now: Instant, network: &mut Network, key: &Bytes) {
+    let look = Command::XInfoStream { key: key.clone() };
+    if network.streams_mut().carry_out(now, look).is_err() {
+        network.streams_mut().delete(now, key);
     }
 }
 

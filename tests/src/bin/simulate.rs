@@ -30,7 +30,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let done = match task() {
-        Ok(Task::Help) => write!(io::stdout(), "{USAGE}\n").map(|()| true),
+        Ok(Task::Help) => writeln!(io::stdout(), "{USAGE}").map(|()| true),
         Ok(Task::Many { from, seeds }) => run(from, seeds),
         Ok(Task::Trace(seed)) => trace(seed),
         Err(error) => {

@@ -159,3 +159,14 @@ fn what_was_settled_before_a_read_began_may_be_given_out_again() {
     rig.deliver(vec![notification(1)]);
     assert_eq!(rig.job().entry, id(1));
 }
+
+#[test]
+fn a_service_whose_group_cannot_be_made_keeps_no_other_from_taking_over() {
+    let mut rig = rig_of(config(), vec![service("arith"), service("geo")]);
+    rig.open_lanes();
+    let arith = rig.take("XGROUP CREATE");
+    rig.refuse(arith.token, "WRONGTYPE");
+    rig.answer("XGROUP CREATE", Reply::Ok);
+    let Command::XAutoClaim { key, .. } = claim(&mut rig).command else { unreachable!() };
+    assert_eq!(key, "app:cmds:geo");
+}

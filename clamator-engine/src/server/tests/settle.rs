@@ -423,3 +423,35 @@ fn more_acknowledgements_than_one_command_takes_go_out_in_one_turn() {
     });
     assert_eq!(sizes.collect::<Vec<_>>(), [1000, 1000, 1]);
 }
+
+#[test]
+fn acknowledgements_that_are_refused_hold_no_other_service_up() {
+    let mut rig = rig_of(config(), vec![service("arith"), service("geo")]);
+    rig.open_lanes();
+    rig.answer("XGROUP CREATE", Reply::Ok);
+    rig.answer("XGROUP CREATE", Reply::Ok);
+    rig.habit = |command| match command {
+        Command::XInfoGroups { .. } => {
+            let group = |name| GroupInfo::new(Bytes::from_static(name), id(1));
+            Some(Reply::Groups(vec![group(b"arith"), group(b"geo")]))
+        }
+        other => quiet(other),
+    };
+    rig.run(SECOND / 100);
+    let arith = rig.take("XREADGROUP");
+    let geo = rig.take("XREADGROUP");
+    rig.reply(arith.token, Reply::Entries(vec![notification(1)]));
+    let job = rig.job();
+    rig.end(&job);
+    let sent = rig.take("XACK");
+    rig.refuse(sent.token, "NOPERM");
+    let text = r#"{"jsonrpc":"2.0","method":"geo.ping","params":{}}"#;
+    rig.reply(geo.token, Reply::Entries(vec![entry_of(2, &[("envelope", text)])]));
+    let job = rig.job();
+    rig.end(&job);
+    let Command::XAck { key, .. } = rig.take("XACK").command else { unreachable!() };
+    assert_eq!(key, "app:cmds:geo");
+    assert_eq!(rig.count("XACK"), 0, "arith's waits");
+    rig.run(2 * SECOND);
+    assert!(rig.count("XACK") > 0, "not for ever");
+}

@@ -89,7 +89,7 @@ impl Invariant for EndsInTime {
         let Fact::Finished { number, .. } = fact else { return Ok(()) };
         let Some(call) = scene.history.calls.get(number) else { return Ok(()) };
         let took = scene.now.since(call.made);
-        if took > call.timeout && !call.notification {
+        if took > call.timeout {
             return Err(format!("call {number} took {took:?} of {:?}", call.timeout));
         }
         Ok(())
@@ -146,6 +146,30 @@ impl Invariant for NotSent {
             }
         }
         Ok(())
+    }
+}
+
+/// A notification that is told to be on the stream is there (5.6).
+#[derive(Debug)]
+pub(super) struct NotifiedIsWritten;
+
+impl Invariant for NotifiedIsWritten {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("a-notification-that-succeeds-is-on-the-stream", "5.6")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Finished]
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        let Fact::Finished { number, outcome: Ok(None) } = fact else { return Ok(()) };
+        match scene.history.calls.get(number) {
+            Some(call) if call.entries.is_empty() => {
+                Err(format!("notification {number}: {call:?}"))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 }
 
@@ -318,8 +342,8 @@ impl Invariant for InFlight {
                 let Some(places) = self.places.get_mut(node) else { return Ok(()) };
                 for entry in entries {
                     let id = entry.fields.as_ref().and_then(id_in);
-                    if let Some(number) = id.and_then(|id| scene.history.requests.get(&id)) {
-                        places.remove(number);
+                    if let Some(number) = id.and_then(|id| scene.history.number_by_id(&id)) {
+                        places.remove(&number);
                     }
                 }
             }

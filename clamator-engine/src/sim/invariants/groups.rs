@@ -6,6 +6,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::Bytes;
 
@@ -16,6 +17,7 @@ use crate::reply::{Refusal, RefusalKind, Reply};
 use crate::sim::by_node::ByNode;
 use crate::sim::history::{NodeKind, NodeState};
 use crate::stream_id::StreamId;
+use crate::time::Instant;
 
 /// A group that is created leaves nothing behind that was not handled (4.1).
 #[derive(Debug)]
@@ -155,8 +157,11 @@ impl Known {
                 self.delivered = own.map(|own| own.last_delivered);
                 self.lost |= own.is_none();
             }
-            (Command::XPending { .. }, Ok(Reply::Pending { first, .. })) => {
-                if let Some(delivered) = self.delivered.take().filter(|_| !self.lost) {
+            (Command::XInfoGroups { .. }, Err(_)) => self.delivered = None,
+            (Command::XPending { .. }, reply) => {
+                self.lost |= matches!(reply, Err(it) if it.kind() == RefusalKind::NoGroup);
+                let delivered = self.delivered.take().filter(|_| !self.lost);
+                if let (Some(delivered), Ok(Reply::Pending { first, .. })) = (delivered, reply) {
                     let below = first.map_or(StreamId::MAX, StreamId::previous);
                     self.mark = delivered.min(below);
                     self.marks.insert(self.mark);
@@ -219,6 +224,10 @@ impl Invariant for GoesOnAtMark {
                 let known = self.known.of(*node).entry(key.clone()).or_default();
                 known.told(&names.group, command, reply);
             }
+            Fact::Sent { node, command: Command::XInfoGroups { key }, .. } => {
+                // One look at a time: what an earlier one has told is forgotten.
+                self.known.of(*node).entry(key.clone()).or_default().delivered = None;
+            }
             Fact::Sent { node, command: Command::XGroupCreate { key, start, .. }, .. } => {
                 let known = self.known.of(*node).entry(key.clone()).or_default();
                 if !known.allows(*start) {
@@ -269,6 +278,103 @@ impl Invariant for LeavesLast {
                 if self.asked.of(*node).iter().any(|(_, _, of)| of == key) =>
             {
                 return Err(format!("{node} leaves {key:?} while it reads"));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// A group that is not there is made again within two seconds (4.1).
+#[derive(Debug, Default)]
+pub(super) struct RestoresSoon {
+    nodes: ByNode<BTreeMap<Bytes, Lost>>,
+    /// Servers that have a lane to ask Redis on.
+    open: ByNode<bool>,
+}
+
+/// A group of which a server was told that it is not there.
+#[derive(Debug)]
+struct Lost {
+    /// Since when, or since it last tried to make it.
+    since: Instant,
+    /// Whether it waits for Redis.
+    asked: bool,
+}
+
+const RESTORED_WITHIN: Duration = Duration::from_secs(2);
+
+impl Invariant for RestoresSoon {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("a-lost-group-is-made-again-soon", "4.1")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[
+            Kind::Closed,
+            Kind::Idle,
+            Kind::Lost,
+            Kind::Opened,
+            Kind::Replied,
+            Kind::Sent,
+            Kind::Stopping,
+        ]
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        match fact {
+            Fact::Closed { node, lane: Lane::Command }
+            | Fact::Lost { node, lane: Lane::Command } => *self.open.of(*node) = false,
+            Fact::Opened { node, lane: Lane::Command } => {
+                *self.open.of(*node) = true;
+                for lost in self.nodes.of(*node).values_mut() {
+                    (lost.since, lost.asked) = (scene.now, false);
+                }
+            }
+            Fact::Stopping { node, .. } => self.nodes.of(*node).clear(),
+            Fact::Sent {
+                node,
+                command: Command::XGroupCreate { key, .. } | Command::XInfoStream { key },
+                ..
+            } => {
+                if let Some(lost) = self.nodes.of(*node).get_mut(key) {
+                    (lost.since, lost.asked) = (scene.now, true);
+                }
+            }
+            Fact::Replied { node, command, reply, .. } => {
+                let running = scene.history.nodes.get(*node).is_some_and(|node| {
+                    node.kind == NodeKind::Server && node.state == NodeState::Running
+                });
+                let Some(key) = command.key().filter(|_| running) else { return Ok(()) };
+                let lost = self.nodes.of(*node);
+                match reply.as_ref().map_err(Refusal::kind) {
+                    Ok(_) if matches!(command, Command::XGroupCreate { .. }) => {
+                        lost.remove(key);
+                    }
+                    Err(RefusalKind::GroupExists) => {
+                        lost.remove(key);
+                    }
+                    Err(RefusalKind::NoGroup) if scene.history.service_of(key).is_some() => {
+                        let new = Lost { since: scene.now, asked: false };
+                        lost.entry(key.clone()).or_insert(new);
+                    }
+                    Ok(_) | Err(_) => {
+                        let asks = matches!(
+                            command,
+                            Command::XGroupCreate { .. } | Command::XInfoStream { .. }
+                        );
+                        if let Some(lost) = lost.get_mut(key).filter(|_| asks) {
+                            (lost.since, lost.asked) = (scene.now, false);
+                        }
+                    }
+                }
+            }
+            Fact::Idle { node, .. } if *self.open.of(*node) => {
+                for (key, lost) in self.nodes.of(*node) {
+                    if !lost.asked && scene.now.since(lost.since) > RESTORED_WITHIN {
+                        return Err(format!("{node} has not made the group of {key:?}: {lost:?}"));
+                    }
+                }
             }
             _ => {}
         }

@@ -37,6 +37,7 @@ const REWRITES: FaultSet = FaultSet::of(&[
     Fault::RestartEmpty,
     Fault::RestartTruncated,
     Fault::StreamDeleted,
+    Fault::StreamWrongType,
 ]);
 
 /// Something that must hold in every run.
@@ -82,12 +83,13 @@ pub(super) struct Invariants {
 impl Invariants {
     pub(super) fn new() -> Self {
         let mut invariants = Self { all: Vec::new(), about: [const { Vec::new() }; Kind::END] };
-        let all: [Box<dyn Invariant>; 50] = [
+        let all: [Box<dyn Invariant>; 53] = [
             Box::new(calls::EndsOnce),
             Box::new(calls::CancelledIsSilent),
             Box::new(calls::EndsInTime),
             Box::new(calls::OwnResult),
             Box::new(calls::NotSent),
+            Box::new(calls::NotifiedIsWritten),
             Box::new(calls::SentInTime),
             Box::new(calls::SentOnce),
             Box::new(calls::FreshSucceed::default()),
@@ -99,7 +101,7 @@ impl Invariants {
             Box::new(runs::NotAgain::default()),
             Box::new(runs::CountsDeliveries::default()),
             Box::new(runs::OwnMethods::default()),
-            Box::new(runs::OwnAnswers),
+            Box::new(runs::OwnAnswers::default()),
             Box::new(runs::HasGrace::default()),
             Box::new(runs::NotSettled::default()),
             Box::new(settling::ReplyBeforeAck::default()),
@@ -115,6 +117,7 @@ impl Invariants {
             Box::new(reading::WithinPlaces::default()),
             Box::new(reading::CarriesCursor::default()),
             Box::new(reading::LooksBack::default()),
+            Box::new(reading::ScansOften::default()),
             Box::new(reading::StopsReading),
             Box::new(reading::RereadsReplies::default()),
             Box::new(reading::EndsReads::default()),
@@ -123,6 +126,7 @@ impl Invariants {
             Box::new(groups::StopLeavesNothing::default()),
             Box::new(groups::GoesOnAtMark::default()),
             Box::new(groups::LeavesLast::default()),
+            Box::new(groups::RestoresSoon::default()),
             Box::new(lanes::InTurn::default()),
             Box::new(lanes::GivesUp::default()),
             Box::new(lanes::NoHotLoop::default()),

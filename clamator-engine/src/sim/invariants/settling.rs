@@ -77,9 +77,9 @@ impl Invariant for ReplyBeforeAck {
                 ..
             } => {
                 let id = id_in(fields);
-                let number = id.and_then(|id| scene.history.requests.get(&id));
+                let number = id.and_then(|id| scene.history.number_by_id(&id));
                 if let Some(number) = number.filter(|_| is_answer(reply)) {
-                    self.answered.insert((*node, *number));
+                    self.answered.insert((*node, number));
                 }
             }
             Fact::Sent { node, command: Command::XAck { key, ids, .. }, .. }
@@ -394,7 +394,8 @@ impl Invariant for StopsReadingWhenFull {
 /// A reply that Redis will never take is not sent again (4, 4.6).
 #[derive(Debug, Default)]
 pub(super) struct FinalIsFinal {
-    refused: BTreeSet<(NodeId, u64)>,
+    /// When the reply to each call was refused, by process.
+    refused: BTreeMap<(NodeId, u64), Instant>,
 }
 
 impl Invariant for FinalIsFinal {
@@ -403,11 +404,11 @@ impl Invariant for FinalIsFinal {
     }
 
     fn about(&self) -> &'static [Kind] {
-        &[Kind::Replied, Kind::Sent, Kind::Started]
+        &[Kind::Closed, Kind::Replied, Kind::Sent, Kind::Started]
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
-        let number_of = |fields| scene.history.requests.get(&id_in(fields)?).copied();
+        let number_of = |fields| scene.history.number_by_id(&id_in(fields)?);
         match fact {
             Fact::Replied {
                 node,
@@ -417,7 +418,12 @@ impl Invariant for FinalIsFinal {
             } if refusal.kind() == RefusalKind::Final
                 && scene.history.kind_of(*node) == Some(NodeKind::Server) =>
             {
-                self.refused.extend(number_of(fields).map(|number| (*node, number)));
+                let number = number_of(fields);
+                self.refused.extend(number.map(|number| ((*node, number), scene.now)));
+            }
+            // What a lane says behind the reason to give it up is not heard.
+            Fact::Closed { node, .. } => {
+                self.refused.retain(|(of, _), at| of != node || *at < scene.now);
             }
             // Redis forgot, so it runs again, and is answered again.
             Fact::Started { node, start, .. } => {
@@ -428,7 +434,7 @@ impl Invariant for FinalIsFinal {
             Fact::Sent {
                 node, command: Command::XAdd { fields, max_len: Some(_), .. }, ..
             } if number_of(fields)
-                .is_some_and(|number| self.refused.contains(&(*node, number))) =>
+                .is_some_and(|number| self.refused.contains_key(&(*node, number))) =>
             {
                 return Err(format!("{node} sends again: {fields:?}"));
             }

@@ -21,8 +21,18 @@ pub enum Trouble {
     NoAck,
     /// `NOPERM` to claims.
     NoClaim,
-    /// `NOPERM` to reads of a group.
+    /// `NOPERM` to counting what is pending.
+    NoCount,
+    /// `NOPERM` to deleting entries.
+    NoDelete,
+    /// `NOPERM` to making groups and deleting consumers.
+    NoGroup,
+    /// `NOPERM` to looking at streams and groups.
+    NoLook,
+    /// `NOPERM` to reads.
     NoRead,
+    /// `NOPERM` to ending another connection's wait.
+    NoUnblock,
     /// `NOPERM` to new entries.
     NoWrite,
     /// `OOM` to commands that need memory.
@@ -32,6 +42,19 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// Those in which somebody may not do something.
+    pub(in super::super) const FORBIDDEN: &[Self] = &[
+        Self::NoAck,
+        Self::NoClaim,
+        Self::NoCount,
+        Self::NoDelete,
+        Self::NoGroup,
+        Self::NoLook,
+        Self::NoRead,
+        Self::NoUnblock,
+        Self::NoWrite,
+    ];
+
     /// What Redis answers to a command in this state; `None` when it carries it out.
     pub(super) fn refusal(self, command: &Command) -> Option<Refusal> {
         let (applies, code, text) = match self {
@@ -42,14 +65,15 @@ impl Trouble {
                             to persist to disk.";
                 (writes(command), "MISCONF", text)
             }
-            Self::NoAck => (matches!(command, Command::XAck { .. }), "NOPERM", NO_PERMISSION),
-            Self::NoClaim => {
-                (matches!(command, Command::XAutoClaim { .. }), "NOPERM", NO_PERMISSION)
-            }
-            Self::NoRead => {
-                (matches!(command, Command::XReadGroup { .. }), "NOPERM", NO_PERMISSION)
-            }
-            Self::NoWrite => (matches!(command, Command::XAdd { .. }), "NOPERM", NO_PERMISSION),
+            Self::NoAck
+            | Self::NoClaim
+            | Self::NoCount
+            | Self::NoDelete
+            | Self::NoGroup
+            | Self::NoLook
+            | Self::NoRead
+            | Self::NoUnblock
+            | Self::NoWrite => (self == forbidden(command), "NOPERM", NO_PERMISSION),
             Self::OutOfMemory => {
                 let text = "command not allowed when used memory > 'maxmemory'.";
                 (needs_memory(command), "OOM", text)
@@ -64,6 +88,23 @@ impl Trouble {
 }
 
 const NO_PERMISSION: &str = "User app has no permissions to run the command";
+
+/// In which state a command may not be used.
+const fn forbidden(command: &Command) -> Trouble {
+    match command {
+        Command::ClientUnblock { .. } => Trouble::NoUnblock,
+        Command::Del { .. } | Command::XDel { .. } => Trouble::NoDelete,
+        Command::XAck { .. } => Trouble::NoAck,
+        Command::XAdd { .. } => Trouble::NoWrite,
+        Command::XAutoClaim { .. } => Trouble::NoClaim,
+        Command::XGroupCreate { .. } | Command::XGroupDelConsumer { .. } => Trouble::NoGroup,
+        Command::XInfoGroups { .. } | Command::XInfoStream { .. } | Command::XRange { .. } => {
+            Trouble::NoLook
+        }
+        Command::XPending { .. } | Command::XPendingRange { .. } => Trouble::NoCount,
+        Command::XRead { .. } | Command::XReadGroup { .. } => Trouble::NoRead,
+    }
+}
 
 /// Commands with the flag `denyoom`.
 const fn needs_memory(command: &Command) -> bool {

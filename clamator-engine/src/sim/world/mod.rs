@@ -246,19 +246,22 @@ impl World {
 
     /// Something happens to the network or to Redis.
     fn strike(&mut self) {
+        let before = self.history.kept(self.now, self.network.streams());
         let fault = self.injector.strike(self.now, &mut self.network);
         self.witness();
         if let Some(fault) = fault {
-            self.struck(fault);
+            self.history.strikes.push((self.now, fault));
+            self.history.find_entries(self.network.streams());
+            self.history.find_lost(&before, self.now, self.network.streams(), fault);
+            self.counts.add(fault);
+            self.tell(&Fact::Struck(fault));
         }
     }
 
-    /// A fault has happened.
+    /// A fault of a process has happened.
     fn struck(&mut self, fault: Fault) {
         self.counts.add(fault);
         self.history.strikes.push((self.now, fault));
-        self.history.find_entries(self.network.streams());
-        self.history.find_lost(self.now, self.network.streams(), fault);
         self.tell(&Fact::Struck(fault));
     }
 

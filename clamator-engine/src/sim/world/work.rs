@@ -294,13 +294,26 @@ impl World {
         self.tell(&Fact::Dropped { node: id, job });
     }
 
+    /// Whether a group will never be given an entry that was just written: Redis's clock was set
+    /// back, and the group was made for greater ids.
+    fn passes(&self, service: usize, entry: StreamId) -> bool {
+        let Some(names) = self.history.services.get(service) else { return false };
+        let (stream, group) = (&names.stream, &names.group);
+        let streams = self.network.streams();
+        streams.last_delivered(stream, group).is_some_and(|last| entry <= last)
+            && streams.pending_entry(self.now, stream, group, entry).is_none()
+    }
+
     /// Writes down what Redis has executed.
     pub(super) fn write(&mut self, executed: &Executed) {
         if let Command::XAdd { key, fields, .. } = &executed.command
             && let Ok(Reply::Added(Some(entry))) = &executed.reply
         {
             match self.history.service_of(key) {
-                Some(service) => self.history.written(service, *entry, fields),
+                Some(service) => {
+                    let passed = self.passes(service, *entry);
+                    self.history.written(service, *entry, fields, passed);
+                }
                 None => self.write_reply(key, *entry),
             }
         }
@@ -310,7 +323,7 @@ impl World {
             && let Some(service) = self.history.service_of(key)
         {
             let last = self.network.streams().last_generated(key);
-            self.history.created(service, *after, last);
+            self.history.created(self.now, service, *after, last);
         }
     }
 
