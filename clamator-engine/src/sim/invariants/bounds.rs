@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use super::{Fact, Invariant, Kind, Scene};
 use crate::server::Notice;
-use crate::sim::fault::Fault;
+use crate::sim::fault::{Fault, FaultSet};
 use crate::sim::history::{NodeKind, NodeState};
 use crate::sim::network::NodeId;
 use crate::time::Instant;
@@ -17,7 +17,8 @@ use crate::time::Instant;
 /// Whoever is told to stop has stopped in time (4.10, 5.7).
 #[derive(Debug, Default)]
 pub(super) struct StopsInTime {
-    until: BTreeMap<NodeId, Instant>,
+    /// When each process was told to stop, and until when it may take.
+    stops: BTreeMap<NodeId, (Instant, Instant)>,
 }
 
 impl Invariant for StopsInTime {
@@ -26,7 +27,7 @@ impl Invariant for StopsInTime {
     }
 
     fn about(&self) -> &'static [Kind] {
-        &[Kind::Over, Kind::Stopped, Kind::Stopping]
+        &[Kind::Idle, Kind::Over, Kind::Stopped, Kind::Stopping]
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -34,14 +35,16 @@ impl Invariant for StopsInTime {
             Fact::Stopping { node, grace } => {
                 let block = Duration::from_secs(1);
                 let until = scene.now + *grace + scene.plan.command_timeout + block;
-                self.until.insert(*node, until);
+                self.stops.insert(*node, (scene.now, until));
             }
-            Fact::Stopped { node, .. } => {
-                let until = self.until.remove(node);
-                let frozen = scene.plan.allows(Fault::WorkerFrozen)
-                    || scene.plan.allows(Fault::ClientFrozen);
-                if !frozen && until.is_some_and(|until| until < scene.now) {
-                    return Err(format!("{node} stopped late: {until:?}"));
+            Fact::Idle { node, .. } | Fact::Stopped { node, .. } => {
+                let Some((told, until)) = self.stops.get(node) else { return Ok(()) };
+                let frozen = FaultSet::of(&[Fault::ClientFrozen, Fault::WorkerFrozen]);
+                if *until < scene.now && !scene.history.struck_since(*told, frozen) {
+                    return Err(format!("{node} has not stopped until {until}: {fact:?}"));
+                }
+                if matches!(fact, Fact::Stopped { .. }) {
+                    self.stops.remove(node);
                 }
             }
             Fact::Over => {
