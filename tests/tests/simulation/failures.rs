@@ -103,5 +103,24 @@ fn a_test_with_a_chance_of_its_own_is_told_so() {
             sim.sleep(other).await;
         });
     });
-    assert!(said.contains("two runs of seed 0x7 differ"), "{said}");
+    assert!(said.starts_with("FAILED seed=0x7 at 0.002000s: another run of this seed"), "{said}");
+    assert!(said.contains("reproduce: CLAMATOR_SEED=0x7 cargo test"), "{said}");
+}
+
+#[test]
+fn as_many_seeds_are_run_as_were_asked_for_and_none_is_a_mistake() {
+    let runs = AtomicU64::new(0);
+    let count = async |_: Sim| {
+        runs.fetch_add(1, Ordering::Relaxed);
+    };
+    Simulation::new().seeds(u64::MAX - 1, 4, count);
+    assert_eq!(
+        runs.load(Ordering::Relaxed),
+        5,
+        "behind the last seed comes 0; the first runs twice"
+    );
+    let said = failure(|| {
+        Simulation::new().seeds(7, 0, async |_| {});
+    });
+    assert_eq!(said, "no seed is to be run");
 }

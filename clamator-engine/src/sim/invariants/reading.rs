@@ -14,6 +14,7 @@ use crate::command::{Command, ReadFrom};
 use crate::engine::Lane;
 use crate::reply::{RefusalKind, Reply};
 use crate::sim::by_node::ByNode;
+use crate::sim::fault::{Fault, FaultSet};
 use crate::sim::history::{NodeKind, NodeState};
 use crate::sim::network::NodeId;
 use crate::stream_id::StreamId;
@@ -170,6 +171,8 @@ pub(super) struct LooksBack {
 
 #[derive(Debug, Default)]
 struct LookBack {
+    /// When the lane was opened.
+    opened: Instant,
     /// Whether a read of new entries is under way.
     reading: bool,
     /// Whether a look is owed before anything new.
@@ -180,7 +183,7 @@ struct LookBack {
     looks: bool,
     /// Whether the look that was sent last was the first.
     first: bool,
-    /// Whether it was sent so late, having been refused before, that it is the second as well.
+    /// Whether it was sent so late that it is the second as well.
     both: bool,
     /// Whether a look was refused, and is owed once more.
     refused: bool,
@@ -190,8 +193,9 @@ struct LookBack {
 const LOOK_SLACK: Duration = Duration::from_secs(3);
 
 impl LookBack {
-    /// A read is sent. Tells whether it is in its turn.
-    fn read(&mut self, from: ReadFrom, local: Instant) -> bool {
+    /// A read is sent; `late` says that all that the lost lane had sent must be done. Tells whether
+    /// it is in its turn.
+    fn read(&mut self, from: ReadFrom, local: Instant, late: bool) -> bool {
         self.looks = matches!(from, ReadFrom::History(_));
         match from {
             ReadFrom::History(StreamId::ZERO) => {
@@ -202,7 +206,8 @@ impl LookBack {
                 } else if self.again.is_none() {
                     self.again = Some(local + BLOCK + SLACK + LOOK_SLACK);
                 }
-                self.both = self.again.is_some_and(|again| again <= local + LOOK_SLACK);
+                let due = self.again.is_some_and(|again| again <= local + LOOK_SLACK);
+                self.both = late || due;
                 true
             }
             ReadFrom::History(_) => {
@@ -223,7 +228,7 @@ impl Invariant for LooksBack {
     }
 
     fn about(&self) -> &'static [Kind] {
-        &[Kind::Closed, Kind::Lost, Kind::Replied, Kind::Sent]
+        &[Kind::Closed, Kind::Lost, Kind::Opened, Kind::Replied, Kind::Sent]
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -232,9 +237,15 @@ impl Invariant for LooksBack {
                 if scene.history.kind_of(*node) == Some(NodeKind::Server) =>
             {
                 let look = self.lanes.entry((*node, *lane)).or_default();
-                if !look.read(*from, *local) {
+                let jumps = FaultSet::of(&[Fault::WorkerClockAhead]);
+                let late = scene.now.since(look.opened) >= BLOCK + SLACK
+                    || scene.history.struck_since(look.opened, jumps);
+                if !look.read(*from, *local, late) {
                     return Err(format!("{node} does not look back: {look:?}, {fact:?}"));
                 }
+            }
+            Fact::Opened { node, lane } => {
+                self.lanes.entry((*node, *lane)).or_default().opened = scene.now;
             }
             // What was given out by a group that is gone is void.
             Fact::Replied { node, command: Command::XGroupCreate { key, .. }, reply, .. }
@@ -243,7 +254,8 @@ impl Invariant for LooksBack {
                 let service = scene.history.service_of(key).and_then(|it| u16::try_from(it).ok());
                 let lane = service.map(|service| (*node, Lane::Blocking(service)));
                 if let Some(look) = lane.and_then(|lane| self.lanes.get_mut(&lane)) {
-                    *look = LookBack { reading: look.reading, ..LookBack::default() };
+                    let (reading, opened) = (look.reading, look.opened);
+                    *look = LookBack { reading, opened, ..LookBack::default() };
                 }
             }
             Fact::Replied {
@@ -252,7 +264,9 @@ impl Invariant for LooksBack {
                 let look = self.lanes.entry((*node, *lane)).or_default();
                 look.reading &= *from != ReadFrom::New;
                 match reply.as_ref().err().map(crate::reply::Refusal::kind) {
-                    Some(RefusalKind::NoGroup) => *look = LookBack::default(),
+                    Some(RefusalKind::NoGroup) => {
+                        *look = LookBack { opened: look.opened, ..LookBack::default() };
+                    }
                     Some(_) if matches!(from, ReadFrom::History(_)) => {
                         look.refused = look.looks;
                         look.owed = look.first && *from == ReadFrom::History(StreamId::ZERO);
