@@ -15,6 +15,8 @@ use std::time::Duration;
 use crate::certificates::Folder;
 use crate::process::{Process, now};
 
+/// How many ports are tried before a server that ends is told.
+const PORTS_MAX: usize = 2;
 /// How long a server may take to answer after its start.
 const START_MAX: Duration = Duration::from_secs(10);
 
@@ -67,8 +69,16 @@ impl RedisServer {
     }
 
     fn start_as(program: PathBuf, options: Vec<String>) -> Self {
-        let port = free_port();
-        Self { process: spawn(&program, port, &options), program, port, options }
+        // Somebody else may take a free port before the server does.
+        let started = (0..PORTS_MAX).find_map(|_| {
+            let port = free_port();
+            Some((port, try_spawn(&program, port, &options).ok()?))
+        });
+        let (port, process) = started.unwrap_or_else(|| {
+            let port = free_port();
+            (port, spawn(&program, port, &options))
+        });
+        Self { process, program, port, options }
     }
 
     pub fn url(&self) -> String {
@@ -112,6 +122,10 @@ impl RedisServer {
 }
 
 fn spawn(program: &Path, port: u16, options: &[String]) -> Process {
+    try_spawn(program, port, options).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn try_spawn(program: &Path, port: u16, options: &[String]) -> Result<Process, String> {
     let mut command = Command::new(program);
     command
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
@@ -123,11 +137,11 @@ fn spawn(program: &Path, port: u16, options: &[String]) -> Process {
     while !RawConnection::open(port).is_ok_and(|mut connection| connection.pings()) {
         assert!(now() < end, "the server on port {port} does not answer");
         if let Ok(Some(status)) = process.child().try_wait() {
-            panic!("the server on port {port} ended: {status}");
+            return Err(format!("the server on port {port} ended: {status}"));
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    process
+    Ok(process)
 }
 
 /// A port that nobody listens on, different for every caller in this process.

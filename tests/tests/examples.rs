@@ -135,7 +135,7 @@ fn a_handler_that_charges_each_delivery_is_caught_by_a_simulation() {
     assert_says(
         "simulation",
         "memory",
-        &["and every order was charged once", "charging each delivery is caught"],
+        &["what was sent was charged, and once", "charging each delivery is caught"],
     );
 }
 

@@ -13,6 +13,7 @@ mod lanes;
 mod reading;
 mod runs;
 mod settling;
+mod taking;
 
 pub(super) use self::canary::Canary;
 use alloc::boxed::Box;
@@ -116,8 +117,8 @@ impl Invariants {
             Box::new(reading::Bounded),
             Box::new(reading::WithinPlaces::default()),
             Box::new(reading::CarriesCursor::default()),
-            Box::new(reading::LooksBack::default()),
-            Box::new(reading::ScansOften::default()),
+            Box::new(taking::LooksBack::default()),
+            Box::new(taking::ScansOften::default()),
             Box::new(reading::StopsReading),
             Box::new(reading::RereadsReplies::default()),
             Box::new(reading::EndsReads::default()),
