@@ -15,8 +15,6 @@ use std::time::Duration;
 use crate::certificates::Folder;
 use crate::process::{Process, now};
 
-/// How many ports are tried before a server that ends is told.
-const PORTS_MAX: usize = 2;
 /// How long a server may take to answer after its start.
 const START_MAX: Duration = Duration::from_secs(10);
 
@@ -70,14 +68,12 @@ impl RedisServer {
 
     fn start_as(program: PathBuf, options: Vec<String>) -> Self {
         // Somebody else may take a free port before the server does.
-        let started = (0..PORTS_MAX).find_map(|_| {
+        let start = || {
             let port = free_port();
-            Some((port, try_spawn(&program, port, &options).ok()?))
-        });
-        let (port, process) = started.unwrap_or_else(|| {
-            let port = free_port();
-            (port, spawn(&program, port, &options))
-        });
+            try_spawn(&program, port, &options).map(|process| (port, process))
+        };
+        let started = start().or_else(|_| start()).or_else(|_| start());
+        let (port, process) = started.unwrap_or_else(|error| panic!("{error}"));
         Self { process, program, port, options }
     }
 

@@ -377,7 +377,7 @@ impl Server {
         };
         let retry = self.retry.as_ref().map(|retry| Deadline::new(retry.at, Timer::RetryReplies));
         let of_service = |service: &Service| {
-            let Service { acks_paused_until: acks, .. } = service;
+            let acks = service.acks_paused_until;
             let acks = acks.map(|at| Deadline::new(at, Timer::RetryReplies));
             [self.group_deadline(service), reader_deadline(service), acks]
         };

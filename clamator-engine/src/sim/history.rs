@@ -177,6 +177,11 @@ impl History {
         recent.map(|(_, fault)| *fault).any(|fault| faults.contains(fault))
     }
 
+    /// Whether this has struck so short a time ago.
+    pub(super) fn struck_within(&self, now: Instant, age: Duration, faults: FaultSet) -> bool {
+        self.struck_since(Instant::from_start(now.since_start().saturating_sub(age)), faults)
+    }
+
     /// An entry is on a command stream; `passed` says that its group will never be given it.
     pub(super) fn written(
         &mut self,
@@ -221,8 +226,7 @@ impl History {
         after: StreamId,
         last: Option<StreamId>,
     ) {
-        let since = Instant::from_start(now.since_start().saturating_sub(MARK_AGE));
-        let blind = self.struck_since(since, FaultSet::of(&[Fault::NoPermission]));
+        let blind = self.struck_within(now, MARK_AGE, FaultSet::of(&[Fault::NoPermission]));
         if !blind && last.is_none_or(|last| last < after) {
             return;
         }
@@ -280,9 +284,8 @@ impl History {
         fault: Fault,
     ) {
         // Marks are read once a tick. Until then they are of the history before an older copy.
-        let since = Instant::from_start(now.since_start().saturating_sub(MARK_AGE));
         let rewinds = FaultSet::of(&[Fault::Failover, Fault::RestartTruncated]);
-        let rewound = self.struck_since(since, rewinds);
+        let rewound = self.struck_within(now, MARK_AGE, rewinds);
         let unmarked = |names: &Names| {
             rewound && streams.last_delivered(&names.stream, &names.group).is_none()
         };

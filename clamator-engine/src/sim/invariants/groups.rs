@@ -10,6 +10,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use super::lanes::Reach;
 use super::{Fact, Invariant, Kind, Scene};
 use crate::command::{Command, GroupStart};
 use crate::engine::Lane;
@@ -289,8 +290,7 @@ impl Invariant for LeavesLast {
 #[derive(Debug, Default)]
 pub(super) struct RestoresSoon {
     nodes: ByNode<BTreeMap<Bytes, Lost>>,
-    /// Servers that have a lane to ask Redis on.
-    open: ByNode<bool>,
+    reach: Reach,
 }
 
 /// A group of which a server was told that it is not there.
@@ -322,11 +322,9 @@ impl Invariant for RestoresSoon {
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        self.reach.observe(fact);
         match fact {
-            Fact::Closed { node, lane: Lane::Command }
-            | Fact::Lost { node, lane: Lane::Command } => *self.open.of(*node) = false,
             Fact::Opened { node, lane: Lane::Command } => {
-                *self.open.of(*node) = true;
                 for lost in self.nodes.of(*node).values_mut() {
                     (lost.since, lost.asked) = (scene.now, false);
                 }
@@ -369,7 +367,7 @@ impl Invariant for RestoresSoon {
                     }
                 }
             }
-            Fact::Idle { node, .. } if *self.open.of(*node) => {
+            Fact::Idle { node, .. } if self.reach.has(*node) => {
                 for (key, lost) in self.nodes.of(*node) {
                     if !lost.asked && scene.now.since(lost.since) > RESTORED_WITHIN {
                         return Err(format!("{node} has not made the group of {key:?}: {lost:?}"));

@@ -22,6 +22,25 @@ use crate::time::Instant;
 /// The shortest pause before a lane is opened again, with its jitter.
 const PAUSE_MIN: Duration = Duration::from_millis(75);
 
+/// Which processes have a lane to ask Redis on.
+#[derive(Debug, Default)]
+pub(super) struct Reach(ByNode<bool>);
+
+impl Reach {
+    pub(super) fn observe(&mut self, fact: &Fact<'_>) {
+        match fact {
+            Fact::Opened { node, lane: Lane::Command } => self.0.insert(*node, true),
+            Fact::Closed { node, lane: Lane::Command }
+            | Fact::Lost { node, lane: Lane::Command } => self.0.insert(*node, false),
+            _ => {}
+        }
+    }
+
+    pub(super) fn has(&self, node: NodeId) -> bool {
+        self.0.get(node).copied().unwrap_or_default()
+    }
+}
+
 /// Lanes open, carry commands and end, in this order; tokens rise; what was lost is not opened
 /// again at once (3).
 #[derive(Debug, Default)]

@@ -9,6 +9,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use super::lanes::Reach;
 use super::{Fact, Invariant, Kind, Scene};
 use crate::command::{Command, ReadFrom};
 use crate::engine::Lane;
@@ -227,14 +228,13 @@ impl Invariant for RereadsReplies {
 #[derive(Debug, Default)]
 pub(super) struct EndsReads {
     nodes: ByNode<Reads>,
+    reach: Reach,
 }
 
 #[derive(Debug, Default)]
 struct Reads {
     /// Lanes on which a read of new entries waits.
     waiting: BTreeSet<Lane>,
-    /// Whether there is a lane to ask Redis on.
-    open: bool,
     /// Whether the server is stopping, and could ask ever since.
     asks: bool,
     /// How many reads it asked Redis to end.
@@ -259,12 +259,11 @@ impl Invariant for EndsReads {
     }
 
     fn observe(&mut self, _scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        self.reach.observe(fact);
         match fact {
             Fact::Stopping { node, .. } => {
-                let reads = self.nodes.of(*node);
-                reads.asks = reads.open;
+                self.nodes.of(*node).asks = self.reach.has(*node);
             }
-            Fact::Opened { node, lane: Lane::Command } => self.nodes.of(*node).open = true,
             Fact::Sent { node, command: Command::ClientUnblock { .. }, .. } => {
                 self.nodes.of(*node).asked += 1;
             }
@@ -282,8 +281,7 @@ impl Invariant for EndsReads {
             Fact::Closed { node, lane } | Fact::Lost { node, lane } => {
                 let reads = self.nodes.of(*node);
                 reads.waiting.remove(lane);
-                reads.open &= *lane != Lane::Command;
-                reads.asks &= reads.open;
+                reads.asks &= *lane != Lane::Command;
             }
             Fact::Idle { node, .. } => {
                 let reads = self.nodes.of(*node);

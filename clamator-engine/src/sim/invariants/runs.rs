@@ -249,10 +249,10 @@ impl Invariant for CountsDeliveries {
             return Ok(());
         };
         // What was counted in a group that is gone is told a while longer.
-        let recent = scene.now.since_start().saturating_sub(scene.plan.claim_idle * 3);
         // Where Redis does not tell the count, it is guessed.
         let guessed = FaultSet::of(&[Fault::NoPermission]);
-        if scene.history.struck_since(Instant::from_start(recent), REWRITES.and(guessed)) {
+        let age = scene.plan.claim_idle * 3;
+        if scene.history.struck_within(scene.now, age, REWRITES.and(guessed)) {
             return Ok(());
         }
         let before = self.given.remove(&(*node, number));

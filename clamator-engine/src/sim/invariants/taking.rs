@@ -10,6 +10,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use super::lanes::Reach;
 use super::reading::{BLOCK, SLACK};
 use super::{Fact, Invariant, Kind, Scene};
 use crate::command::{Command, ReadFrom};
@@ -151,11 +152,11 @@ impl Invariant for LooksBack {
 #[derive(Debug, Default)]
 pub(super) struct ScansOften {
     nodes: ByNode<Scans>,
+    reach: Reach,
 }
 
 #[derive(Debug, Default)]
 struct Scans {
-    open: bool,
     stopping: bool,
     services: BTreeMap<Bytes, Scan>,
 }
@@ -209,17 +210,14 @@ impl Invariant for ScansOften {
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        self.reach.observe(fact);
         match fact {
             Fact::Stopping { node, .. } => self.nodes.of(*node).stopping = true,
             Fact::Opened { node, lane: Lane::Command } => {
-                let scans = self.nodes.of(*node);
-                scans.open = true;
-                for scan in scans.services.values_mut() {
+                for scan in self.nodes.of(*node).services.values_mut() {
                     (scan.free, scan.under_way) = (scene.now, false);
                 }
             }
-            Fact::Closed { node, lane: Lane::Command }
-            | Fact::Lost { node, lane: Lane::Command } => self.nodes.of(*node).open = false,
             Fact::Sent { node, command: Command::XAutoClaim { key, .. }, .. } => {
                 let scan = self.nodes.of(*node).services.entry(key.clone()).or_default();
                 (scan.free, scan.under_way) = (scene.now, true);
@@ -236,10 +234,10 @@ impl Invariant for ScansOften {
                 }
             }
             Fact::Idle { node, held, .. } => {
-                let Scans { open, stopping, services } = self.nodes.of(*node);
+                let Scans { stopping, services } = self.nodes.of(*node);
+                let could = self.reach.has(*node) && !*stopping && *held == 0;
                 for (key, scan) in services {
-                    let waits = *open && !*stopping && *held == 0 && scan.ready && !scan.under_way;
-                    if !waits {
+                    if !could || !scan.ready || scan.under_way {
                         scan.free = scene.now;
                     } else if scene.now.since(scan.free) > TICK_MAX {
                         return Err(format!("{node} does not look at {key:?}: {scan:?}"));
