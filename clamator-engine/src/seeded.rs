@@ -85,6 +85,8 @@ bugs! {
     DeletedForOthers = "rule 4.11, trim past another group",
     /// Whatever was given out again is taken to have been given out once.
     DeliveriesAssumed = "pipeshub#2992",
+    /// What a read brings that began before the stream was another one is taken for the new one's.
+    DoubtfulReadTaken = "rule 4.1",
     /// Methods of other services are run.
     ForeignMethodRun = "rule 4.7",
     /// Running handlers are dropped when the stop begins.
@@ -136,6 +138,8 @@ bugs! {
     PlaceFreedAtOnce = "rule 5.3",
     /// What is no request is dropped and not acknowledged.
     PoisonKept = "P8",
+    /// What waits unstarted takes no place.
+    PrefetchEndless = "rule 4.3, found in a review",
     /// A read asks for 16 entries whatever the free places.
     PrefetchFixed = "P1, P11",
     /// A blocking read whose lane ended is waited for.

@@ -246,8 +246,7 @@ impl Client {
             let _ = self.lanes.send(now, Lane::Command, command, timeout, Purpose::Send(id));
         }
         if !expected {
-            self.reader.silent_since = now;
-            self.reader.reread = false;
+            self.reader.listen(now);
         }
     }
 
@@ -363,9 +362,11 @@ impl Client {
         }
         self.send_waiting(now);
         if self.silence_ends().is_some_and(|at| at <= now) {
-            let kept = self.config.seeded.is(Bug::ReadPositionKept);
-            self.reader.after = if kept { self.reader.after } else { StreamId::ZERO };
-            self.reader.reread = true;
+            let after = self.reader.after;
+            self.reader.reread(now);
+            if self.config.seeded.is(Bug::ReadPositionKept) {
+                self.reader.after = after;
+            }
         }
         if self.stop_ends().is_some_and(|at| at <= now) {
             self.stopped();

@@ -27,6 +27,9 @@ const READ_COUNT: u64 = 256;
 
 /// How long replies may be missing before the reply stream is read again from its start.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// The same, after it was read so several times in vain: each wait is twice as long as the last.
+const SILENCE_CAP: Duration = Duration::from_secs(60);
+
 /// How far the reply stream has been read.
 #[derive(Debug)]
 pub(super) struct Reader {
@@ -36,29 +39,41 @@ pub(super) struct Reader {
     pub(super) under_way: bool,
     /// No read before this time.
     pub(super) paused_until: Option<Instant>,
-    /// Since when replies are missing.
-    pub(super) silent_since: Instant,
-    /// Whether the stream was read from its start in this silence.
-    pub(super) reread: bool,
+    /// When the stream is read from its start, if replies are still missing.
+    pub(super) rereads_at: Instant,
+    /// How long after that it is read from its start once more.
+    silence: Duration,
 }
 
 impl Reader {
-    pub(super) const fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self {
             after: StreamId::ZERO,
             newest: StreamId::ZERO,
             under_way: false,
             paused_until: None,
-            silent_since: now,
-            reread: false,
+            rereads_at: now + SILENCE_MAX,
+            silence: SILENCE_MAX * 2,
         }
     }
 
     /// The stream is alive: something came that had not been seen.
-    pub(super) const fn heard(&mut self, now: Instant, newest: StreamId) {
+    pub(super) fn heard(&mut self, now: Instant, newest: StreamId) {
         self.newest = newest;
-        self.silent_since = now;
-        self.reread = false;
+        self.listen(now);
+    }
+
+    /// Replies are missing from now on, not since earlier.
+    pub(super) fn listen(&mut self, now: Instant) {
+        self.rereads_at = now + SILENCE_MAX;
+        self.silence = SILENCE_MAX * 2;
+    }
+
+    /// The stream is read from its start.
+    pub(super) fn reread(&mut self, now: Instant) {
+        self.after = StreamId::ZERO;
+        self.rereads_at = now + self.silence;
+        self.silence = (self.silence * 2).min(SILENCE_CAP);
     }
 }
 
@@ -154,7 +169,6 @@ impl Client {
     /// When the reply stream is read again from its start: it may have been re-created with lower
     /// ids than the last one seen (rule 5.1).
     pub(super) fn silence_ends(&self) -> Option<Instant> {
-        let waits = self.calls.expects_replies() && !self.reader.reread;
-        waits.then(|| self.reader.silent_since + SILENCE_MAX)
+        self.calls.expects_replies().then_some(self.reader.rereads_at)
     }
 }

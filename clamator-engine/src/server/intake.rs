@@ -43,7 +43,9 @@ impl Server {
         let places = service.pace.places(handlers, time, max);
         let idle = handlers.saturating_sub(service.held.running());
         let held_max = max.saturating_mul(HELD_FACTOR).saturating_add(handlers);
-        let free = places.max(idle).saturating_sub(service.held.unstarted());
+        let endless = self.config.seeded.is(Bug::PrefetchEndless);
+        let unstarted = if endless { 0 } else { service.held.unstarted() };
+        let free = places.max(idle).saturating_sub(unstarted);
         free.min(held_max.saturating_sub(service.held.len()))
     }
 
@@ -65,15 +67,19 @@ impl Server {
         let Some(service) = self.services.get(index) else {
             return;
         };
+        let epoch = service.epoch;
         let (from, count, block, kind, aim) = match history {
-            Some(after) => (ReadFrom::History(after), PAGE, None, ReadKind::History, Aim::History),
+            Some(after) => {
+                let aim = Aim::History { epoch };
+                (ReadFrom::History(after), PAGE, None, ReadKind::History, aim)
+            }
             None => {
                 let fixed = seeded.is(Bug::PrefetchFixed);
                 let count = if fixed { PEERS_COUNT } else { self.free_places(service) };
                 let for_ever = seeded.is(Bug::BlockForEver);
                 let block = Some(if for_ever { FOR_EVER } else { self.config.read_block });
                 let count = count.min(READ_MAX);
-                (ReadFrom::New, count, block, ReadKind::New, Aim::Read)
+                (ReadFrom::New, count, block, ReadKind::New, Aim::Read { epoch })
             }
         };
         if count == 0 {
@@ -95,12 +101,13 @@ impl Server {
         }
     }
 
-    pub(super) fn handle_read(&mut self, index: usize, reply: Result<Reply, Refusal>) {
+    pub(super) fn handle_read(&mut self, index: usize, epoch: u32, reply: Result<Reply, Refusal>) {
         let Some(service) = self.services.get_mut(index) else {
             return;
         };
         service.reader.under_way = None;
         match reply {
+            Ok(Reply::Entries(_)) if self.is_doubtful(index, epoch) => {}
             Ok(Reply::Entries(entries)) => {
                 for entry in entries {
                     self.take_in(index, entry, false);
@@ -112,6 +119,18 @@ impl Server {
         self.forget_settled(index);
     }
 
+    /// Whether a read was sent before the stream was found to be another one: nothing says of which
+    /// of the two its entries are. Those of the new one are in the pending list, which is read next.
+    fn is_doubtful(&mut self, index: usize, epoch: u32) -> bool {
+        let taken = self.config.seeded.is(Bug::DoubtfulReadTaken);
+        let service = self.services.get_mut(index).filter(|it| it.epoch != epoch && !taken);
+        let is_doubtful = service.is_some();
+        if let Some(service) = service {
+            service.reader.history = Some(StreamId::ZERO);
+        }
+        is_doubtful
+    }
+
     /// No read is under way that could still name what was settled meanwhile.
     fn forget_settled(&mut self, index: usize) {
         if let Some(service) = self.services.get_mut(index) {
@@ -119,13 +138,20 @@ impl Server {
         }
     }
 
-    pub(super) fn handle_history(&mut self, index: usize, reply: Result<Reply, Refusal>) {
+    pub(super) fn handle_history(
+        &mut self,
+        index: usize,
+        epoch: u32,
+        reply: Result<Reply, Refusal>,
+    ) {
         let Some(service) = self.services.get_mut(index) else {
             return;
         };
         service.reader.under_way = None;
         match reply {
+            Ok(Reply::Entries(_)) if self.is_doubtful(index, epoch) => {}
             Ok(Reply::Entries(entries)) => {
+                let Some(service) = self.services.get_mut(index) else { return };
                 service.reader.history = entries.last().map(|entry| entry.id);
                 for entry in entries {
                     self.take_in(index, entry, true);

@@ -112,11 +112,11 @@ enum Aim {
     CreateGroup { restore: Option<StreamId> },
     Delete,
     FindGhosts,
-    History,
+    History { epoch: u32 },
     InspectStream,
     ListGroups,
     ListPending,
-    Read,
+    Read { epoch: u32 },
     RemoveConsumer,
     Reply(Key),
     Unblock,
@@ -293,11 +293,11 @@ impl Server {
             Aim::CreateGroup { restore } => self.handle_created(service, restore, reply),
             Aim::Delete | Aim::Unblock => {}
             Aim::FindGhosts => self.handle_ghosts(service, reply),
-            Aim::History => self.handle_history(service, reply),
+            Aim::History { epoch } => self.handle_history(service, epoch, reply),
             Aim::InspectStream => self.handle_inspected(service, &reply),
             Aim::ListGroups => self.handle_groups(service, reply),
             Aim::ListPending => self.handle_pending(service, &reply),
-            Aim::Read => self.handle_read(service, reply),
+            Aim::Read { epoch } => self.handle_read(service, epoch, reply),
             Aim::RemoveConsumer => self.handle_consumer_removed(service, &reply),
             Aim::Reply(key) => self.handle_replied(service, key, reply),
         }
@@ -319,8 +319,8 @@ impl Server {
                 Aim::Claim { .. } => self.void_claim(service, voided.sent),
                 Aim::Count { .. } => self.void_count(service),
                 Aim::CreateGroup { .. } | Aim::InspectStream => self.void_creation(service),
-                Aim::History => self.void_history(service),
-                Aim::Read => self.void_read(service, voided.sent),
+                Aim::History { .. } => self.void_history(service),
+                Aim::Read { .. } => self.void_read(service, voided.sent),
                 Aim::Reply(key) => self.void_reply(service, key),
                 Aim::CheckGhost(_)
                 | Aim::Delete

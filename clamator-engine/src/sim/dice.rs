@@ -60,8 +60,14 @@ impl Dice {
     pub fn scale_number(&mut self, from: u64, to: u64) -> u64 {
         let (from, to) = (from.max(1), to.max(from).max(1));
         let doublings = u64::from((to / from).ilog2());
-        let low = from << self.between(0, doublings);
-        self.between(low, low.saturating_mul(2).min(to))
+        // What is left at the end is less than a doubling, and has that much less of a chance.
+        loop {
+            let low = from << self.between(0, doublings);
+            let number = self.between(low, low.saturating_mul(2));
+            if number <= to {
+                return number;
+            }
+        }
     }
 
     /// Picks one of several; `None` when there is none.

@@ -153,6 +153,11 @@ impl History {
         self.services.iter().position(|names| names.stream == stream)
     }
 
+    /// The names of the service whose command stream this is.
+    pub(super) fn names_of(&self, stream: &[u8]) -> Option<&Names> {
+        self.services.iter().find(|names| names.stream == stream)
+    }
+
     /// The number of the call that an entry is.
     pub(super) fn number_of(&self, service: usize, entry: StreamId) -> Option<u64> {
         match self.entries.get(&(service, entry)) {

@@ -44,6 +44,8 @@ pub(super) struct Plan {
     pub(super) latency: Duration,
     /// How long Python's workers let an entry be before they take it over.
     pub(super) python_claim_idle: Duration,
+    /// How long a blocking read waits.
+    pub(super) read_block: Duration,
     pub(super) reply_stream_max_len: u64,
     pub(super) servers: u32,
     pub(super) services: usize,
@@ -91,6 +93,7 @@ impl Plan {
             in_flight_max: usize::try_from(dice.scale_number(4, 1000)).unwrap_or(1000),
             latency: dice.scale(Duration::from_micros(50), Duration::from_millis(4)),
             python_claim_idle: claim_idle * u32::try_from(dice.between(1, 6)).unwrap_or(1),
+            read_block: dice.scale(Duration::from_secs(1), Duration::from_secs(5)),
             reply_stream_max_len: if overflows { 2 } else { 1024 },
             servers: u32::try_from(dice.between(1, 3)).unwrap_or(1),
             services: usize::try_from(dice.between(1, 2)).unwrap_or(1),

@@ -1,6 +1,6 @@
 //! Runs the simulator: whole deployments under every fault, one run for each seed.
 //!
-//!     cargo run -p clamator-tests --bin simulate -- --seeds 50000
+//!     cargo run --release -p clamator-tests --bin simulate -- --seeds 50000
 //!     cargo run -p clamator-tests --bin simulate -- --trace 0x1c
 //!
 //! Not a test: it is for looking on, and for looking closer.

@@ -129,7 +129,7 @@ fn a_new_reply_lane_reads_from_the_start() {
 }
 
 #[test]
-fn a_client_that_hears_nothing_reads_from_the_start_once() {
+fn a_client_that_hears_nothing_reads_from_the_start_ever_less_often() {
     let mut rig = rig();
     rig.replies(vec![(5, "x".into())]);
     rig.call();
@@ -147,8 +147,11 @@ fn a_client_that_hears_nothing_reads_from_the_start_once() {
     }
     let from_start: Vec<Instant> =
         starts.iter().filter(|(_, after)| *after == StreamId::ZERO).map(|(at, _)| *at).collect();
-    assert!(!from_start.is_empty(), "{starts:?}");
-    assert!(from_start[0].since(Instant::ZERO) >= SILENCE_MAX, "{starts:?}");
+    let apart = [from_start[0].since(Instant::ZERO), from_start[1].since(from_start[0])];
+    for (number, apart) in (1..).zip(apart) {
+        let due = SILENCE_MAX * number;
+        assert!(apart + SECOND >= due && apart <= due + 2 * SECOND, "{starts:?}");
+    }
 }
 
 #[test]
@@ -200,7 +203,7 @@ fn old_replies_seen_again_are_no_news() {
             rig.pass(Duration::ZERO);
         }
     }
-    assert!(from_zero <= 2, "the whole stream was read {from_zero} times in 55 s");
+    assert!(from_zero <= 4, "the whole stream was read {from_zero} times in 55 s");
 }
 
 #[test]

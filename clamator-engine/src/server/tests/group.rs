@@ -121,6 +121,27 @@ fn orphaned() -> (Rig<Server>, Job) {
 }
 
 #[test]
+fn a_read_that_began_before_the_stream_was_another_one_is_looked_up_in_the_pending_list() {
+    let mut rig = rig();
+    rig.run(SECOND * 3 / 2);
+    let claim = rig.take("XAUTOCLAIM");
+    rig.habit = |_| None;
+    rig.refuse(claim.token, "NOGROUP");
+    let gone = rig.take("XINFO STREAM");
+    rig.refuse(gone.token, "ERR");
+    created(&mut rig);
+    rig.deliver(vec![notification(5)]);
+    rig.no_job();
+    let Sent { token, command, .. } = rig.take("XREADGROUP");
+    let Command::XReadGroup { from: ReadFrom::History(StreamId::ZERO), .. } = command else {
+        panic!("{command:?}")
+    };
+    rig.reply(token, Reply::Entries(vec![]));
+    rig.deliver(vec![notification(6)]);
+    rig.job();
+}
+
+#[test]
 fn an_entry_that_an_older_copy_of_the_data_brings_back_does_not_run_beside_itself() {
     let (mut rig, job) = orphaned();
     rig.deliver(vec![notification(5)]);

@@ -2,17 +2,16 @@
 //!
 //! Not how long single things take.
 
-use alloc::collections::BTreeMap;
-use alloc::format;
-use alloc::string::String;
-use core::time::Duration;
-
 use super::{Fact, Invariant, Kind, Scene};
 use crate::server::Notice;
 use crate::sim::fault::{Fault, FaultSet};
 use crate::sim::history::{NodeKind, NodeState};
 use crate::sim::network::NodeId;
+use crate::sim::plan::Plan;
 use crate::time::Instant;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
 
 /// Whoever is told to stop has stopped in time (4.10, 5.7).
 #[derive(Debug, Default)]
@@ -33,8 +32,8 @@ impl Invariant for StopsInTime {
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
             Fact::Stopping { node, grace } => {
-                let block = Duration::from_secs(1);
-                let until = scene.now + *grace + scene.plan.command_timeout + block;
+                let Plan { command_timeout, read_block, .. } = scene.plan;
+                let until = scene.now + *grace + *command_timeout + *read_block;
                 self.stops.insert(*node, (scene.now, until));
             }
             Fact::Idle { node, .. } | Fact::Stopped { node, .. } => {

@@ -136,6 +136,23 @@ pub(super) struct GoesOnAtMark {
     known: ByNode<BTreeMap<Bytes, Known>>,
 }
 
+/// What a reply tells a server of its group: whether it is there. `None` when nothing.
+pub(super) fn is_there(
+    group: &Bytes,
+    command: &Command,
+    reply: &Result<Reply, Refusal>,
+) -> Option<bool> {
+    match (command, reply.as_ref().map_err(Refusal::kind)) {
+        (Command::XGroupCreate { .. }, Ok(_)) | (_, Err(RefusalKind::GroupExists)) => Some(true),
+        (Command::XInfoGroups { .. }, Ok(Reply::Groups(groups))) => {
+            let missing = groups.iter().all(|it| it.name != *group);
+            missing.then_some(false)
+        }
+        (_, Err(RefusalKind::NoGroup)) => Some(false),
+        _ => None,
+    }
+}
+
 /// What a server knows of its group.
 #[derive(Debug, Default)]
 struct Known {
@@ -152,15 +169,14 @@ struct Known {
 
 impl Known {
     fn told(&mut self, group: &Bytes, command: &Command, reply: &Result<Reply, Refusal>) {
+        self.lost = is_there(group, command, reply).map_or(self.lost, |there| !there);
         match (command, reply) {
             (Command::XInfoGroups { .. }, Ok(Reply::Groups(groups))) => {
                 let own = groups.iter().find(|it| it.name == *group);
                 self.delivered = own.map(|own| own.last_delivered);
-                self.lost |= own.is_none();
             }
             (Command::XInfoGroups { .. }, Err(_)) => self.delivered = None,
             (Command::XPending { .. }, reply) => {
-                self.lost |= matches!(reply, Err(it) if it.kind() == RefusalKind::NoGroup);
                 let delivered = self.delivered.take().filter(|_| !self.lost);
                 if let (Some(delivered), Ok(Reply::Pending { first, .. })) = (delivered, reply) {
                     let below = first.map_or(StreamId::MAX, StreamId::previous);
@@ -177,12 +193,6 @@ impl Known {
             (Command::XInfoStream { .. }, Err(refusal)) if refusal.code == "ERR" => {
                 self.mark = StreamId::ZERO;
             }
-            (Command::XGroupCreate { .. }, Ok(_)) => self.lost = false,
-            (_, Err(refusal)) => match refusal.kind() {
-                RefusalKind::GroupExists => self.lost = false,
-                RefusalKind::NoGroup => self.lost = true,
-                RefusalKind::Final | RefusalKind::Heals | RefusalKind::WrongServer => {}
-            },
             _ => {}
         }
     }
@@ -218,10 +228,7 @@ impl Invariant for GoesOnAtMark {
                 let Some(key) = command.key().filter(|_| tells || reply.is_err()) else {
                     return Ok(());
                 };
-                let service = scene.history.service_of(key);
-                let Some(names) = service.and_then(|it| scene.history.services.get(it)) else {
-                    return Ok(());
-                };
+                let Some(names) = scene.history.names_of(key) else { return Ok(()) };
                 let known = self.known.of(*node).entry(key.clone()).or_default();
                 known.told(&names.group, command, reply);
             }
@@ -289,20 +296,39 @@ impl Invariant for LeavesLast {
 /// A group that is not there is made again within two seconds (4.1).
 #[derive(Debug, Default)]
 pub(super) struct RestoresSoon {
-    nodes: ByNode<BTreeMap<Bytes, Lost>>,
+    nodes: ByNode<BTreeMap<Bytes, Restoring>>,
     reach: Reach,
 }
 
-/// A group of which a server was told that it is not there.
-#[derive(Debug)]
-struct Lost {
-    /// Since when, or since it last tried to make it.
-    since: Instant,
-    /// Whether it waits for Redis.
+/// What a server does about its group.
+#[derive(Debug, Default)]
+struct Restoring {
+    /// Whether it was told that the group is not there.
+    lost: bool,
+    /// Whether it waits for an answer that it needs to make it.
     asked: bool,
+    /// Since when it could have asked.
+    since: Instant,
 }
 
 const RESTORED_WITHIN: Duration = Duration::from_secs(2);
+
+impl Restoring {
+    /// An answer to `command` has come, which says this of the group.
+    fn told(&mut self, now: Instant, command: &Command, is_there: Option<bool>) {
+        let asked = makes_group(command);
+        self.asked &= !asked;
+        if asked || !self.lost {
+            self.since = now;
+        }
+        self.lost = is_there.map_or(self.lost, |there| !there);
+    }
+}
+
+/// Whether this is one of the steps in which a group is made.
+const fn makes_group(command: &Command) -> bool {
+    matches!(command, Command::XGroupCreate { .. } | Command::XInfoStream { .. })
+}
 
 impl Invariant for RestoresSoon {
     fn title(&self) -> (&'static str, &'static str) {
@@ -325,52 +351,29 @@ impl Invariant for RestoresSoon {
         self.reach.observe(fact);
         match fact {
             Fact::Opened { node, lane: Lane::Command } => {
-                for lost in self.nodes.of(*node).values_mut() {
-                    (lost.since, lost.asked) = (scene.now, false);
+                for group in self.nodes.of(*node).values_mut() {
+                    (group.since, group.asked) = (scene.now, false);
                 }
             }
             Fact::Stopping { node, .. } => self.nodes.of(*node).clear(),
-            Fact::Sent {
-                node,
-                command: Command::XGroupCreate { key, .. } | Command::XInfoStream { key },
-                ..
-            } => {
-                if let Some(lost) = self.nodes.of(*node).get_mut(key) {
-                    (lost.since, lost.asked) = (scene.now, true);
-                }
+            Fact::Sent { node, command, .. } if makes_group(command) => {
+                let Some(key) = command.key() else { return Ok(()) };
+                self.nodes.of(*node).entry(key.clone()).or_default().asked = true;
             }
             Fact::Replied { node, command, reply, .. } => {
-                let running = scene.history.nodes.get(*node).is_some_and(|node| {
+                let serves = scene.history.nodes.get(*node).is_some_and(|node| {
                     node.kind == NodeKind::Server && node.state == NodeState::Running
                 });
-                let Some(key) = command.key().filter(|_| running) else { return Ok(()) };
-                let lost = self.nodes.of(*node);
-                match reply.as_ref().map_err(Refusal::kind) {
-                    Ok(_) if matches!(command, Command::XGroupCreate { .. }) => {
-                        lost.remove(key);
-                    }
-                    Err(RefusalKind::GroupExists) => {
-                        lost.remove(key);
-                    }
-                    Err(RefusalKind::NoGroup) if scene.history.service_of(key).is_some() => {
-                        let new = Lost { since: scene.now, asked: false };
-                        lost.entry(key.clone()).or_insert(new);
-                    }
-                    Ok(_) | Err(_) => {
-                        let asks = matches!(
-                            command,
-                            Command::XGroupCreate { .. } | Command::XInfoStream { .. }
-                        );
-                        if let Some(lost) = lost.get_mut(key).filter(|_| asks) {
-                            (lost.since, lost.asked) = (scene.now, false);
-                        }
-                    }
-                }
+                let Some(key) = command.key().filter(|_| serves) else { return Ok(()) };
+                let Some(names) = scene.history.names_of(key) else { return Ok(()) };
+                let group = self.nodes.of(*node).entry(key.clone()).or_default();
+                group.told(scene.now, command, is_there(&names.group, command, reply));
             }
             Fact::Idle { node, .. } if self.reach.has(*node) => {
-                for (key, lost) in self.nodes.of(*node) {
-                    if !lost.asked && scene.now.since(lost.since) > RESTORED_WITHIN {
-                        return Err(format!("{node} has not made the group of {key:?}: {lost:?}"));
+                for (key, group) in self.nodes.of(*node) {
+                    let waits = group.lost && !group.asked;
+                    if waits && scene.now.since(group.since) > RESTORED_WITHIN {
+                        return Err(format!("{node} has not made the group of {key:?}: {group:?}"));
                     }
                 }
             }

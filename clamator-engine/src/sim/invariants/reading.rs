@@ -10,7 +10,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::lanes::Reach;
-use super::{Fact, Invariant, Kind, Scene};
+use super::{Fact, Invariant, Kind, REWRITES, Scene};
 use crate::command::{Command, ReadFrom};
 use crate::engine::Lane;
 use crate::reply::Reply;
@@ -20,8 +20,6 @@ use crate::sim::network::NodeId;
 use crate::stream_id::StreamId;
 use crate::time::Instant;
 
-/// The default of BLOCK.
-pub(super) const BLOCK: Duration = Duration::from_secs(1);
 /// How much later than its BLOCK a read's reply may be due.
 pub(super) const SLACK: Duration = Duration::from_secs(1);
 
@@ -44,12 +42,13 @@ impl Invariant for Bounded {
         if scene.history.kind_of(*node) == Some(NodeKind::Python) {
             return Ok(());
         }
+        let limit = scene.plan.read_block;
         let (blocks, allowed) = match command {
             Command::XRead { block, .. }
-            | Command::XReadGroup { block, from: ReadFrom::New, .. } => (*block, BLOCK + SLACK),
-            _ => (Some(BLOCK), scene.plan.command_timeout),
+            | Command::XReadGroup { block, from: ReadFrom::New, .. } => (*block, limit + SLACK),
+            _ => (Some(limit), scene.plan.command_timeout),
         };
-        let blocks = blocks.is_some_and(|block| !block.is_zero() && block <= BLOCK);
+        let blocks = blocks.is_some_and(|block| !block.is_zero() && block <= limit);
         if blocks && *deadline > *local && *deadline <= *local + allowed {
             return Ok(());
         }
@@ -57,12 +56,23 @@ impl Invariant for Bounded {
     }
 }
 
-/// A server asks for no more entries than it has free places for (4.3).
+/// A server asks for no more entries than it has free places for, by reading or by taking over
+/// (4.3).
 #[derive(Debug, Default)]
 pub(super) struct WithinPlaces {
-    /// The shortest time that a handler took, by process and service.
-    shortest: BTreeMap<(NodeId, usize), Duration>,
+    services: BTreeMap<(NodeId, usize), Places>,
     started: BTreeMap<(NodeId, u64), (usize, Instant)>,
+}
+
+/// What a server has of one service.
+#[derive(Debug, Default)]
+struct Places {
+    /// The shortest time that a handler took.
+    shortest: Option<Duration>,
+    /// Calls that it was given and has neither started nor settled.
+    waiting: BTreeSet<StreamId>,
+    /// Those that it has started.
+    had: BTreeSet<StreamId>,
 }
 
 /// How much work may wait unstarted, by default.
@@ -76,41 +86,81 @@ impl Invariant for WithinPlaces {
     }
 
     fn about(&self) -> &'static [Kind] {
-        &[Kind::Ended, Kind::Sent, Kind::Started]
+        &[Kind::Ended, Kind::Replied, Kind::Sent, Kind::Started]
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
             Fact::Started { node, job, start } => {
                 self.started.insert((*node, *job), (start.service, scene.now));
+                let places = self.services.entry((*node, start.service)).or_default();
+                places.waiting.remove(&start.entry);
+                places.had.insert(start.entry);
             }
             Fact::Ended { node, job, .. } => {
                 let Some((service, at)) = self.started.remove(&(*node, *job)) else {
                     return Ok(());
                 };
                 let took = scene.now.since(at);
-                let shortest = self.shortest.entry((*node, service)).or_insert(took);
+                let places = self.services.entry((*node, service)).or_default();
+                let shortest = places.shortest.get_or_insert(took);
                 *shortest = took.min(*shortest);
+            }
+            Fact::Replied { node, command, reply, .. } => {
+                let (Command::XReadGroup { key, .. } | Command::XAutoClaim { key, .. }) = command
+                else {
+                    return Ok(());
+                };
+                let (Ok(Reply::Entries(entries)) | Ok(Reply::Claimed { entries, .. })) = reply
+                else {
+                    return Ok(());
+                };
+                let Some(service) = scene.history.service_of(key) else { return Ok(()) };
+                let places = self.services.entry((*node, service)).or_default();
+                let there = entries.iter().filter(|entry| entry.fields.is_some());
+                let calls = there.map(|entry| entry.id).filter(|id| {
+                    scene.history.number_of(service, *id).is_some() && !places.had.contains(id)
+                });
+                places.waiting.extend(calls);
+            }
+            Fact::Sent { node, command: Command::XAck { key, ids, .. }, .. } => {
+                let Some(service) = scene.history.service_of(key) else { return Ok(()) };
+                let places = self.services.entry((*node, service)).or_default();
+                places.waiting.retain(|id| !ids.contains(id));
             }
             Fact::Sent {
                 node,
-                command: Command::XReadGroup { key, from: ReadFrom::New, count, .. },
+                command:
+                    Command::XReadGroup { key, from: ReadFrom::New, count, .. }
+                    | Command::XAutoClaim { key, count, .. },
                 ..
             } if scene.history.kind_of(*node) == Some(NodeKind::Server) => {
                 let Some(service) = scene.history.service_of(key) else { return Ok(()) };
-                let limit = scene.plan.concurrency.limit() as u128;
-                let work = self
-                    .shortest
-                    .get(&(*node, service))
-                    .map_or(0, |shortest| PREFETCH.as_nanos() / shortest.as_nanos().max(1) * limit);
-                let places = work.min(PREFETCH_MAX).max(limit);
-                if u128::from(*count) > places {
-                    return Err(format!("{node} asks for {count} entries, has {places} places"));
+                let places = self.services.entry((*node, service)).or_default();
+                // What Redis forgot is no longer started nor settled.
+                if scene.history.struck_since(Instant::ZERO, REWRITES) {
+                    places.waiting.clear();
                 }
+                places.allow(scene.plan.concurrency.limit(), *count).map_err(|all| {
+                    format!("{node} asks for {count} entries, has {all} places and {places:?}")
+                })?;
             }
             _ => {}
         }
         Ok(())
+    }
+}
+
+impl Places {
+    /// Whether so many more may be asked for.
+    ///
+    /// # Errors
+    /// How many places there are.
+    fn allow(&self, limit: usize, count: u64) -> Result<(), u128> {
+        let (limit, waiting) = (limit as u128, self.waiting.len() as u128);
+        let work = self.shortest.map_or(0, |it| PREFETCH.as_nanos() / it.as_nanos().max(1) * limit);
+        let all = work.min(PREFETCH_MAX).max(limit);
+        if u128::from(count) + waiting > all { Err(all) } else { Ok(()) }
     }
 }
 

@@ -10,8 +10,9 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use super::groups::is_there;
 use super::lanes::Reach;
-use super::reading::{BLOCK, SLACK};
+use super::reading::SLACK;
 use super::{Fact, Invariant, Kind, Scene};
 use crate::command::{Command, ReadFrom};
 use crate::engine::Lane;
@@ -56,7 +57,7 @@ const LOOK_SLACK: Duration = Duration::from_secs(3);
 impl LookBack {
     /// A read is sent; `late` says that all that the lost lane had sent must be done. Tells whether
     /// it is in its turn.
-    fn read(&mut self, from: ReadFrom, local: Instant, late: bool) -> bool {
+    fn read(&mut self, from: ReadFrom, local: Instant, block: Duration, late: bool) -> bool {
         self.looks = matches!(from, ReadFrom::History(_));
         match from {
             ReadFrom::History(StreamId::ZERO) => {
@@ -65,7 +66,7 @@ impl LookBack {
                 if !self.first {
                     self.again = None;
                 } else if self.again.is_none() {
-                    self.again = Some(local + BLOCK + SLACK + LOOK_SLACK);
+                    self.again = Some(local + block + SLACK + LOOK_SLACK);
                 }
                 let due = self.again.is_some_and(|again| again <= local + LOOK_SLACK);
                 self.both = late || due;
@@ -99,9 +100,10 @@ impl Invariant for LooksBack {
             {
                 let look = self.lanes.entry((*node, *lane)).or_default();
                 let jumps = FaultSet::of(&[Fault::WorkerClockAhead]);
-                let late = scene.now.since(look.opened) >= BLOCK + SLACK
+                let block = scene.plan.read_block;
+                let late = scene.now.since(look.opened) >= block + SLACK
                     || scene.history.struck_since(look.opened, jumps);
-                if !look.read(*from, *local, late) {
+                if !look.read(*from, *local, block, late) {
                     return Err(format!("{node} does not look back: {look:?}, {fact:?}"));
                 }
             }
@@ -175,20 +177,9 @@ struct Scan {
 const TICK_MAX: Duration = Duration::from_millis(1500);
 
 impl Scan {
-    fn told(&mut self, command: &Command, reply: &Result<Reply, Refusal>) {
-        match (command, reply) {
-            (Command::XAutoClaim { .. }, _) => self.under_way = false,
-            (Command::XGroupCreate { .. }, Ok(_)) => self.ready = true,
-            (Command::XInfoGroups { .. }, Ok(Reply::Groups(groups))) if groups.is_empty() => {
-                self.ready = false;
-            }
-            _ => {}
-        }
-        match reply.as_ref().err().map(Refusal::kind) {
-            Some(RefusalKind::GroupExists) => self.ready = true,
-            Some(RefusalKind::NoGroup) => self.ready = false,
-            _ => {}
-        }
+    fn told(&mut self, group: &Bytes, command: &Command, reply: &Result<Reply, Refusal>) {
+        self.under_way &= !matches!(command, Command::XAutoClaim { .. });
+        self.ready = is_there(group, command, reply).unwrap_or(self.ready);
     }
 }
 
@@ -226,12 +217,11 @@ impl Invariant for ScansOften {
                 if scene.history.kind_of(*node) == Some(NodeKind::Server) =>
             {
                 let Some(key) = command.key() else { return Ok(()) };
-                if scene.history.service_of(key).is_some() {
-                    let scans = self.nodes.of(*node);
-                    let new = || Scan { free: scene.now, ..Scan::default() };
-                    let scan = scans.services.entry(key.clone()).or_insert_with(new);
-                    scan.told(command, reply);
-                }
+                let Some(names) = scene.history.names_of(key) else { return Ok(()) };
+                let scans = self.nodes.of(*node);
+                let new = || Scan { free: scene.now, ..Scan::default() };
+                let scan = scans.services.entry(key.clone()).or_insert_with(new);
+                scan.told(&names.group, command, reply);
             }
             Fact::Idle { node, held, .. } => {
                 let Scans { stopping, services } = self.nodes.of(*node);

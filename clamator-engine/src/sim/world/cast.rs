@@ -120,6 +120,7 @@ impl World {
         config.command_timeout = self.plan.command_timeout;
         config.seeded = self.plan.bug;
         config.in_flight_max = self.plan.in_flight_max;
+        config.read_block = self.plan.read_block;
         config.timeout = self.plan.timeout;
         Client::new(self.now, config)
     }
@@ -129,6 +130,7 @@ impl World {
         config.seeded = self.plan.bug;
         config.claim_idle = self.plan.claim_idle;
         config.command_timeout = self.plan.command_timeout;
+        config.read_block = self.plan.read_block;
         config.reply_stream_max_len = self.plan.reply_stream_max_len;
         let services = self.history.services.iter().filter_map(|names| {
             let contract = Contract::new(ServiceName::new(names.service).ok()?);
