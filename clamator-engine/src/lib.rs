@@ -6,7 +6,7 @@
 //!
 //! Whoever embeds an engine writes one loop: hand in what happened with
 //! [`Engine::handle_input`], then drain [`Engine::poll_output`] until [`Output::Idle`].
-//! [`porting`] says in ten lines what that loop owes an engine.
+//! [`porting`] says in ten lines what that loop owes an engine, [`rules`] what an engine keeps.
 //! [`memory`] is the other side of the conversation: a model of the Redis commands used here,
 //! which serves as an embedded transport and as the Redis of tests.
 #![no_std]
@@ -32,6 +32,7 @@ pub mod memory;
 pub mod porting;
 mod reply;
 mod resp;
+pub mod rules;
 mod seeded;
 mod server;
 #[cfg(feature = "sim")]

@@ -1,7 +1,7 @@
 //! The server's rules, one by one, without a Redis: every reply here is hand-made.
 //!
 //! Not scenarios with clients: those are in the workspace's `tests`. Rules are cited by their
-//! numbers in the design's section 4.
+//! numbers in `rules`.
 
 mod group;
 mod intake;

@@ -2,7 +2,7 @@
 //!
 //! Each is a type of its own that watches the facts and says when it is broken; its file is about
 //! one subject. None looks into an engine: all judge from outside, by what was sent, executed,
-//! started and told. Each cites the rule of the design that it holds.
+//! started and told. Each cites the rule that it holds by its number in `rules`.
 #![expect(clippy::wildcard_enum_match_arm, reason = "an invariant looks at what it is about")]
 
 mod bounds;
@@ -210,6 +210,16 @@ mod tests {
             assert_eq!(self.0.observe(scene, fact), Ok(()), "{fact:?}");
             assert_eq!(alloc::format!("{:?}", self.0), before, "{fact:?}");
             Ok(())
+        }
+    }
+
+    #[test]
+    fn every_rule_that_is_cited_is_written_down() {
+        let rules = include_str!("../../rules.rs");
+        for invariant in Invariants::new().all {
+            let (title, rule) = invariant.title();
+            let [alone, named] = [alloc::format!("**{rule}** "), alloc::format!("**{rule} ")];
+            assert!(rules.contains(&alone) || rules.contains(&named), "{title} cites {rule}");
         }
     }
 

@@ -1,0 +1,79 @@
+//! The rules of clamator by number, as code, tests and the simulator's judges cite them.
+//!
+//! Not how they are kept: each names the file that does. What a rule promises is held by tests that
+//! carry its sentence as their name, and by a judge of the simulator over every run.
+//!
+//! # 1 Names
+//!
+//! **1** Every key is under one prefix: `<prefix>:cmds:<service>`, `<prefix>:replies:<instance>`.
+//! No command touches any other key.
+//!
+//! # 3 The engine's face
+//!
+//! **3** Inputs and `now` go in, outputs and deadlines come out ([`Engine`](crate::Engine)). A lane
+//! answers in order and promises nothing beside another lane. Every command has a time by which its
+//! answer is due; past it the lane is given up, so that no late answer is matched to another
+//! command. What was under way on a lane that ended has an unknown outcome. Lanes open again after
+//! 100 ms, doubling up to 1 s, spread by 25 %; after refused credentials after 30 s.
+//!
+//! # 4 Serving
+//!
+//! **4** An entry is read, run, its reply written, *that answered*, then acknowledged and deleted.
+//! The failure of a later step repeats no earlier one in the same process (`server/settle.rs`).
+//!
+//! **4.1 Group.** It starts at the oldest entry, so that what was queued before the first server is
+//! served. A group that is gone is made again within two seconds, without a hot loop, at its
+//! low-water mark: up to it everything was given out and settled. A stream whose last id is below
+//! the mark is another one, and is served from its start (`server/group.rs`).
+//!
+//! **4.2 Serial.** One handler at a time for each service, in stream order, unless the service asks
+//! for more. No service waits for another.
+//!
+//! **4.3 Prefetch.** No more waits unstarted than a few milliseconds of work at the handlers'
+//! measured pace. Reads and claims ask for the free places (`server/intake.rs`, `server/pace.rs`).
+//!
+//! **4.5 Reclaim.** Once a second, spread by 25 %, what other consumers left idle for `claim_idle`
+//! is taken over, with a cursor that is carried on. What is already held starts no second handler.
+//! After a lane that ended with a read unanswered the own pending entries are read first, and once
+//! more when that read must be over (`server/reclaim.rs`, `server/intake.rs`).
+//!
+//! **4.6 Isolation.** One entry never harms another: bad bytes, a reply that cannot be written, a
+//! handler that panics are settled on their own.
+//!
+//! **4.7 Reach.** A reply goes to `<prefix>:replies:` and nowhere else; a method of another service
+//! is not run (`server/request.rs`).
+//!
+//! **4.8 Poison.** What is no request is acknowledged with a notice; its caller is told when it can
+//! be found out who that is.
+//!
+//! **4.10 Stop.** Reading ends first, then running handlers within the grace, then replies and
+//! acknowledgements; a consumer is removed when nothing can be given to it any more and nothing is
+//! pending for it (`server/stop.rs`).
+//!
+//! **4.11 Bounds.** What is settled is deleted, behind its acknowledgement, while no other group
+//! reads the stream. Reply streams are trimmed to about a length. Command streams never are.
+//!
+//! **4.12 Redis in trouble.** While Redis takes no writes, finished replies are kept and tried
+//! again, nothing more is read, and nothing runs twice.
+//!
+//! # 5 Calling
+//!
+//! **5.1 Replies.** One stream for each client, read from its start on each new lane, and when
+//! replies are missing for 5 s, 10 s later again and ever less often, up to once a minute: it may
+//! have been made anew with lower ids. A reply ends the call of its id; all others are counted and
+//! dropped. Ids begin with a number that no other start of a client has (`client/replies.rs`).
+//!
+//! **5.2 Timeout.** It begins before the request is sent, and covers everything until the reply. A
+//! call that expired or was cancelled ends at once.
+//!
+//! **5.3 In flight.** So many calls at most; others wait, within their own timeouts. A call that
+//! expired keeps its place until its reply is seen or one more timeout has passed, so that replies
+//! are not trimmed unread (`client/calls.rs`).
+//!
+//! **5.4 Errors.** They say what may be done next: see [`CallError`](crate::CallError).
+//!
+//! **5.5 No retry.** No request is sent twice.
+//!
+//! **5.6 Notifications.** One ends when its entry is on the stream.
+//!
+//! **5.7 Stop.** What is pending fails, and the reply stream is deleted.
