@@ -25,6 +25,8 @@ pub(super) struct Node {
     pub(super) touched: bool,
     /// What was sent and is not answered.
     sent: Vec<(Token, Command)>,
+    /// Lanes on which this turn a server said that it cannot serve: what else they bring is void.
+    pub(super) unfit: Vec<Lane>,
     pub(super) due: Option<Deadline>,
     pub(super) frozen_until: Option<Instant>,
     /// How far its clock is ahead.
@@ -89,6 +91,7 @@ impl Node {
             inbox: Vec::new(),
             touched: false,
             sent: Vec::new(),
+            unfit: Vec::new(),
             due: None,
             frozen_until: None,
             skew: Duration::ZERO,

@@ -106,6 +106,19 @@ impl Invariant for WithinPlaces {
                 let shortest = places.shortest.get_or_insert(took);
                 *shortest = took.min(*shortest);
             }
+            // What turns out to be another's is dropped.
+            Fact::Replied {
+                node,
+                command: Command::XPendingRange { key, start, end, .. },
+                reply: Ok(Reply::PendingRange(rows)),
+                ..
+            } => {
+                let Some(service) = scene.history.service_of(key) else { return Ok(()) };
+                let places = self.services.entry((*node, service)).or_default();
+                places
+                    .waiting
+                    .retain(|id| id < start || id > end || rows.iter().any(|row| row.id == *id));
+            }
             Fact::Replied { node, command, reply, .. } => {
                 let (Command::XReadGroup { key, .. } | Command::XAutoClaim { key, .. }) = command
                 else {

@@ -433,6 +433,8 @@ impl Invariant for HasGrace {
 pub(super) struct NotSettled {
     /// The entries that each process acknowledged and was not given since.
     settled: BTreeSet<(NodeId, Bytes, StreamId)>,
+    /// What was given without its body: what may still wait under its id is of an earlier stream.
+    gone: BTreeSet<(NodeId, Bytes, StreamId)>,
 }
 
 impl Invariant for NotSettled {
@@ -448,12 +450,19 @@ impl Invariant for NotSettled {
         match fact {
             Fact::Executed(Executed { node, command, reply, .. }) => match (command, reply) {
                 (Command::XAck { key, ids, .. }, Ok(_)) => {
-                    self.settled.extend(ids.iter().map(|id| (*node, key.clone(), *id)));
+                    let settled = ids.iter().map(|id| (*node, key.clone(), *id));
+                    self.settled.extend(settled.filter(|it| !self.gone.contains(it)));
                 }
                 (Command::XReadGroup { key, .. }, Ok(Reply::Entries(entries)))
                 | (Command::XAutoClaim { key, .. }, Ok(Reply::Claimed { entries, .. })) => {
                     for entry in entries {
-                        self.settled.remove(&(*node, key.clone(), entry.id));
+                        let given = (*node, key.clone(), entry.id);
+                        self.settled.remove(&given);
+                        if entry.fields.is_none() {
+                            self.gone.insert(given);
+                        } else {
+                            self.gone.remove(&given);
+                        }
                     }
                 }
                 _ => {}

@@ -10,7 +10,7 @@ use super::super::node::{Arrival, Node, Said, Step};
 use super::World;
 use crate::command::Command;
 use crate::engine::{Deadline, Input, Lane, Output, Token};
-use crate::reply::{Refusal, Reply};
+use crate::reply::{Refusal, RefusalKind, Reply};
 use crate::time::Instant;
 
 impl World {
@@ -19,6 +19,7 @@ impl World {
         let now = self.now;
         let Some(node) = self.nodes.get_mut(id) else { return };
         node.touched = false;
+        node.unfit.clear();
         if node.frozen_until.is_some_and(|until| until > now) {
             return;
         }
@@ -70,8 +71,14 @@ impl World {
             return true;
         }
         let (lane, ticket) = (token.lane(), number);
-        self.tell(&Fact::Replied { node: id, lane, command: &command, ticket, reply: &reply });
+        let unfit = self.nodes.get(id).is_some_and(|node| node.unfit.contains(&lane));
+        if !unfit {
+            self.tell(&Fact::Replied { node: id, lane, command: &command, ticket, reply: &reply });
+        }
         if let Some(node) = self.nodes.get_mut(id) {
+            if matches!(&reply, Err(refusal) if refusal.kind() == RefusalKind::WrongServer) {
+                node.unfit.push(lane);
+            }
             node.handle_input(now, Input::Reply(token, reply));
         }
         false
