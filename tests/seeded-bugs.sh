@@ -8,13 +8,15 @@
 #   CLAMATOR_BUG=<name> tests/seeded-bugs.sh   the hunts for one bug, and how it is caught
 #
 # It needs Rust alone, and its own place for what it builds: nothing built with bugs is ever found
-# by another build. Optimised as a release is, but with debug assertions.
+# by another build. Optimised as a release is but for what takes long to build, and with debug
+# assertions.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 export CARGO_TARGET_DIR=${CLAMATOR_SEEDED_TARGET_DIR:-$PWD/target/seeded-bugs}
 export CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true
+export CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_LTO=off
 export RUSTFLAGS="--cfg seeded_bugs"
 exec cargo test --locked --release -p clamator-engine --features sim --test seeded_bugs -- \
     --nocapture "$@"

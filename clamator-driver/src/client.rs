@@ -162,7 +162,7 @@ impl<R: Runtime> ClientBuilder<R> {
         self
     }
 
-    /// How long a blocking read waits. Default 1 s, at least 1 ms.
+    /// How long a blocking read waits. Default 1 s, at least 1 ms, at most an hour.
     pub const fn read_block(mut self, block: Duration) -> Self {
         self.config.read_block = block;
         self

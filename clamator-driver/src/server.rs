@@ -185,7 +185,7 @@ impl<R: Runtime> ServerBuilder<R> {
         self
     }
 
-    /// How long a blocking read waits. Default 1 s, at least 1 ms.
+    /// How long a blocking read waits. Default 1 s, at least 1 ms, at most an hour.
     pub const fn read_block(mut self, block: Duration) -> Self {
         self.config.read_block = block;
         self
@@ -204,7 +204,7 @@ impl<R: Runtime> ServerBuilder<R> {
         self
     }
 
-    /// About how many entries a reply stream keeps. Default 1024.
+    /// About how many entries a reply stream keeps. Default 1024, at least 1.
     pub const fn reply_stream_max_len(mut self, max: u64) -> Self {
         self.config.reply_stream_max_len = max;
         self

@@ -29,6 +29,7 @@ mod hello;
 mod jitter;
 mod lanes;
 pub mod memory;
+mod page;
 pub mod porting;
 mod reply;
 mod resp;

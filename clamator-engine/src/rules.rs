@@ -24,7 +24,8 @@
 //! **4.1 Group.** It starts at the oldest entry, so that what was queued before the first server is
 //! served. A group that is gone is made again within two seconds, without a hot loop, at its
 //! low-water mark: up to it everything was given out and settled. A stream whose last id is below
-//! the mark is another one, and is served from its start (`server/group.rs`).
+//! the mark is another one, and is served from its start; what a read brings that began before is
+//! looked up in the pending list (`server/group.rs`).
 //!
 //! **4.2 Serial.** One handler at a time for each service, in stream order, unless the service asks
 //! for more. No service waits for another.
@@ -38,7 +39,9 @@
 //! more when that read must be over (`server/reclaim.rs`, `server/intake.rs`).
 //!
 //! **4.6 Isolation.** One entry never harms another: bad bytes, a reply that cannot be written, a
-//! handler that panics are settled on their own.
+//! handler that panics are settled on their own. A reply with which three lanes have ended is sent
+//! alone; if they go on ending, its caller is sent an error. What is read or taken over when a lane
+//! ends is asked for in halves.
 //!
 //! **4.7 Reach.** A reply goes to `<prefix>:replies:` and nowhere else; a method of another service
 //! is not run (`server/request.rs`).
@@ -67,8 +70,8 @@
 //! call that expired or was cancelled ends at once.
 //!
 //! **5.3 In flight.** So many calls at most; others wait, within their own timeouts. A call that
-//! expired keeps its place until its reply is seen or one more timeout has passed, so that replies
-//! are not trimmed unread (`client/calls.rs`).
+//! expired keeps its place until its reply is seen or one more timeout has passed, a minute at
+//! most, so that replies are not trimmed unread (`client/calls.rs`).
 //!
 //! **5.4 Errors.** They say what may be done next: see [`CallError`](crate::CallError).
 //!

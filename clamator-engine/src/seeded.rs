@@ -166,6 +166,8 @@ bugs! {
     ReplyForgotten = "P9, rule 4",
     /// A reply that Redis will never take is tried for ever.
     ReplyRefusedBlocks = "P2",
+    /// A reply with which every lane ends is sent again for ever, along with all others.
+    ReplyEndsLanes = "rule 4.6, found in a review",
     /// A reply that Redis could not take is sent again at once.
     ReplyWithoutPause = "I16",
     /// A reply is written to whatever key the request names.

@@ -178,7 +178,16 @@ impl<E: Engine> Rig<E> {
     }
 
     pub(crate) fn refuse(&mut self, token: Token, code: &str) {
-        self.input(Input::Reply(token, Err(Refusal::new(code, "text"))));
+        self.refuse_with(token, code, "text");
+    }
+
+    /// Answers a command that is about a key which is not there.
+    pub(crate) fn refuse_key(&mut self, token: Token) {
+        self.refuse_with(token, "ERR", "no such key");
+    }
+
+    pub(crate) fn refuse_with(&mut self, token: Token, code: &str, message: &str) {
+        self.input(Input::Reply(token, Err(Refusal::new(code, message))));
     }
 
     /// Takes the oldest waiting command of this name and answers it.

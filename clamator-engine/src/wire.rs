@@ -10,6 +10,9 @@ use clamator_proto::entry;
 
 use crate::reply::Fields;
 
+/// The shortest and the longest wait of a blocking read.
+pub(crate) const READ_BLOCK_MIN: Duration = Duration::from_millis(1);
+pub(crate) const READ_BLOCK_MAX: Duration = Duration::from_secs(3600);
 /// Pause after a refused read.
 pub(crate) const READ_PAUSE: Duration = Duration::from_secs(1);
 /// How much longer than its BLOCK a blocking read may take to be answered.

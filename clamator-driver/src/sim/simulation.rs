@@ -71,7 +71,7 @@ impl Simulation {
     /// [`Fault::ALL`] has those in it that lose data: then a request that was sent may never run.
     /// Not met here are faults inside of handlers (`HandlerPanics`, `HandlerSlow`,
     /// `HandlerStuck`), which the test's own handlers can have, `ClientStopped`, `PythonWorker`,
-    /// `ReplyOverflow` and `TwinClients`. What strikes at keys does so at those of the first
+    /// `ReplyOverflow`, `ReplyTooLong` and `TwinClients`. What strikes at keys does so at those of the first
     /// prefix in use.
     pub fn faults(mut self, faults: impl IntoIterator<Item = Fault>) -> Self {
         self.faults = faults.into_iter().collect();

@@ -2,8 +2,8 @@
 //!
 //! Not the sending and not the reading of replies. A place is what a call takes up in the reply
 //! stream: it is taken when the request is sent and stays taken behind an expired or cancelled
-//! call until its late reply is seen or one more timeout has passed, so that unread replies are
-//! never trimmed away (rule 5.3).
+//! call until its late reply is seen or one more timeout has passed, a minute at most, so that
+//! unread replies are not trimmed away (rule 5.3).
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::time::Duration;
@@ -12,6 +12,9 @@ use bytes::Bytes;
 
 use crate::seeded::{Bug, Seeded};
 use crate::time::Instant;
+
+/// The longest time for which a call that nobody waits for any more keeps its place.
+const FORGOTTEN_MAX: Duration = Duration::from_secs(60);
 
 /// The calls and notifications of one client.
 #[derive(Debug, Default)]
@@ -162,7 +165,7 @@ impl Calls {
         let cancelled = call.expires > now;
         let leak = if cancelled { Bug::CancelLeaks } else { Bug::TimeoutLeaks };
         call.progress = Progress::Forgotten;
-        call.expires = now + call.timeout;
+        call.expires = now + call.timeout.min(FORGOTTEN_MAX);
         if !self.seeded.is(leak) {
             self.expiries.insert((call.expires, id));
         }

@@ -33,7 +33,7 @@ pub struct ClientConfig {
     pub nonce: [u8; 16],
     /// First part of every key.
     pub prefix: String,
-    /// How long a blocking read waits. Default 1 s, at least 1 ms.
+    /// How long a blocking read waits. Default 1 s, at least 1 ms, at most an hour.
     pub read_block: Duration,
     /// Decides the spread of timers. Take it from a random source, or fix it to repeat a run.
     pub seed: u64,

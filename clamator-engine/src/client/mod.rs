@@ -38,7 +38,7 @@ use crate::reply::{Refusal, RefusalKind, Reply};
 use crate::seeded::Bug;
 use crate::stream_id::StreamId;
 use crate::time::Instant;
-use crate::wire::{self, READ_PAUSE};
+use crate::wire::{self, READ_BLOCK_MAX, READ_BLOCK_MIN, READ_PAUSE};
 
 /// A client: calls methods of services, from one reply stream of its own.
 #[derive(Debug)]
@@ -80,7 +80,8 @@ enum Stage {
 impl Client {
     /// Makes a client that connects at once.
     #[must_use]
-    pub fn new(now: Instant, config: ClientConfig) -> Self {
+    pub fn new(now: Instant, mut config: ClientConfig) -> Self {
+        config.read_block = config.read_block.clamp(READ_BLOCK_MIN, READ_BLOCK_MAX);
         let keys = Keys::new(config.prefix.as_str());
         Self {
             replies: keys.replies(&config.instance).into(),
@@ -273,6 +274,7 @@ impl Client {
             (Purpose::DeleteReplies, _) => self.stopped(),
             (Purpose::Read, Ok(Reply::Entries(entries))) => {
                 self.reader.under_way = false;
+                self.reader.page.answered();
                 for entry in entries {
                     self.handle_entry(now, entry);
                 }
@@ -333,7 +335,12 @@ impl Client {
         for Voided { purpose, sent } in voided {
             match purpose {
                 Purpose::DeleteReplies => self.stopped(),
-                Purpose::Read => self.reader.under_way = false,
+                Purpose::Read => {
+                    self.reader.under_way = false;
+                    if sent {
+                        self.reader.page.lost(self.reader.page.limit());
+                    }
+                }
                 Purpose::Send(id)
                     if self.config.seeded.is(Bug::NotifiedAnyway)
                         && self.calls.is_notification(id) =>

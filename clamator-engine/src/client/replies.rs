@@ -14,6 +14,7 @@ use super::{Client, Purpose, Stage};
 use crate::call::{CallError, CallId, ProtocolFault};
 use crate::command::Command;
 use crate::engine::Lane;
+use crate::page::Page;
 use crate::reply::Entry;
 use crate::seeded::Bug;
 use crate::stream_id::StreamId;
@@ -23,7 +24,7 @@ use crate::wire::READ_SLACK;
 /// The lane that reads the reply stream.
 pub(super) const REPLIES: Lane = Lane::Blocking(0);
 /// Most replies taken in one read.
-const READ_COUNT: u64 = 256;
+const READ_COUNT: usize = 256;
 
 /// How long replies may be missing before the reply stream is read again from its start.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(5);
@@ -37,6 +38,7 @@ pub(super) struct Reader {
     /// The last entry that was news: reading again from the start brings none.
     newest: StreamId,
     pub(super) under_way: bool,
+    pub(super) page: Page,
     /// No read before this time.
     pub(super) paused_until: Option<Instant>,
     /// When the stream is read from its start, if replies are still missing.
@@ -51,6 +53,7 @@ impl Reader {
             after: StreamId::ZERO,
             newest: StreamId::ZERO,
             under_way: false,
+            page: Page::new(READ_COUNT),
             paused_until: None,
             rereads_at: now + SILENCE_MAX,
             silence: SILENCE_MAX * 2,
@@ -91,10 +94,11 @@ impl Client {
         let command = Command::XRead {
             key: self.replies.clone(),
             after: self.reader.after,
-            count: READ_COUNT,
+            count: u64::try_from(self.reader.page.limit()).unwrap_or(u64::MAX),
             block: Some(block),
         };
-        let sent = self.lanes.send(now, REPLIES, command, block + READ_SLACK, Purpose::Read);
+        let timeout = block.saturating_add(READ_SLACK);
+        let sent = self.lanes.send(now, REPLIES, command, timeout, Purpose::Read);
         if sent.is_ok() {
             self.reader.under_way = true;
         }

@@ -9,6 +9,7 @@ use core::time::Duration;
 use clamator_proto::Contract;
 
 use crate::seeded::Seeded;
+use crate::wire::{READ_BLOCK_MAX, READ_BLOCK_MIN};
 
 /// Settings of a server.
 #[derive(Clone, Debug)]
@@ -31,7 +32,7 @@ pub struct ServerConfig {
     pub prefetch_time: Duration,
     /// First part of every key.
     pub prefix: String,
-    /// How long a blocking read waits. Default 1 s, at least 1 ms.
+    /// How long a blocking read waits. Default 1 s, at least 1 ms, at most an hour.
     pub read_block: Duration,
     /// Time between two looks for what dead workers left. Default 1 s, at least 10 ms, spread by
     /// ±25 %.
@@ -39,7 +40,7 @@ pub struct ServerConfig {
     /// Whether a `reply-to` outside `<prefix>:replies:` is accepted. Default false: anybody who
     /// can write the command stream could make the server write to any stream.
     pub relaxed_reply_to: bool,
-    /// About how many entries a reply stream keeps. Default 1024.
+    /// About how many entries a reply stream keeps. Default 1024, at least 1.
     pub reply_stream_max_len: u64,
     /// Decides the spread of timers. Take it from a random source, or fix it to repeat a run.
     pub seed: u64,
@@ -67,10 +68,12 @@ impl ServerConfig {
         }
     }
 
-    /// Raises what would make a loop without a pause to its least value.
+    /// Moves what would make a loop without a pause, or what Redis refuses, into its range.
     pub(crate) fn within_bounds(mut self) -> Self {
         self.claim_idle = self.claim_idle.max(Duration::from_millis(1));
-        self.read_block = self.read_block.max(Duration::from_millis(1));
+        self.read_block = self.read_block.clamp(READ_BLOCK_MIN, READ_BLOCK_MAX);
+        // Redis counts with signed numbers.
+        self.reply_stream_max_len = self.reply_stream_max_len.clamp(1, i64::MAX.cast_unsigned());
         self.reclaim_tick = self.reclaim_tick.max(Duration::from_millis(10));
         self
     }

@@ -76,8 +76,7 @@ impl Server {
         let Some(service) = self.services.get_mut(index) else { return };
         let last = match reply {
             Ok(Reply::Stream(stream)) => Some(stream.last_generated),
-            // `ERR no such key`.
-            Err(refusal) if refusal.code == "ERR" => None,
+            Err(refusal) if refusal.code == "ERR" && refusal.message == "no such key" => None,
             // Nobody may look: taken for the same stream, as all others would be read twice.
             Err(refusal) if refusal.kind() == RefusalKind::Final => Some(StreamId::MAX),
             Ok(_) | Err(_) => return self.set_group(index, GroupState::Absent(retry_at)),
@@ -137,8 +136,8 @@ impl Server {
         service.group.created_at = Some(now);
         let kept = self.config.seeded.is(Bug::CursorKept);
         let cursor = if kept { service.reclaim.cursor } else { StreamId::ZERO };
-        service.reclaim =
-            Reclaim { counting: service.reclaim.counting, cursor, ..Reclaim::default() };
+        let Reclaim { counting, page, .. } = service.reclaim;
+        service.reclaim = Reclaim { counting, cursor, page, ..Reclaim::new() };
         if let Some(after) = restore.filter(|_| !existed) {
             let service = service.name();
             self.counters.groups_restored += 1;

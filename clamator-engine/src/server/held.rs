@@ -8,6 +8,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use clamator_proto::RequestId;
 
 use super::event::JobId;
 use super::request::ReplyTo;
@@ -15,6 +16,9 @@ use crate::reply::Fields;
 use crate::seeded::{Bug, Seeded};
 use crate::stream_id::StreamId;
 use crate::time::Instant;
+
+/// How many lanes may end with a reply under way before it is suspected.
+const LOSSES_IN_COMPANY: u32 = 3;
 
 /// Names an entry: the epoch of its stream, and its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +38,8 @@ pub(super) struct Held {
     running: usize,
     /// Replies that Redis could not take.
     unsent: BTreeSet<Key>,
+    /// Those among them that may be why their lanes ended.
+    suspects: BTreeSet<Key>,
     seeded: Seeded,
 }
 
@@ -74,6 +80,17 @@ pub(super) struct Run {
 pub(super) struct Outbound {
     pub(super) key: Bytes,
     pub(super) envelope: Bytes,
+    /// The request that it answers.
+    pub(super) id: RequestId,
+    /// How many lanes have ended with it under way.
+    pub(super) losses: u32,
+}
+
+impl Outbound {
+    /// Whether it may be why they ended.
+    pub(super) const fn is_suspect(&self) -> bool {
+        self.losses >= LOSSES_IN_COMPANY
+    }
 }
 
 impl State {
@@ -172,6 +189,7 @@ impl Held {
     /// Marks a reply as under way, and gives it out.
     pub(super) fn send_reply(&mut self, key: Key) -> Option<Outbound> {
         self.unsent.remove(&key);
+        self.suspects.remove(&key);
         match self.entries.get(&key) {
             Some(State::Replying(outbound)) => Some(outbound.clone()),
             _ => None,
@@ -180,9 +198,17 @@ impl Held {
 
     /// A reply that was under way has to be sent again.
     pub(super) fn unsend_reply(&mut self, key: Key) {
-        if let Some(State::Replying(_)) = self.entries.get(&key) {
-            self.unsent.insert(key);
+        if let Some(State::Replying(outbound)) = self.entries.get(&key) {
+            let suspect = outbound.is_suspect();
+            if suspect { &mut self.suspects } else { &mut self.unsent }.insert(key);
         }
+    }
+
+    /// A lane has ended with this reply under way.
+    pub(super) fn lose_reply(&mut self, key: Key) -> Option<&Outbound> {
+        let Some(State::Replying(outbound)) = self.entries.get_mut(&key) else { return None };
+        outbound.losses += 1;
+        Some(outbound)
     }
 
     /// Drops an entry, whatever became of it.
@@ -190,6 +216,7 @@ impl Held {
         self.waiting.remove(&key);
         self.uncounted.remove(&key);
         self.unsent.remove(&key);
+        self.suspects.remove(&key);
         let state = self.entries.remove(&key);
         if let Some(State::Running(_)) = state {
             self.running -= 1;
@@ -233,9 +260,16 @@ impl Held {
         &self.uncounted
     }
 
-    /// Replies that have to be sent, oldest first.
-    pub(super) const fn unsent(&self) -> &BTreeSet<Key> {
-        &self.unsent
+    /// The oldest reply that has to be sent. Those that may end their lane come last, and only where
+    /// one is asked for that is going to be `alone`.
+    pub(super) fn next_unsent(&self, alone: bool) -> Option<Key> {
+        let suspects = self.suspects.first().filter(|_| alone);
+        self.unsent.first().or(suspects).copied()
+    }
+
+    /// Whether there are replies that have to be sent alone.
+    pub(super) fn has_suspects(&self) -> bool {
+        !self.suspects.is_empty()
     }
 
     /// Whether any reply has to be sent or is under way.
@@ -278,6 +312,27 @@ mod tests {
         Key { epoch: 0, id: StreamId::new(number, 0) }
     }
 
+    fn outbound() -> Outbound {
+        let id = RequestId::from_text("1");
+        Outbound { key: Bytes::new(), envelope: Bytes::new(), id, losses: 0 }
+    }
+
+    #[test]
+    fn a_reply_with_which_lanes_end_is_sent_behind_all_others_and_alone() {
+        let mut held = Held::default();
+        held.insert_replying(key(1), outbound());
+        held.insert_replying(key(2), outbound());
+        for _ in 0..LOSSES_IN_COMPANY {
+            assert_eq!(held.next_unsent(false), Some(key(1)));
+            assert!(held.send_reply(key(1)).is_some_and(|reply| !reply.is_suspect()));
+            assert!(held.lose_reply(key(1)).is_some());
+            held.unsend_reply(key(1));
+        }
+        assert_eq!((held.next_unsent(false), held.next_unsent(true)), (Some(key(2)), Some(key(2))));
+        held.send_reply(key(2));
+        assert_eq!((held.next_unsent(false), held.next_unsent(true)), (None, Some(key(1))));
+    }
+
     fn waiting(held: &mut Held, number: u64) {
         held.insert_waiting(key(number), Unstarted { fields: Vec::new(), deliveries: 1 });
     }
@@ -309,11 +364,11 @@ mod tests {
         let (fields, job) = (Vec::new(), JobId(1));
         let run = Run { fields, job, started: Instant::ZERO, reply: None };
         held.insert_running(key(3), run);
-        held.insert_replying(key(4), Outbound { key: Bytes::new(), envelope: Bytes::new() });
+        held.insert_replying(key(4), outbound());
         for number in 1..=4 {
             held.remove(key(number));
         }
         assert_eq!((held.len(), held.unstarted(), held.running()), (0, 0, 0));
-        assert!(held.unsent().is_empty());
+        assert_eq!(held.next_unsent(true), None);
     }
 }

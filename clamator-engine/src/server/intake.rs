@@ -11,7 +11,7 @@ use core::time::Duration;
 
 use super::event::Notice;
 use super::held::{State, Unstarted};
-use super::service::{ReadKind, Service};
+use super::service::{ReadKind, Reader, Service};
 use super::{Aim, Purpose, Server};
 use crate::command::{Command, ReadFrom};
 use crate::engine::Lane;
@@ -23,7 +23,7 @@ use crate::wire::{READ_PAUSE, READ_SLACK};
 /// Most entries of one history read, and of one XAUTOCLAIM: a claim holds up all of Redis.
 pub(super) const PAGE: usize = 100;
 /// Most new entries of one read.
-const READ_MAX: usize = 1000;
+pub(super) const READ_MAX: usize = 1000;
 /// How many times `prefetch_max` may be held in all, replies and acknowledgements under way
 /// included.
 const HELD_FACTOR: usize = 4;
@@ -78,13 +78,13 @@ impl Server {
                 let count = if fixed { PEERS_COUNT } else { self.free_places(service) };
                 let for_ever = seeded.is(Bug::BlockForEver);
                 let block = Some(if for_ever { FOR_EVER } else { self.config.read_block });
-                let count = count.min(READ_MAX);
                 (ReadFrom::New, count, block, ReadKind::New, Aim::Read { epoch })
             }
         };
         if count == 0 {
             return;
         }
+        let count = count.min(service.reader.page.limit());
         let command = Command::XReadGroup {
             key: service.stream.clone(),
             group: service.group_name.clone(),
@@ -93,11 +93,13 @@ impl Server {
             count: wide(count),
             block,
         };
-        let timeout = block.map_or(self.config.command_timeout, |block| block + READ_SLACK);
+        let timeout =
+            block.map_or(self.config.command_timeout, |block| block.saturating_add(READ_SLACK));
         let (lane, purpose) = (service.lane, Purpose { service: index, aim });
         let sent = self.lanes.send(self.now, lane, command, timeout, purpose).is_ok();
         if let Some(service) = self.services.get_mut(index).filter(|_| sent) {
             service.reader.under_way = Some(kind);
+            service.reader.asked = count;
         }
     }
 
@@ -105,7 +107,7 @@ impl Server {
         let Some(service) = self.services.get_mut(index) else {
             return;
         };
-        service.reader.under_way = None;
+        service.reader.answered();
         match reply {
             Ok(Reply::Entries(_)) if self.is_doubtful(index, epoch) => {}
             Ok(Reply::Entries(entries)) => {
@@ -147,7 +149,7 @@ impl Server {
         let Some(service) = self.services.get_mut(index) else {
             return;
         };
-        service.reader.under_way = None;
+        service.reader.answered();
         match reply {
             Ok(Reply::Entries(_)) if self.is_doubtful(index, epoch) => {}
             Ok(Reply::Entries(entries)) => {
@@ -203,7 +205,7 @@ impl Server {
     pub(super) fn void_read(&mut self, index: usize, sent: bool) {
         let Some(service) = self.services.get_mut(index) else { return };
         service.reader.settled.clear();
-        service.reader.under_way = None;
+        service.reader.lost(sent);
         if sent {
             self.look_back(index);
         }
@@ -231,11 +233,11 @@ impl Server {
         }
     }
 
-    pub(super) fn void_history(&mut self, index: usize) {
+    pub(super) fn void_history(&mut self, index: usize, sent: bool) {
         let Some(service) = self.services.get_mut(index) else {
             return;
         };
-        service.reader.under_way = None;
+        service.reader.lost(sent);
         service.reader.settled.clear();
         service.reader.history = Some(StreamId::ZERO);
     }
@@ -290,6 +292,20 @@ impl Server {
             }
             Some(fields) if again => service.held.insert_uncounted(key, fields),
             Some(fields) => service.held.insert_waiting(key, Unstarted { fields, deliveries: 1 }),
+        }
+    }
+}
+
+impl Reader {
+    fn answered(&mut self) {
+        self.under_way = None;
+        self.page.answered();
+    }
+
+    fn lost(&mut self, sent: bool) {
+        self.under_way = None;
+        if sent {
+            self.page.lost(self.asked);
         }
     }
 }

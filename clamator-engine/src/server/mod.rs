@@ -33,7 +33,7 @@ pub use self::event::{Answer, Job, JobId, Notice, PoisonFault, ServerEvent};
 use self::held::{Key, Run, Unstarted};
 use self::request::{Judge, Verdict};
 use self::service::{ReadKind, Service};
-use self::settle::Retry;
+use self::settle::{Retry, UnderWay};
 use self::stop::Drain;
 use crate::command::Command;
 use crate::engine::{Deadline, Engine, Input, Lane, Loss, Output, Timer};
@@ -62,6 +62,7 @@ pub struct Server {
     ticks: u64,
     /// Set while Redis cannot take replies.
     retry: Option<Retry>,
+    replies: UnderWay,
     stage: Stage,
     events: VecDeque<ServerEvent>,
     counters: ServerCounters,
@@ -147,6 +148,7 @@ impl Server {
             tick_at,
             ticks: 0,
             retry: None,
+            replies: UnderWay::default(),
             stage: Stage::Starting,
             events: VecDeque::new(),
             counters: ServerCounters::default(),
@@ -282,6 +284,7 @@ impl Server {
             }
         }
         self.dirty.insert(service);
+        self.replies.proven |= lane == Lane::Command;
         match aim {
             Aim::Acknowledge { epoch, ids } => {
                 self.handle_acknowledged(service, epoch, ids, &reply)
@@ -316,12 +319,12 @@ impl Server {
             match aim {
                 Aim::Acknowledge { epoch, ids } => self.unacknowledge(service, epoch, ids),
                 Aim::CheckConsumer | Aim::RemoveConsumer => self.consumer_done(),
-                Aim::Claim { .. } => self.void_claim(service, voided.sent),
+                Aim::Claim { count, .. } => self.void_claim(service, count, voided.sent),
                 Aim::Count { .. } => self.void_count(service),
                 Aim::CreateGroup { .. } | Aim::InspectStream => self.void_creation(service),
-                Aim::History { .. } => self.void_history(service),
+                Aim::History { .. } => self.void_history(service, voided.sent),
                 Aim::Read { .. } => self.void_read(service, voided.sent),
-                Aim::Reply(key) => self.void_reply(service, key),
+                Aim::Reply(key) => self.lose_reply(service, key, voided.sent),
                 Aim::CheckGhost(_)
                 | Aim::Delete
                 | Aim::FindGhosts
@@ -409,6 +412,7 @@ impl Engine for Server {
                 self.expect_history(lane);
                 if lane == Lane::Command {
                     self.forget_groups();
+                    self.replies.proven = false;
                 }
                 self.dirty.extend(0..self.services.len());
             }

@@ -10,7 +10,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::intake::{PAGE, wide};
+use super::intake::wide;
 use super::service::{Counting, Service};
 use super::{Aim, Server};
 use crate::command::Command;
@@ -63,7 +63,7 @@ impl Server {
         }
         // A read that waits has places set aside for new entries, which come in their own time;
         // what is overdue does not wait for them.
-        let count = self.free_places(service).min(PAGE);
+        let count = self.free_places(service).min(service.reclaim.page.limit());
         if count == 0 {
             return;
         }
@@ -95,6 +95,7 @@ impl Server {
             return;
         };
         service.reclaim.under_way = false;
+        service.reclaim.page.answered();
         let Ok(Reply::Claimed { next, entries, deleted, nameless }) = reply else {
             // Tried again with the next tick.
             service.reclaim.more = false;
@@ -121,12 +122,13 @@ impl Server {
     }
 
     /// A claim whose answer is lost may have given this consumer entries that nobody has seen.
-    pub(super) fn void_claim(&mut self, index: usize, sent: bool) {
+    pub(super) fn void_claim(&mut self, index: usize, count: usize, sent: bool) {
         let Some(service) = self.services.get_mut(index) else {
             return;
         };
         service.reclaim.under_way = false;
         if sent {
+            service.reclaim.page.lost(count);
             self.look_back(index);
         }
     }

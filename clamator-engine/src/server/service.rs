@@ -12,8 +12,10 @@ use clamator_proto::{Contract, Keys, ServiceName};
 
 use super::config::{Concurrency, ServerConfig, ServiceConfig, StartFrom};
 use super::held::{Held, Key};
+use super::intake::{PAGE, READ_MAX};
 use super::pace::Pace;
 use crate::engine::Lane;
+use crate::page::Page;
 use crate::stream_id::StreamId;
 use crate::time::Instant;
 
@@ -69,9 +71,12 @@ pub(super) enum GroupState {
 }
 
 /// Reading on the blocking lane.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Reader {
     pub(super) under_way: Option<ReadKind>,
+    /// How many entries the read under way asks for.
+    pub(super) asked: usize,
+    pub(super) page: Page,
     /// Own pending entries behind this id are to be read before anything new.
     pub(super) history: Option<StreamId>,
     /// When they are to be read once more: a lost read may be given something until its BLOCK ends.
@@ -91,11 +96,12 @@ pub(super) enum ReadKind {
 }
 
 /// Taking over what dead workers left.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Reclaim {
     /// Where the next scan starts.
     pub(super) cursor: StreamId,
     pub(super) under_way: bool,
+    pub(super) page: Page,
     /// Whether there is more to scan in this tick.
     pub(super) more: bool,
     /// Scans of this tick that found nothing.
@@ -111,6 +117,33 @@ pub(super) enum Counting {
     /// Not again before the next tick.
     Refused,
     UnderWay,
+}
+
+impl Reader {
+    const fn new() -> Self {
+        Self {
+            under_way: None,
+            asked: 0,
+            page: Page::new(READ_MAX),
+            history: None,
+            history_again: None,
+            paused_until: None,
+            settled: BTreeSet::new(),
+        }
+    }
+}
+
+impl Reclaim {
+    pub(super) const fn new() -> Self {
+        Self {
+            cursor: StreamId::ZERO,
+            under_way: false,
+            page: Page::new(PAGE),
+            more: false,
+            empty_scans: 0,
+            counting: Counting::Idle,
+        }
+    }
 }
 
 impl Service {
@@ -137,8 +170,8 @@ impl Service {
                 created_at: None,
                 moved: false,
             },
-            reader: Reader::default(),
-            reclaim: Reclaim::default(),
+            reader: Reader::new(),
+            reclaim: Reclaim::new(),
             held: Held::new(server.seeded),
             pace: Pace::default(),
             acks: Vec::new(),

@@ -41,6 +41,19 @@ pub(super) struct Retry {
     pause: Duration,
 }
 
+/// Lanes that may end with a reply under way, the last ones with it alone, before it is given up.
+const LOSSES_MAX: u32 = 8;
+
+/// Replies that were sent and are not answered.
+#[derive(Debug, Default)]
+pub(super) struct UnderWay {
+    replies: usize,
+    /// Whether it is one that may be why lanes ended, and is alone for that.
+    suspect: bool,
+    /// Whether the lane has answered anything: if it then ends with a reply, that is no accident.
+    pub(super) proven: bool,
+}
+
 impl Server {
     /// The handler of a job has ended. A second answer to one job changes nothing.
     pub fn answer(&mut self, now: Instant, job: JobId, answer: Answer) {
@@ -93,7 +106,8 @@ impl Server {
         let Some(service) = self.services.get_mut(index) else {
             return;
         };
-        let outbound = Outbound { key: reply.key.clone(), envelope: envelope.into() };
+        let (stream, id) = (reply.key.clone(), reply.id.clone());
+        let outbound = Outbound { key: stream, envelope: envelope.into(), id, losses: 0 };
         service.held.insert_replying(key, outbound);
         let seeded = self.config.seeded;
         if seeded.is(Bug::AckBeforeReply) || seeded.is(Bug::AckWithReply) {
@@ -118,14 +132,16 @@ impl Server {
 
     /// Sends the oldest reply that waits. Tells whether there was one, and a lane to send it on.
     fn send_oldest_reply(&mut self, index: usize) -> bool {
-        if !self.lanes.is_open(Lane::Command) {
+        if !self.lanes.is_open(Lane::Command) || self.replies.suspect {
             return false;
         }
         let Some(service) = self.services.get_mut(index) else { return false };
-        let Some(key) = service.held.unsent().first().copied() else { return false };
-        let Some(Outbound { key: stream, envelope }) = service.held.send_reply(key) else {
-            return true;
-        };
+        let alone = self.replies.replies == 0 && self.replies.proven;
+        let Some(key) = service.held.next_unsent(alone) else { return false };
+        let Some(outbound) = service.held.send_reply(key) else { return true };
+        self.replies.replies += 1;
+        self.replies.suspect = outbound.is_suspect();
+        let Outbound { key: stream, envelope, .. } = outbound;
         let command = Command::XAdd {
             key: stream,
             create: true,
@@ -138,6 +154,7 @@ impl Server {
     }
 
     pub(super) fn handle_replied(&mut self, index: usize, key: Key, reply: Result<Reply, Refusal>) {
+        self.reply_done();
         let Err(refusal) = reply else {
             if self.retry.take().is_some() {
                 self.dirty.extend(0..self.services.len());
@@ -170,6 +187,32 @@ impl Server {
                 self.settle(index, key);
             }
         }
+    }
+
+    /// A reply is no longer under way.
+    fn reply_done(&mut self) {
+        self.replies.replies = self.replies.replies.saturating_sub(1);
+        self.replies.suspect = false;
+        if self.replies.replies == 0 && self.services.iter().any(|it| it.held.has_suspects()) {
+            self.dirty.extend(0..self.services.len());
+        }
+    }
+
+    /// A lane has ended with a reply under way. It is sent again, unless it is the reply that
+    /// ends lanes, as one does that is larger than Redis is set to take: then an error is sent.
+    pub(super) fn lose_reply(&mut self, index: usize, key: Key, sent: bool) {
+        let patient = self.config.seeded.is(Bug::ReplyEndsLanes);
+        self.reply_done();
+        let Some(service) = self.services.get_mut(index) else { return };
+        let lost = if sent && !patient { service.held.lose_reply(key) } else { None };
+        if let Some(outbound) = lost.filter(|it| it.losses >= LOSSES_MAX) {
+            let reply = ReplyTo { key: outbound.key.clone(), id: outbound.id.clone() };
+            let message = "each connection ended on which the result was written";
+            let error = RpcError::invalid_result("Undeliverable", message);
+            self.counters.replies_refused += 1;
+            return self.reply(index, key, &reply, &Answer::Error(error));
+        }
+        self.void_reply(index, key);
     }
 
     /// A reply's outcome is unknown: it is sent again.

@@ -5,6 +5,7 @@
 
 mod group;
 mod intake;
+mod lost;
 mod reclaim;
 mod settle;
 mod stop;

@@ -95,6 +95,8 @@ faults! {
     ReplyKeyWrongType,
     /// Reply streams are shorter than what may be under way.
     ReplyOverflow,
+    /// A reply is longer than Redis is set to take: it ends every connection on which one comes.
+    ReplyTooLong,
     /// A connection ends before what was written on it arrives.
     ResetBeforeWrite,
     /// A connection ends after what was written on it arrives, and before its reply.
@@ -142,6 +144,7 @@ impl Fault {
             | Self::HandlerStuck
             | Self::PythonWorker
             | Self::ReplyOverflow
+            | Self::ReplyTooLong
             | Self::TwinClients
             | Self::WorkerClockAhead
             | Self::WorkerFrozen

@@ -72,6 +72,8 @@ pub(super) struct Handler {
     pub(super) python: Option<PythonJob>,
     /// Whether it ends by panicking.
     pub(super) panics: bool,
+    /// Whether it has too much to say.
+    pub(super) tells_too_much: bool,
 }
 
 /// A step of serving an entry, behind which a process may end.

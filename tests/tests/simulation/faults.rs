@@ -59,6 +59,7 @@ fn each_fault_is_met() {
         Fault::HandlerStuck,
         Fault::PythonWorker,
         Fault::ReplyOverflow,
+        Fault::ReplyTooLong,
         Fault::TwinClients,
     ];
     for fault in Fault::ALL {

@@ -115,7 +115,7 @@ fn orphaned() -> (Rig<Server>, Job) {
     rig.habit = |_| None;
     lose_group(&mut rig, "NOGROUP");
     let gone = rig.take("XINFO STREAM");
-    rig.refuse(gone.token, "ERR");
+    rig.refuse_key(gone.token);
     created(&mut rig);
     (rig, job)
 }
@@ -128,7 +128,7 @@ fn a_read_that_began_before_the_stream_was_another_one_is_looked_up_in_the_pendi
     rig.habit = |_| None;
     rig.refuse(claim.token, "NOGROUP");
     let gone = rig.take("XINFO STREAM");
-    rig.refuse(gone.token, "ERR");
+    rig.refuse_key(gone.token);
     created(&mut rig);
     rig.deliver(vec![notification(5)]);
     rig.no_job();
@@ -139,6 +139,19 @@ fn a_read_that_began_before_the_stream_was_another_one_is_looked_up_in_the_pendi
     rig.reply(token, Reply::Entries(vec![]));
     rig.deliver(vec![notification(6)]);
     rig.job();
+}
+
+#[test]
+fn where_the_stream_cannot_be_looked_at_its_history_is_not_replayed() {
+    let mut rig = rig();
+    rig.deliver(vec![notification(5)]);
+    rig.habit = |_| None;
+    rig.run(2 * SECOND);
+    rig.mark(id(9), None);
+    lose_group(&mut rig, "NOGROUP");
+    let look = rig.take("XINFO STREAM");
+    rig.refuse_with(look.token, "ERR", "unknown command 'XINFO'");
+    assert_eq!(created(&mut rig), GroupStart::After(id(9)));
 }
 
 #[test]
@@ -163,7 +176,7 @@ fn a_stream_that_is_gone_is_made_anew() {
     let mut rig = rig();
     lose_group(&mut rig, "UNBLOCKED");
     let sent = rig.take("XINFO STREAM");
-    rig.refuse(sent.token, "ERR");
+    rig.refuse_key(sent.token);
     assert_eq!(created(&mut rig), GroupStart::After(StreamId::ZERO));
 }
 
@@ -187,7 +200,7 @@ fn a_group_that_keeps_vanishing_makes_no_hot_loop() {
                 reads += 1;
             }
             if let Some(sent) = rig.find("XINFO STREAM") {
-                rig.refuse(sent.token, "ERR");
+                rig.refuse_key(sent.token);
             }
             if let Some(sent) = rig.find("XGROUP CREATE") {
                 rig.reply(sent.token, Reply::Ok);
@@ -207,7 +220,7 @@ fn a_vanished_group_is_back_within_two_seconds() {
     lose_group(&mut rig, "NOGROUP");
     rig.run(SECOND);
     let sent = rig.take("XINFO STREAM");
-    rig.refuse(sent.token, "ERR");
+    rig.refuse_key(sent.token);
     created(&mut rig);
     assert!(rig.now <= Instant::ZERO + 2 * SECOND);
 }
@@ -219,7 +232,7 @@ fn an_entry_of_the_old_stream_is_answered_but_not_acknowledged_on_the_new_one() 
     let old = rig.job();
     lose_group(&mut rig, "NOGROUP");
     let sent = rig.take("XINFO STREAM");
-    rig.refuse(sent.token, "ERR");
+    rig.refuse_key(sent.token);
     created(&mut rig);
     rig.end(&old);
     rig.deliver(vec![request(5)]);
@@ -332,7 +345,7 @@ fn a_refused_look_at_the_stream_does_not_throw_the_mark_away() {
 fn a_second_try_at_another_stream_still_reads_it_from_its_start() {
     let mut rig = without_group(StartFrom::New);
     let sent = rig.take("XINFO STREAM");
-    rig.refuse(sent.token, "ERR");
+    rig.refuse_key(sent.token);
     let sent = rig.take("XGROUP CREATE");
     let Command::XGroupCreate { start, .. } = &sent.command else { panic!() };
     assert_eq!(*start, GroupStart::After(StreamId::ZERO));

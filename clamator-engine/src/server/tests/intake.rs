@@ -143,7 +143,7 @@ fn a_restored_group_is_scanned_from_its_start() {
     }
     rig.run(SECOND);
     let inspect = rig.take("XINFO STREAM");
-    rig.refuse(inspect.token, "ERR");
+    rig.refuse_key(inspect.token);
     rig.answer("XGROUP CREATE", Reply::Ok);
     let sent = claim(&mut rig);
     assert!(matches!(sent.command, Command::XAutoClaim { start: StreamId::ZERO, .. }));

@@ -42,6 +42,8 @@ pub struct Network {
     hangs_until: Instant,
     /// The usual time from end to end.
     latency: Duration,
+    /// The longest value that Redis takes.
+    value_max: usize,
     outbox: VecDeque<NetworkEvent>,
     owners: BTreeMap<ConnectionId, u64>,
     streams: Streams,
@@ -82,6 +84,7 @@ impl Network {
             executed: None,
             hangs_until: Instant::ZERO,
             latency,
+            value_max: usize::MAX,
             outbox: VecDeque::new(),
             owners: BTreeMap::new(),
             streams: Streams::new(options),
@@ -96,6 +99,13 @@ impl Network {
     /// Keeps what Redis executes from now on, for [`Self::take_executed`].
     pub fn observe(&mut self) {
         self.executed.get_or_insert_default();
+    }
+
+    /// Redis ends connections on which an entry comes with a value longer than this.
+    ///
+    /// <https://redis.io/docs/latest/develop/reference/clients/#query-buffer-hard-limit>
+    pub const fn limit_values(&mut self, bytes: usize) {
+        self.value_max = bytes;
     }
 
     /// Takes the oldest command that was executed and not taken.
@@ -232,6 +242,12 @@ impl Network {
 
     fn deliver(&mut self, at: Instant, now: Instant, parcel: Parcel) {
         match parcel {
+            Parcel::Command { wire, command, .. } if self.is_too_long(&command) => {
+                if let Some(Wire { node, lane, dead: false, .. }) = self.wires.get(&wire) {
+                    let (node, lane) = (*node, *lane);
+                    self.cut(now, node, lane, Cut::BeforeWrite);
+                }
+            }
             Parcel::Command { wire, ticket, command } => self.take(now, wire, ticket, command),
             Parcel::Connect { wire } => self.connect(at, now, wire),
             Parcel::End { connection } => {
@@ -256,6 +272,11 @@ impl Network {
             }
             Parcel::Welcome { wire } => self.welcome(now, wire),
         }
+    }
+
+    fn is_too_long(&self, command: &Command) -> bool {
+        let Command::XAdd { fields, .. } = command else { return false };
+        fields.iter().any(|(_, value)| value.len() > self.value_max)
     }
 
     fn connect(&mut self, at: Instant, now: Instant, number: u64) {

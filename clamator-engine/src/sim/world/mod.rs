@@ -32,6 +32,8 @@ use crate::engine::Input;
 use crate::stream_id::StreamId;
 use crate::time::Instant;
 
+/// The longest value that Redis takes, where it does not take all.
+const VALUE_MAX: usize = 2000;
 /// Most rounds at one moment: more of them is a loop that does not end.
 const ROUNDS_MAX: u32 = 10_000;
 
@@ -105,6 +107,9 @@ impl World {
         let mut dice = Dice::new(plan.seed ^ 0x0077_6f72_6c64);
         let mut network = Network::new(dice.word(), plan.version, plan.latency);
         network.observe();
+        if plan.allows(Fault::ReplyTooLong) {
+            network.limit_values(VALUE_MAX);
+        }
         let until = Instant::ZERO + plan.heal;
         let injector = Injector::new(dice.word(), &plan.faults, PREFIX, until);
         let services: Vec<&'static str> = SERVICES.iter().take(plan.services).copied().collect();

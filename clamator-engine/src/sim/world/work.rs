@@ -17,7 +17,7 @@ use super::super::history::{Call, NodeKind, Outcome, number_in, number_of};
 use super::super::network::{Executed, NodeId};
 use super::super::node::{Handler, Machine, Step};
 use super::super::python::PythonJob;
-use super::{Planned, World};
+use super::{Planned, VALUE_MAX, World};
 use crate::call::{CallError, CallId};
 use crate::client::ClientEvent;
 use crate::command::{Command, GroupStart};
@@ -202,12 +202,14 @@ impl World {
             call.starts += 1;
         }
         let (takes, panics) = self.roll_handler(start.number.is_some());
+        let tells_too_much =
+            self.rolls_too_much(start.number.is_some() && job.is_some() && !panics);
         let heal = Instant::ZERO + self.plan.heal;
         let long = self.now + takes;
         let ends = if long > heal { long.min(heal.max(self.now + QUICK)) } else { long };
         let (entry, number) = (start.entry, start.number);
         let Some(node) = self.nodes.get_mut(id) else { return };
-        let job = node.run(Handler { entry, number, job, python, panics });
+        let job = node.run(Handler { entry, number, job, python, panics, tells_too_much });
         self.plan_at(ends, Planned::EndHandler { node: id, job });
         self.tell(&Fact::Started { node: id, job, start });
     }
@@ -238,6 +240,16 @@ impl World {
         (self.dice.scale(Duration::from_micros(20), Duration::from_millis(30)), false)
     }
 
+    /// Whether a handler has more to say than Redis takes.
+    fn rolls_too_much(&mut self, known: bool) -> bool {
+        let allowed = self.plan.allows(Fault::ReplyTooLong) && self.is_faulty() && known;
+        let tells = allowed && self.dice.chance(1);
+        if tells {
+            self.struck(Fault::ReplyTooLong);
+        }
+        tells
+    }
+
     /// A handler has come to its end, unless its process is gone or frozen.
     pub(super) fn end_handler(&mut self, id: NodeId, job: u64) {
         let now = self.now;
@@ -256,6 +268,9 @@ impl World {
         let Some(handler) = node.handlers.remove(&job) else { return };
         let result = Json::encode(&number.unwrap_or(0));
         let answer = match result {
+            Ok(_) if handler.tells_too_much => {
+                Answer::Error(RpcError::new(-32603, "too much ".repeat(VALUE_MAX / 8)))
+            }
             Ok(result) if !handler.panics => Answer::Result(result),
             Ok(_) | Err(_) => Answer::Error(RpcError::new(-32603, "panicked")),
         };

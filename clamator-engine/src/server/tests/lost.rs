@@ -1,0 +1,139 @@
+//! Lanes that end because of what was sent on them, or asked for (rule 4.6).
+//!
+//! Not the losses that anybody may suffer: what is looked for after those is in `intake`, what is
+//! sent again in `settle`.
+
+use super::*;
+use crate::engine::Lane;
+
+/// Loses a lane, and opens it again.
+fn lose(rig: &mut Rig<Server>, lane: Lane) {
+    rig.lose(lane);
+    rig.run(2 * SECOND);
+    rig.open_lanes();
+}
+
+/// The envelopes of the replies that are under way.
+fn replies(rig: &mut Rig<Server>) -> Vec<(Sent, String)> {
+    core::iter::from_fn(|| rig.find("XADD"))
+        .map(|sent| {
+            let Command::XAdd { fields, .. } = &sent.command else { panic!() };
+            let text = String::from_utf8(fields[1].1.to_vec()).unwrap();
+            (sent, text)
+        })
+        .collect()
+}
+
+/// A server that has tried to send the replies to 1 and 2 on this many lanes.
+fn rig_after(losses: u32) -> Rig<Server> {
+    let mut rig = rig_with_handlers(2);
+    rig.deliver(vec![request(1), request(2)]);
+    for job in rig.jobs() {
+        rig.end(&job);
+    }
+    for _ in 0..losses {
+        assert_eq!(replies(&mut rig).len(), 2);
+        lose(&mut rig, Lane::Command);
+    }
+    rig
+}
+
+#[test]
+fn replies_with_which_three_lanes_ended_are_sent_one_by_one() {
+    let mut rig = rig_after(3);
+    for number in [1, 2] {
+        let mut sent = replies(&mut rig);
+        let (sent, text) = sent.pop().filter(|_| sent.is_empty()).unwrap();
+        assert!(text.contains(&format!(r#""id":{number}"#)), "{text}");
+        rig.reply(sent.token, added());
+        assert_eq!(rig.acknowledged(), [id(number)]);
+    }
+}
+
+#[test]
+fn a_reply_with_which_every_lane_ends_becomes_an_error_and_all_others_go_on() {
+    let mut rig = rig_after(3);
+    for _ in 0..5 {
+        let sent = replies(&mut rig);
+        assert!(
+            matches!(&sent[..], [(_, text)] if text.contains(r#""id":1,"result""#)),
+            "{sent:?}"
+        );
+        lose(&mut rig, Lane::Command);
+    }
+    let mut sent = replies(&mut rig).into_iter();
+    let (first, text) = sent.next().unwrap();
+    assert!(text.contains("-32603") && text.contains(r#""id":1"#), "{text}");
+    assert!(sent.next().is_none(), "the other one is still to be sent alone");
+    rig.reply(first.token, added());
+    let (second, text) = replies(&mut rig).pop().unwrap();
+    assert!(text.contains(r#""id":2,"result""#), "{text}");
+    rig.reply(second.token, added());
+    assert_eq!(rig.acknowledged(), [id(1)]);
+    assert_eq!(rig.acknowledged(), [id(2)]);
+    assert_eq!(rig.engine.counters().replies_refused, 1);
+}
+
+#[test]
+fn a_new_reply_does_not_wait_for_one_that_is_suspected_and_is_not_sent_along_with_it() {
+    let mut rig = rig_after(3);
+    let (suspect, _) = replies(&mut rig).pop().unwrap();
+    // A claim may have been lost, so the pending list is read first.
+    while let Sent { token, command: Command::XReadGroup { from, .. }, .. } = rig.take("XREADGROUP")
+    {
+        let is_new = from == ReadFrom::New;
+        rig.reply(token, Reply::Entries(if is_new { vec![request(3)] } else { vec![] }));
+        if is_new {
+            break;
+        }
+    }
+    let job = rig.job();
+    rig.end(&job);
+    assert!(replies(&mut rig).is_empty());
+    rig.reply(suspect.token, added());
+    let sent = replies(&mut rig);
+    assert!(matches!(&sent[..], [(_, text)] if text.contains(r#""id":3"#)), "{sent:?}");
+}
+
+#[test]
+fn after_a_lane_that_ended_with_a_read_half_as_much_is_asked_for() {
+    let mut rig = rig();
+    let mut asked = Vec::new();
+    for _ in 0..9 {
+        lose(&mut rig, Lane::Blocking(0));
+        let Command::XReadGroup { count, .. } = rig.take("XREADGROUP").command else { panic!() };
+        asked.push(count);
+    }
+    assert_eq!(asked, [1; 9], "a read of one place leaves a page of one");
+    let mut rig = rig_with_handlers(90);
+    let mut asked = Vec::new();
+    for _ in 0..4 {
+        lose(&mut rig, Lane::Blocking(0));
+        let Sent { token, command, .. } = rig.take("XREADGROUP");
+        let Command::XReadGroup { count, from: ReadFrom::History(_), .. } = command else {
+            panic!("{command:?}")
+        };
+        asked.push(count);
+        if asked.len() == 3 {
+            rig.reply(token, Reply::Entries(vec![notification(1)]));
+            let Command::XReadGroup { count, .. } = rig.take("XREADGROUP").command else {
+                panic!()
+            };
+            asked.push(count);
+        }
+    }
+    assert_eq!(asked, [45, 23, 12, 24, 12]);
+}
+
+#[test]
+fn after_a_lane_that_ended_with_a_claim_half_as_much_is_claimed() {
+    let mut rig = rig_with_handlers(90);
+    let mut asked = Vec::new();
+    for _ in 0..3 {
+        rig.run(SECOND * 3 / 2);
+        let Command::XAutoClaim { count, .. } = rig.take("XAUTOCLAIM").command else { panic!() };
+        asked.push(count);
+        lose(&mut rig, Lane::Command);
+    }
+    assert_eq!(asked, [90, 45, 23]);
+}
