@@ -311,6 +311,18 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_a_notification_or_of_what_was_not_sent_frees_no_place() {
+        let mut calls = Calls::default();
+        insert(&mut calls, Kind::Call);
+        let notification = insert(&mut calls, Kind::Notification);
+        let unsent = insert(&mut calls, Kind::Call);
+        while send(&mut calls, 1).is_some() {}
+        calls.finish(notification);
+        calls.finish(unsent);
+        assert!(calls.expects_replies());
+    }
+
+    #[test]
     fn the_place_of_an_expired_call_stays_taken_for_one_more_timeout() {
         let mut calls = Calls::default();
         let first = insert(&mut calls, Kind::Call);

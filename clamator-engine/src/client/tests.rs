@@ -18,7 +18,7 @@ use super::replies::SILENCE_MAX;
 use super::{Client, ClientConfig, ClientEvent};
 use crate::call::{CallError, CallId, ProtocolFault};
 use crate::command::Command;
-use crate::engine::{Hello, Input, Lane, Version};
+use crate::engine::{Deadline, Hello, Input, Lane, Timer, Version};
 use crate::reply::{Entry, Reply};
 use crate::stream_id::StreamId;
 use crate::testing::{Rig, Sent};

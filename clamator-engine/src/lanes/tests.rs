@@ -155,6 +155,13 @@ fn a_server_that_is_too_old_is_not_used() {
 }
 
 #[test]
+fn the_oldest_server_that_is_not_too_old_is_used() {
+    let mut lanes = lanes(0);
+    lanes.opened(at(0), Lane::Command, Hello::new(Version::new(6, 2, 0)));
+    assert!(lanes.is_open(Lane::Command));
+}
+
+#[test]
 fn a_reply_that_is_coming_in_is_not_overdue_nor_is_what_waits_behind_it() {
     let mut lanes = open();
     for purpose in 0..2 {
@@ -180,6 +187,16 @@ fn a_lane_on_which_bytes_merely_drip_is_overdue() {
         lanes.progress(at(second), Lane::Command, PROGRESS_MIN / 4 - 1);
     }
     assert_eq!(lanes.tick(at(5)).len(), 1);
+}
+
+#[test]
+fn sixty_four_kibibytes_are_progress_and_a_byte_less_is_not() {
+    for (bytes, overdue) in [(64 << 10, 0), ((64 << 10) - 1, 1)] {
+        let mut lanes = open();
+        lanes.send(at(0), Lane::Command, command(), 5 * SECOND, 0).unwrap();
+        lanes.progress(at(1), Lane::Command, bytes);
+        assert_eq!(lanes.tick(at(5)).len(), overdue, "{bytes}");
+    }
 }
 
 #[test]
@@ -252,5 +269,17 @@ fn a_lane_that_is_being_opened_is_closed_for_good() {
     drain(&mut lanes);
     lanes.close_all();
     assert!(matches!(lanes.poll(), Some(Action::Close(Lane::Command))));
+    assert!(lanes.deadline().is_none());
+}
+
+#[test]
+fn a_lane_that_is_closed_for_good_is_not_opened_again_when_its_end_is_told() {
+    let mut lanes = open();
+    lanes.close_all();
+    drain(&mut lanes);
+    assert!(lanes.lost(at(1), Lane::Command, closed()).is_none());
+    assert!(lanes.fail(at(1), Lane::Command, closed()).is_none());
+    lanes.tick(at(60));
+    assert!(lanes.poll().is_none());
     assert!(lanes.deadline().is_none());
 }

@@ -129,6 +129,20 @@ fn a_new_reply_lane_reads_from_the_start() {
 }
 
 #[test]
+fn a_new_command_lane_leaves_the_reading_where_it_is() {
+    let mut rig = rig();
+    rig.replies(vec![(5, "x".into())]);
+    rig.lose(Lane::Command);
+    rig.reads_run_out = false;
+    rig.run(SECOND);
+    rig.open_lanes();
+    rig.replies(vec![]);
+    let Sent { command, .. } = rig.take("XREAD");
+    let Command::XRead { after, .. } = command else { panic!("{command:?}") };
+    assert_eq!(after, StreamId::new(5, 0));
+}
+
+#[test]
 fn a_client_that_hears_nothing_reads_from_the_start_ever_less_often() {
     let mut rig = rig();
     rig.replies(vec![(5, "x".into())]);
@@ -151,6 +165,20 @@ fn a_client_that_hears_nothing_reads_from_the_start_ever_less_often() {
     for (number, apart) in (1..).zip(apart) {
         let due = SILENCE_MAX * number;
         assert!(apart + SECOND >= due && apart <= due + 2 * SECOND, "{starts:?}");
+    }
+}
+
+#[test]
+fn a_client_that_hears_something_new_does_not_read_from_the_start() {
+    let mut rig = rig();
+    rig.call_within(Some(60 * SECOND));
+    rig.confirm();
+    for number in 1..10 {
+        rig.run(SECOND * 7 / 2);
+        let foreign = r#"{"jsonrpc":"2.0","id":"other-1","result":1}"#;
+        let read = rig.replies(vec![(number, foreign.into())]);
+        let Command::XRead { after, .. } = read else { panic!("{read:?}") };
+        assert_eq!(after, StreamId::new(number - 1, 0));
     }
 }
 

@@ -35,6 +35,14 @@ fn a_call_times_out_from_when_it_was_made() {
 }
 
 #[test]
+fn a_client_idles_no_longer_than_its_first_call_may_take() {
+    let mut rig = rig();
+    rig.call_within(Some(SECOND / 2));
+    rig.call_within(Some(SECOND / 4));
+    assert_eq!(rig.deadline, Some(Deadline::new(rig.now + SECOND / 4, Timer::Call)));
+}
+
+#[test]
 fn a_reply_in_the_turn_of_the_timeout_beats_it() {
     let mut rig = rig();
     let id = rig.call_within(Some(SECOND / 2));
@@ -107,6 +115,36 @@ fn a_request_that_was_not_confirmed_when_the_lane_ended_has_an_unknown_outcome()
     assert_eq!(events.iter().filter(failed).count(), 1, "{events:?}");
     rig.replies(vec![(1, success(confirmed, "1"))]);
     assert_eq!(rig.finished(), [(confirmed, Ok(Json::encode(&1).unwrap()))]);
+}
+
+#[test]
+fn a_notification_that_was_not_confirmed_when_the_lane_ended_has_an_unknown_outcome() {
+    let mut rig = rig();
+    let id = rig.notify();
+    rig.lose(Lane::Command);
+    let mut events = rig.events();
+    events.retain(|event| event.call() == Some(id));
+    let [ClientEvent::Notified(_, Err(CallError::OutcomeUnknown))] = events[..] else {
+        panic!("{events:?}")
+    };
+}
+
+#[test]
+fn a_request_that_waited_for_its_turn_when_the_lane_ended_was_not_sent() {
+    let mut rig = rig();
+    let ids = [(); 5000].map(|()| rig.notify());
+    let sent = rig.count("XADD");
+    assert!(sent < ids.len());
+    rig.lose(Lane::Command);
+    let mut ended = rig.events();
+    ended.retain(|event| matches!(event, ClientEvent::Notified(..)));
+    assert_eq!(ended.len(), ids.len());
+    for (place, (event, id)) in ended.into_iter().zip(ids).enumerate() {
+        let ClientEvent::Notified(of, Err(error)) = event else { panic!("{event:?}") };
+        assert_eq!(of, id);
+        let wanted = if place < sent { CallError::OutcomeUnknown } else { CallError::NotSent };
+        assert_eq!(error, wanted, "{place} of {sent}");
+    }
 }
 
 #[test]

@@ -342,6 +342,26 @@ fn a_refused_look_at_the_stream_does_not_throw_the_mark_away() {
 }
 
 #[test]
+fn a_stream_that_nobody_may_look_at_is_taken_for_the_same_at_once() {
+    let mut rig = without_group(StartFrom::Oldest);
+    let look = rig.take("XINFO STREAM");
+    rig.refuse(look.token, "NOPERM");
+    assert_eq!(created(&mut rig), GroupStart::After(id(7).previous()));
+}
+
+#[test]
+fn a_stream_that_cannot_be_looked_at_for_a_while_is_looked_at_again_before_its_group_is_made() {
+    let mut rig = without_group(StartFrom::Oldest);
+    let look = rig.take("XINFO STREAM");
+    rig.refuse(look.token, "BUSY");
+    rig.run(SECOND - Duration::from_millis(1));
+    assert_eq!((rig.count("XINFO STREAM"), rig.count("XGROUP CREATE")), (0, 0));
+    rig.run(Duration::from_millis(1));
+    rig.answer("XINFO STREAM", Reply::Stream(StreamInfo::new(id(6))));
+    assert_eq!(created(&mut rig), GroupStart::After(StreamId::ZERO), "another stream");
+}
+
+#[test]
 fn a_second_try_at_another_stream_still_reads_it_from_its_start() {
     let mut rig = without_group(StartFrom::New);
     let sent = rig.take("XINFO STREAM");

@@ -5,6 +5,7 @@
 use super::intake::{claim, history, pending};
 use super::*;
 use crate::engine::Lane;
+use crate::reply::StreamInfo;
 
 /// A server whose two claimed entries wait for their delivery counts.
 fn uncounted() -> (Rig<Server>, Sent) {
@@ -90,6 +91,21 @@ fn counts_whose_answer_got_lost_are_asked_for_again() {
     rig.run(SECOND / 2);
     rig.open_lanes();
     rig.answer("XPENDING", Reply::PendingRange(vec![pending(1, 2), pending(2, 2)]));
+    assert_eq!(rig.jobs().len(), 2);
+}
+
+#[test]
+fn a_count_under_way_when_the_group_is_there_again_is_not_asked_for_twice() {
+    let (mut rig, sent) = uncounted();
+    rig.refuse(sent.token, "NOGROUP");
+    rig.answer("XINFO STREAM", Reply::Stream(StreamInfo::new(id(9))));
+    let create = rig.take("XGROUP CREATE");
+    rig.run(2 * SECOND);
+    let count = rig.take("XPENDING");
+    rig.reply(create.token, Reply::Ok);
+    rig.run(Duration::ZERO);
+    assert_eq!(rig.count("XPENDING"), 0);
+    rig.reply(count.token, Reply::PendingRange(vec![pending(1, 2), pending(2, 2)]));
     assert_eq!(rig.jobs().len(), 2);
 }
 

@@ -234,6 +234,23 @@ fn a_reply_whose_answer_got_lost_is_sent_again() {
 }
 
 #[test]
+fn reading_goes_on_when_what_could_not_be_written_will_never_be() {
+    let mut rig = rig();
+    rig.deliver(vec![request(1)]);
+    let job = rig.job();
+    rig.end(&job);
+    let reply = rig.take("XADD");
+    rig.refuse(reply.token, "OOM");
+    rig.run(SECOND / 4);
+    let reply = rig.take("XADD");
+    rig.refuse(reply.token, "WRONGTYPE");
+    assert_eq!(rig.acknowledged(), [id(1)]);
+    rig.deliver(vec![]);
+    rig.run(SECOND);
+    assert_eq!(rig.count("XREADGROUP"), 1);
+}
+
+#[test]
 fn a_reply_is_written_elsewhere_when_its_server_became_a_replica() {
     let mut rig = rig();
     rig.deliver(vec![request(1)]);

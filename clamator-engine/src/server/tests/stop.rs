@@ -115,6 +115,20 @@ fn the_consumer_stays_while_a_lost_read_may_still_be_given_something() {
 }
 
 #[test]
+fn the_consumer_stays_until_the_second_look_for_what_a_lost_read_was_given() {
+    let mut rig = rig();
+    rig.lose(Lane::Blocking(0));
+    rig.run(SECOND / 2);
+    rig.open_lanes();
+    rig.answer("XREADGROUP", Reply::Entries(vec![]));
+    rig.events();
+    rig.stop(5 * SECOND);
+    rig.unblocked();
+    assert_eq!((rig.count("XPENDING"), rig.count("XGROUP DELCONSUMER")), (0, 0));
+    assert_eq!(rig.stopped(), Some(0));
+}
+
+#[test]
 fn a_consumer_that_had_something_pending_after_all_is_reported() {
     let mut rig = rig();
     rig.stop(SECOND);
@@ -122,6 +136,24 @@ fn a_consumer_that_had_something_pending_after_all_is_reported() {
     rig.answer("XPENDING", Reply::PendingRange(vec![]));
     rig.answer("XGROUP DELCONSUMER", Reply::Integer(3));
     assert!(matches!(rig.notices()[..], [Notice::ConsumerLeft { destroyed: 3, .. }]));
+}
+
+#[test]
+fn a_consumer_that_is_still_there_is_reported_and_one_that_is_removed_is_not() {
+    for (removal, left) in [("", 0), ("NOPERM", 1)] {
+        let mut rig = rig();
+        rig.stop(SECOND);
+        rig.unblocked();
+        rig.answer("XPENDING", Reply::PendingRange(vec![]));
+        let sent = rig.take("XGROUP DELCONSUMER");
+        match removal {
+            "" => rig.reply(sent.token, Reply::Integer(0)),
+            code => rig.refuse(sent.token, code),
+        }
+        let notices = rig.notices();
+        assert_eq!(notices.len(), left, "{notices:?}");
+        assert!(notices.iter().all(|it| matches!(it, Notice::ConsumerLeft { destroyed: 0, .. })));
+    }
 }
 
 #[test]
@@ -208,4 +240,23 @@ fn a_stop_does_not_wait_for_a_group_that_is_gone() {
     }
     let took = rig.now.since(start);
     assert!(took <= 5 * SECOND, "nothing ran, and the stop took {took:?}");
+}
+
+#[test]
+fn a_stop_does_not_wait_for_acknowledgements_to_a_stream_that_is_gone() {
+    let mut rig = rig();
+    rig.deliver(vec![notification(5)]);
+    let job = rig.job();
+    rig.run(SECOND);
+    let read = rig.take("XREADGROUP");
+    rig.refuse(read.token, "NOGROUP");
+    rig.end(&job);
+    let gone = rig.take("XINFO STREAM");
+    rig.refuse(gone.token, "ERR");
+    rig.answer("XGROUP CREATE", Reply::Ok);
+    rig.run(Duration::ZERO);
+    rig.stop(5 * SECOND);
+    rig.unblocked();
+    rig.remove_consumer();
+    assert_eq!(rig.stopped(), Some(0));
 }
