@@ -252,7 +252,7 @@ fn a_stop_does_not_wait_for_acknowledgements_to_a_stream_that_is_gone() {
     rig.refuse(read.token, "NOGROUP");
     rig.end(&job);
     let gone = rig.take("XINFO STREAM");
-    rig.refuse(gone.token, "ERR");
+    rig.refuse_key(gone.token);
     rig.answer("XGROUP CREATE", Reply::Ok);
     rig.run(Duration::ZERO);
     rig.stop(5 * SECOND);
