@@ -69,7 +69,7 @@ impl<R: Runtime> Client<R> {
     ///
     /// The call starts when the future is first polled; its timeout starts as soon as the client's
     /// task has taken it and covers the whole round trip. Parameters that serialize to null, such as
-    /// `()`, are sent as `{}`.
+    /// `()`, are sent as `{}`; they may be nested 127 deep.
     ///
     /// # Errors
     /// The future ends in a [`CallError`](clamator_engine::CallError), which says what the caller
@@ -81,6 +81,7 @@ impl<R: Runtime> Client<R> {
     /// Sends a notification to `<service>.<method>`.
     ///
     /// The future resolves when it is on its stream. Nobody learns whether it was handled.
+    /// Parameters are as those of [`Client::call`].
     ///
     /// # Errors
     /// The future ends in a [`CallError`](clamator_engine::CallError).

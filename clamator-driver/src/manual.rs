@@ -368,6 +368,7 @@
 //! | a call while Redis is down | is queued and may run later (TypeScript) | [`CallError::NotSent`] | the caller decides |
 //! | the outcome of a call that Redis did not confirm | an error like any other | [`CallError::OutcomeUnknown`] | only the caller knows whether it may be repeated |
 //! | integers in JSON | Python writes `5.0`, TypeScript rounds beyond 2^53 | read as they come; [`integer`] takes `5.0` too | no digit is lost on the way |
+//! | deeply nested JSON | no limit of their own | 128 levels, the envelope's included: deeper values are refused where they are made, and answered `Invalid Request` where they come in | what is sent can be read |
 //! | optional values | Python sends `null` | absent or `null` is read as the type says; write them with `skip_serializing_if` | TypeScript refuses `null` |
 //!
 //! [`CallError`]: crate::CallError

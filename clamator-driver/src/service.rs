@@ -49,7 +49,9 @@ impl Service {
     /// An async closure that captures nothing will do; one that captures is written
     /// `move |params, context| { let it = it.clone(); async move { … } }`.
     ///
-    /// Parameters that are absent read as `{}`, which `()` and `Option` take too.
+    /// Parameters that are absent read as `{}`, which `()` and `Option` take too. A result that
+    /// cannot be written as JSON, or is nested deeper than 127, is answered as
+    /// [`HandlerError::invalid_result`] is.
     pub fn request<F, P, T, Fut>(self, method: impl AsRef<str>, run: F) -> Self
     where
         F: Fn(P, Context) -> Fut + Send + Sync + 'static,

@@ -61,7 +61,8 @@ pub enum InvalidCall {
         /// The method as it was given.
         method: String,
     },
-    /// The parameters cannot be written as JSON.
+    /// The parameters cannot be written as JSON, or are nested deeper than
+    /// [`PIECE_DEPTH_MAX`](clamator_proto::PIECE_DEPTH_MAX) (127).
     #[error("the parameters cannot be written as JSON: {detail}")]
     Params {
         /// What the encoder said.

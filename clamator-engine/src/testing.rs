@@ -1,4 +1,4 @@
-//! [`Rig`]: drives one engine by hand, for unit tests.
+//! [`Rig`]: drives one engine by hand, for unit tests; and [`deepest`], a value for them.
 //!
 //! Not a Redis: every reply is the test's own. What the engine does is kept until the test asks
 //! for it, in the order in which it came.
@@ -6,10 +6,18 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use clamator_proto::Json;
+
 use crate::command::Command;
 use crate::engine::{Deadline, Engine, Hello, Input, Lane, Loss, Output, Token, Version};
 use crate::reply::{Refusal, Reply};
 use crate::time::Instant;
+
+/// The most deeply nested value that can be made.
+pub(crate) fn deepest() -> Json {
+    let nested = |depth| Json::parse("[".repeat(depth) + &"]".repeat(depth)).ok();
+    (1..).map_while(nested).last().unwrap()
+}
 
 /// One engine and what it has said so far.
 pub(crate) struct Rig<E: Engine> {

@@ -1,8 +1,8 @@
 //! Envelope to text: compact JSON appended to a buffer, members in the order the peers write.
 //!
-//! Nothing here can fail: ids, params and results are JSON already and go out byte for byte. Not a
-//! check of depth either: what is [`DEPTH_MAX`](crate::DEPTH_MAX) deep by itself is deeper inside
-//! an envelope, and its receiver refuses it. What the buffer held before stays.
+//! Nothing here can fail: ids, params and results are JSON already, no deeper than an envelope has
+//! room for, and go out byte for byte. Not a check of depth, which is where a [`Json`] is made.
+//! What the buffer held before stays.
 //!
 //! Spec: <https://www.jsonrpc.org/specification#request_object>
 
@@ -61,6 +61,7 @@ mod tests {
     use alloc::{format, string::String};
 
     use super::*;
+    use crate::envelope::Envelope;
 
     fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
         let mut out = Vec::from(b"kept|");
@@ -117,6 +118,20 @@ mod tests {
             written(|out| success(out, &id, &Json::null())),
             r#"{"jsonrpc":"2.0","id":"1","result":null}"#
         );
+    }
+
+    #[test]
+    fn the_deepest_value_that_can_be_made_is_read_in_every_place() {
+        let nested = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        let most = (1..).map_while(|depth| Json::parse(nested(depth)).ok()).last().unwrap();
+        let id = RequestId::from_text("1");
+        for text in [
+            written(|out| request(out, &id, &add(), Some(&most))),
+            written(|out| notification(out, &add(), Some(&most))),
+            written(|out| success(out, &id, &most)),
+        ] {
+            assert!(Envelope::parse(text.as_bytes()).is_ok(), "{text}");
+        }
     }
 
     #[test]

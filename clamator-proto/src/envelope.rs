@@ -88,6 +88,7 @@ mod tests {
         vec::Vec,
     };
 
+    use bytes::Bytes;
     use serde_json::Value;
 
     use super::*;
@@ -97,7 +98,7 @@ mod tests {
         Envelope::parse(text).map(|envelope| panic!("{envelope:?}")).unwrap_err()
     }
 
-    /// A notification whose text is nested `depth` deep, its own braces included.
+    /// A request whose text is nested `depth` deep, its own braces included.
     fn nested(depth: usize) -> String {
         let (open, close) = ("[".repeat(depth - 1), "]".repeat(depth - 1));
         format!(r#"{{"jsonrpc":"2.0","id":7,"method":"a.b","params":{open}{close}}}"#)
@@ -159,6 +160,22 @@ mod tests {
         let invalid = refused(nested(DEPTH_MAX + 1).as_bytes());
         assert_eq!(invalid.to_string(), "Invalid Request: nested deeper than 128");
         assert_eq!(invalid.id.as_ref().map(RequestId::as_json), Some("7"));
+    }
+
+    #[test]
+    fn what_the_deepest_envelope_carries_can_be_cut_out_and_sent_on() {
+        let deepest = Bytes::from(nested(DEPTH_MAX));
+        let Ok(Envelope::Request(request)) = Envelope::parse(&deepest) else { panic!("none") };
+        let params = Json::slice_of(&deepest, request.params.unwrap());
+        assert_eq!(Json::encode(&params).unwrap(), params);
+        let id = RequestId::from(request.id);
+        let (mut call, mut answer, mut note) = (Vec::new(), Vec::new(), Vec::new());
+        encode::request(&mut call, &id, &request.method, Some(&params));
+        encode::success(&mut answer, &id, &params);
+        encode::notification(&mut note, &request.method, Some(&params));
+        for text in [call, answer, note] {
+            goes_round(&Envelope::parse(&text).unwrap());
+        }
     }
 
     #[test]
@@ -331,17 +348,17 @@ mod tests {
 
     /// Writes what was read and reads that: nothing may have changed.
     fn goes_round(envelope: &Envelope<'_>) {
+        let json = |value| Json::try_from(value).unwrap();
         let mut out = Vec::new();
         match envelope {
             Envelope::Request(Request { id, method, params }) => {
-                let params = params.map(Json::from);
-                encode::request(&mut out, &(*id).into(), method, params.as_ref());
+                encode::request(&mut out, &(*id).into(), method, params.map(json).as_ref());
             }
             Envelope::Notification(Notification { method, params }) => {
-                encode::notification(&mut out, method, params.map(Json::from).as_ref());
+                encode::notification(&mut out, method, params.map(json).as_ref());
             }
             Envelope::Success(Success { id, result }) => {
-                encode::success(&mut out, &(*id).into(), &Json::from(*result));
+                encode::success(&mut out, &(*id).into(), &json(result));
             }
             Envelope::Failure(Failure { id, error }) => {
                 encode::failure(&mut out, id.map(RequestId::from).as_ref(), error);

@@ -12,7 +12,6 @@ use crate::{
     error::{INVALID_REQUEST, PARSE_ERROR},
     id::RequestId,
     method::InvalidMethod,
-    scan::DEPTH_MAX,
 };
 
 /// A text that is no envelope, and who may be told.
@@ -86,7 +85,7 @@ impl Reason {
                 | InvalidJson::InvalidUtf8 { .. }
                 | InvalidJson::Syntax { .. },
             ) => false,
-            Self::Json(InvalidJson::TooDeep)
+            Self::Json(InvalidJson::TooDeep { .. })
             | Self::Batch
             | Self::NotObject
             | Self::Version
@@ -120,9 +119,13 @@ pub enum InvalidJson {
         /// The column in bytes, counted from 1; 0 is the end of the line before.
         column: usize,
     },
-    /// The text is JSON, with more than [`DEPTH_MAX`] arrays and objects around a value.
-    #[error("nested deeper than {DEPTH_MAX}")]
-    TooDeep,
+    /// The text is JSON, with more arrays and objects around a value than may be there.
+    #[error("nested deeper than {depth_max}")]
+    TooDeep {
+        /// How many may be: [`DEPTH_MAX`](crate::DEPTH_MAX) in an envelope,
+        /// [`PIECE_DEPTH_MAX`](crate::PIECE_DEPTH_MAX) in a [`Json`](crate::Json).
+        depth_max: usize,
+    },
 }
 
 impl From<serde_json::Error> for InvalidJson {
@@ -150,7 +153,7 @@ mod tests {
             (Reason::ResponseId, "response must have id"),
             (Reason::Error, "error must have numeric code + string message"),
             (Reason::Kind, "envelope must be request, notification, or response"),
-            (InvalidJson::TooDeep.into(), "nested deeper than 128"),
+            (InvalidJson::TooDeep { depth_max: 128 }.into(), "nested deeper than 128"),
         ];
         for (reason, text) in rows {
             assert_eq!(reason.to_string(), text);

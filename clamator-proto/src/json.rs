@@ -4,22 +4,26 @@
 //! lone surrogates stay as they were written. Not a tree: [`decode`](Json::decode) it into
 //! a type to look inside. A piece cut from an envelope keeps the whole envelope's memory alive.
 //!
+//! Whoever makes a piece is told when it is nested deeper than an envelope has room for, and not
+//! whoever receives it: every `Json` can be sent as params or as a result.
+//!
 //! Spec: <https://www.rfc-editor.org/rfc/rfc8259>
 
 use alloc::{boxed::Box, string::String};
 use core::{fmt, str};
 
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::{
     invalid::InvalidJson,
-    scan::{self, DEPTH_MAX},
+    scan::{self, PIECE_DEPTH_MAX},
 };
 
-/// Valid JSON text without whitespace around it. Equal when the text is equal.
+/// Valid JSON text without whitespace around it, nested at most [`PIECE_DEPTH_MAX`] deep. Equal when
+/// the text is equal.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Json(Bytes);
 
@@ -28,12 +32,13 @@ impl Json {
     ///
     /// # Errors
     ///
-    /// [`InvalidJson`] when the bytes are not UTF-8, not one JSON value, or nested too deeply.
+    /// [`InvalidJson`] when the bytes are not UTF-8, not one JSON value, or nested deeper than
+    /// [`PIECE_DEPTH_MAX`].
     pub fn parse(text: impl Into<Bytes>) -> Result<Self, InvalidJson> {
         let bytes = text.into();
         let text = scan::utf8(&bytes)?;
         let value: &RawValue = serde_json::from_str(text)?;
-        scan::depth(text)?;
+        scan::depth(text, PIECE_DEPTH_MAX)?;
         Ok(Self::slice_of(&bytes, value))
     }
 
@@ -42,16 +47,19 @@ impl Json {
     /// # Errors
     ///
     /// [`EncodeError`] when the value's own `Serialize` fails, a map has keys that are no strings,
-    /// or the text would be nested too deeply.
+    /// or the text would be nested deeper than [`PIECE_DEPTH_MAX`].
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
         let text = serde_json::to_string(value)?;
-        scan::depth(&text).map_err(|_| EncodeError::TooDeep)?;
+        let depth_max = PIECE_DEPTH_MAX;
+        scan::depth(&text, depth_max).map_err(|_| EncodeError::TooDeep { depth_max })?;
         Ok(Self::from_valid(text))
     }
 
-    /// Cuts `value` out of the text it was parsed from, without copying it.
+    /// Cuts `value` out of the envelope it was parsed from, whose text is `text`, without copying
+    /// it.
     ///
-    /// A value that is not part of `text` is copied.
+    /// A value that is not part of `text` is copied. The depth is not looked at again: what a valid
+    /// envelope carries fits. A value from elsewhere is for [`TryFrom`].
     pub fn slice_of(text: &Bytes, value: &RawValue) -> Self {
         let value = value.get().as_bytes();
         let start = value.as_ptr().addr().wrapping_sub(text.as_ptr().addr());
@@ -73,8 +81,7 @@ impl Json {
     ///
     /// # Errors
     ///
-    /// [`DecodeError`] when the value is no `T`; also when `T` is read recursively and the value is
-    /// nested as deep as [`DEPTH_MAX`].
+    /// [`DecodeError`] when the value is no `T`.
     pub fn decode<'de, T: Deserialize<'de>>(&'de self) -> Result<T, DecodeError> {
         serde_json::from_slice(&self.0).map_err(DecodeError)
     }
@@ -98,10 +105,13 @@ impl Json {
     }
 }
 
-impl From<&RawValue> for Json {
-    /// Copies the value's text.
-    fn from(value: &RawValue) -> Self {
-        Self(Bytes::copy_from_slice(value.get().as_bytes()))
+impl TryFrom<&RawValue> for Json {
+    type Error = InvalidJson;
+
+    /// Copies the value's text, unless it is nested deeper than [`PIECE_DEPTH_MAX`].
+    fn try_from(value: &RawValue) -> Result<Self, InvalidJson> {
+        scan::depth(value.get(), PIECE_DEPTH_MAX)?;
+        Ok(Self(Bytes::copy_from_slice(value.get().as_bytes())))
     }
 }
 
@@ -133,9 +143,11 @@ impl Serialize for Json {
 }
 
 impl<'de> Deserialize<'de> for Json {
-    /// Takes the text as it is; `serde_json` only.
+    /// Takes the text as it is, unless it is nested deeper than [`PIECE_DEPTH_MAX`]; `serde_json`
+    /// only.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text: Box<str> = Box::<RawValue>::deserialize(deserializer)?.into();
+        scan::depth(&text, PIECE_DEPTH_MAX).map_err(D::Error::custom)?;
         Ok(Self::from_valid(text.into()))
     }
 }
@@ -147,9 +159,12 @@ pub enum EncodeError {
     /// The value's `Serialize` failed, or a map has keys that are no strings.
     #[error("{0}")]
     Serialize(serde_json::Error),
-    /// The text is nested deeper than [`DEPTH_MAX`].
-    #[error("nested deeper than {DEPTH_MAX}")]
-    TooDeep,
+    /// The text would have more arrays and objects around a value than may be there.
+    #[error("nested deeper than {depth_max}")]
+    TooDeep {
+        /// How many may be: [`PIECE_DEPTH_MAX`].
+        depth_max: usize,
+    },
 }
 
 impl From<serde_json::Error> for EncodeError {
@@ -208,19 +223,26 @@ mod tests {
     }
 
     #[test]
-    fn a_depth_of_128_is_taken_and_129_refused_in_both_directions() {
-        let most = Json::parse(nested(128)).unwrap();
-        assert_eq!(Json::parse(nested(129)), Err(InvalidJson::TooDeep));
-        assert_eq!(Json::parse(nested(1_000_000)), Err(InvalidJson::TooDeep));
-        assert_eq!(Json::encode(&most).unwrap(), most);
-        assert!(matches!(Json::encode(&vec![most]), Err(EncodeError::TooDeep)));
+    fn a_depth_of_127_is_taken_and_128_refused_whichever_way_it_comes() {
+        let (most, more) = (nested(127), nested(128));
+        let json = Json::parse(most.clone()).unwrap();
+        assert_eq!(Json::encode(&json).unwrap(), json);
+        assert_eq!(serde_json::from_str::<Json>(&most).unwrap(), json);
+        assert_eq!(Json::try_from(&*RawValue::from_string(most).unwrap()).unwrap(), json);
+        let too_deep = InvalidJson::TooDeep { depth_max: 127 };
+        assert_eq!(Json::parse(more.clone()), Err(too_deep));
+        assert_eq!(Json::parse(nested(1_000_000)), Err(too_deep));
+        let error = Json::encode(&vec![json]).unwrap_err();
+        assert_eq!(error.to_string(), "nested deeper than 127");
+        let error = serde_json::from_str::<Json>(&more).unwrap_err();
+        assert!(error.to_string().starts_with("nested deeper than 127"), "{error}");
+        assert_eq!(Json::try_from(&*RawValue::from_string(more).unwrap()), Err(too_deep));
     }
 
     #[test]
-    fn decoding_the_deepest_value_fails_without_a_crash() {
-        let most = Json::parse(nested(128)).unwrap();
-        assert!(most.decode::<serde_json::Value>().is_err());
-        assert!(Json::parse(nested(127)).unwrap().decode::<serde_json::Value>().is_ok());
+    fn the_deepest_value_is_decoded() {
+        let most = Json::parse(nested(127)).unwrap();
+        assert!(most.decode::<serde_json::Value>().is_ok());
         assert_eq!(most.decode::<Json>().unwrap(), most);
     }
 
@@ -240,7 +262,7 @@ mod tests {
             let sliced = Json::slice_of(&Bytes::copy_from_slice(text.as_bytes()), elsewhere);
             assert_eq!(sliced.as_str(), "[1]");
         }
-        assert_eq!(Json::from(elsewhere), json("[1]"));
+        assert_eq!(Json::try_from(elsewhere).unwrap(), json("[1]"));
     }
 
     #[test]

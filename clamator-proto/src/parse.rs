@@ -17,7 +17,8 @@ use crate::{
     json::Json,
     members,
     method::Method,
-    scan, text,
+    scan::{self, DEPTH_MAX},
+    text,
 };
 
 /// Reads one whole envelope.
@@ -32,8 +33,10 @@ pub(crate) fn envelope(text: &[u8]) -> Result<Envelope<'_>, InvalidEnvelope> {
     let names = ["jsonrpc", "method", "id", "params", "result", "error"];
     let [jsonrpc, method, id, params, result, error] = members::named(text, names)?;
     let members = Members { jsonrpc, method, id, params, result, error };
-    scan::depth(text).map_err(Reason::from).and_then(|()| members.classify()).map_err(|reason| {
-        InvalidEnvelope { reason, id: id.and_then(RawId::valid).map(RequestId::from) }
+    let depth = scan::depth(text, DEPTH_MAX).map_err(Reason::from);
+    depth.and_then(|()| members.classify()).map_err(|reason| InvalidEnvelope {
+        reason,
+        id: id.and_then(RawId::valid).map(RequestId::from),
     })
 }
 
@@ -90,7 +93,8 @@ fn rpc_error(json: &RawValue) -> Option<RpcError> {
     let code = integer::exact(code?.get())?;
     let message = text::string(message?.get())?;
     let mut error = RpcError::new(code, message);
-    error.data = data.filter(|data| data.get() != "null").map(Json::from);
+    let data = data.filter(|data| data.get() != "null");
+    error.data = data.map(|data| Json::from_valid(data.get().into()));
     Some(error)
 }
 

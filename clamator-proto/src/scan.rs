@@ -2,7 +2,7 @@
 //!
 //! UTF-8, syntax and depth, each iterative: no input can exhaust the stack. Not the rules of an
 //! envelope. `serde_json` skips raw values without recursion and without a depth limit of its own,
-//! so the limit is kept here; what a caller decodes later is at most [`DEPTH_MAX`] deep.
+//! so the limits are kept here; what a caller decodes later is at most [`PIECE_DEPTH_MAX`] deep.
 //!
 //! Spec: <https://www.rfc-editor.org/rfc/rfc8259>
 
@@ -12,8 +12,12 @@ use serde::de::IgnoredAny;
 
 use crate::invalid::InvalidJson;
 
-/// Most arrays and objects around a value, in an envelope (its own braces count) or a piece of one.
+/// Most arrays and objects around a value in an envelope, whose own braces count: 128.
 pub const DEPTH_MAX: usize = 128;
+
+/// Most arrays and objects around a value in a [`Json`](crate::Json): 127, since the envelope is
+/// one level around params and results.
+pub const PIECE_DEPTH_MAX: usize = DEPTH_MAX - 1;
 
 /// Takes the text as UTF-8 without a byte order mark.
 pub(crate) fn utf8(text: &[u8]) -> Result<&str, InvalidJson> {
@@ -31,10 +35,10 @@ pub(crate) fn syntax(text: &str) -> Result<(), InvalidJson> {
     Ok(())
 }
 
-/// Checks that valid JSON is nested at most [`DEPTH_MAX`] deep.
-pub(crate) fn depth(text: &str) -> Result<(), InvalidJson> {
+/// Checks that valid JSON is nested at most `depth_max` deep.
+pub(crate) fn depth(text: &str, depth_max: usize) -> Result<(), InvalidJson> {
     // Each level costs two brackets.
-    if text.len() <= 2 * DEPTH_MAX {
+    if text.len() <= 2 * depth_max {
         return Ok(());
     }
     let mut depth = 0_usize;
@@ -44,8 +48,8 @@ pub(crate) fn depth(text: &str) -> Result<(), InvalidJson> {
             b'"' => skip_string(&mut bytes),
             b'[' | b'{' => {
                 depth += 1;
-                if depth > DEPTH_MAX {
-                    return Err(InvalidJson::TooDeep);
+                if depth > depth_max {
+                    return Err(InvalidJson::TooDeep { depth_max });
                 }
             }
             b']' | b'}' => depth = depth.saturating_sub(1),
@@ -77,44 +81,48 @@ mod tests {
         format!("{}1{}{:300}", open.repeat(depth), close.repeat(depth), "")
     }
 
+    const TOO_DEEP: Result<(), InvalidJson> = Err(InvalidJson::TooDeep { depth_max: 128 });
+
     #[test]
-    fn a_depth_of_128_is_accepted_and_129_refused() {
+    fn a_depth_of_the_most_is_accepted_and_one_more_refused() {
         for (open, close) in [("[", "]"), (r#"{"a":"#, "}"), (r#"[{"a":"#, "}]")] {
-            let most = DEPTH_MAX / open.matches(['[', '{']).count();
-            assert_eq!(depth(&nested(open, close, most)), Ok(()), "{open}");
-            assert_eq!(depth(&nested(open, close, most + 1)), Err(InvalidJson::TooDeep), "{open}");
+            let most = 128 / open.matches(['[', '{']).count();
+            assert_eq!(depth(&nested(open, close, most), 128), Ok(()), "{open}");
+            assert_eq!(depth(&nested(open, close, most + 1), 128), TOO_DEEP, "{open}");
         }
     }
 
     #[test]
     fn the_shortest_text_that_is_too_deep_is_refused() {
-        let text = format!("{}{}", "[".repeat(129), "]".repeat(129));
-        assert_eq!(depth(&text), Err(InvalidJson::TooDeep));
+        for depth_max in [1, 127, 128] {
+            let text = format!("{}{}", "[".repeat(depth_max + 1), "]".repeat(depth_max + 1));
+            assert_eq!(depth(&text, depth_max), Err(InvalidJson::TooDeep { depth_max }));
+        }
     }
 
     #[test]
     fn neighbours_do_not_add_up() {
-        assert_eq!(depth(&format!("[{}[]]", "[[]],{},".repeat(1000))), Ok(()));
+        assert_eq!(depth(&format!("[{}[]]", "[[]],{},".repeat(1000)), 3), Ok(()));
     }
 
     #[test]
     fn brackets_in_strings_do_not_count() {
         let brackets = "[{".repeat(1000);
-        assert_eq!(depth(&format!(r#"["{brackets}"]"#)), Ok(()));
-        assert_eq!(depth(&format!(r#"["\"{brackets}\\\""]"#)), Ok(()));
+        assert_eq!(depth(&format!(r#"["{brackets}"]"#), 128), Ok(()));
+        assert_eq!(depth(&format!(r#"["\"{brackets}\\\""]"#), 128), Ok(()));
         // The string ends behind the escaped backslash, so these brackets do count.
         let text = format!(r#"["\\",{}{}]"#, "[".repeat(128), "]".repeat(128));
-        assert_eq!(depth(&text), Err(InvalidJson::TooDeep));
+        assert_eq!(depth(&text, 128), TOO_DEEP);
     }
 
     #[test]
     fn a_million_brackets_need_no_stack() {
         let open = "[".repeat(1_000_000);
         assert_eq!(syntax(&open), Err(InvalidJson::Syntax { line: 1, column: 1_000_000 }));
-        assert_eq!(depth(&open), Err(InvalidJson::TooDeep));
+        assert_eq!(depth(&open, 128), TOO_DEEP);
         let closed = format!("{open}{}", "]".repeat(1_000_000));
         assert_eq!(syntax(&closed), Ok(()));
-        assert_eq!(depth(&closed), Err(InvalidJson::TooDeep));
+        assert_eq!(depth(&closed, 128), TOO_DEEP);
     }
 
     #[test]

@@ -184,3 +184,22 @@ fn request(kind: Kind, method: &str, params: impl Serialize) -> Result<Request, 
     let params = if params.is_null() { no_params() } else { params };
     Ok(Request { kind, method, params, timeout: None })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn params_are_refused_from_the_depth_on_that_a_server_would_drop_or_refuse() {
+        let most = Json::parse("[".repeat(127) + &"]".repeat(127)).unwrap();
+        for kind in [Kind::Call, Kind::Notification] {
+            let Ok(request) = request(kind, "a.b", &most) else { panic!("127 levels are refused") };
+            assert_eq!(request.params, most);
+            let refused = super::request(kind, "a.b", [&most]).map(|_| ());
+            assert_eq!(
+                refused,
+                Err(InvalidCall::Params { detail: "nested deeper than 127".into() })
+            );
+        }
+    }
+}

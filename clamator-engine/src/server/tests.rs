@@ -3,6 +3,7 @@
 //! Not scenarios with clients: those are in the workspace's `tests`. Rules are cited by their
 //! numbers in `rules`.
 
+mod depth;
 mod group;
 mod intake;
 mod lost;

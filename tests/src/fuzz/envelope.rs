@@ -30,10 +30,9 @@ fn check(data: &[u8]) -> Seen {
     let text = Bytes::copy_from_slice(data);
     match Envelope::parse(&text) {
         Err(fault) => {
-            seen.mark(if fault.reason == Reason::Json(InvalidJson::TooDeep) {
-                "too deep"
-            } else {
-                "refused"
+            seen.mark(match fault.reason {
+                Reason::Json(InvalidJson::TooDeep { .. }) => "too deep",
+                _ => "refused",
             });
             assert!(matches!(fault.code(), -32700 | -32600), "{fault:?}");
             assert!(!fault.to_string().is_empty());

@@ -29,6 +29,7 @@ macro_rules! every_transport {
 
 mod arith;
 mod calls;
+mod depth;
 mod errors;
 mod lifecycle;
 mod logging;

@@ -3,6 +3,7 @@
 //! Not what replies do (`replies`).
 
 use super::*;
+use crate::testing::deepest;
 
 #[test]
 fn a_request_goes_to_its_service_with_the_peers_fields() {
@@ -189,6 +190,19 @@ fn a_notification_has_no_id_and_no_reply_and_ends_when_it_is_on_the_stream() {
     assert!(!envelope.contains("\"id\""), "{envelope}");
     let events = rig.events();
     assert!(matches!(events[..], [ClientEvent::Notified(done, Ok(()))] if done == id));
+}
+
+#[test]
+fn the_deepest_params_that_can_be_made_are_no_poison() {
+    let mut rig = rig();
+    let method = Method::parse("arith.add").unwrap();
+    rig.engine.call(rig.now, &method, &deepest(), None);
+    rig.engine.notify(rig.now, &method, &deepest());
+    rig.drain();
+    for _ in 0..2 {
+        let envelope = field(&rig.confirm(), "envelope").unwrap();
+        assert!(Envelope::parse(envelope.as_bytes()).is_ok(), "{envelope}");
+    }
 }
 
 #[test]
