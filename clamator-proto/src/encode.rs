@@ -1,8 +1,8 @@
 //! Envelope to text: compact JSON appended to a buffer, members in the order the peers write.
 //!
 //! Nothing here can fail: ids, params and results are JSON already, no deeper than an envelope has
-//! room for, and go out byte for byte. Not a check of depth, which is where a [`Json`] is made.
-//! What the buffer held before stays.
+//! room for, and go out byte for byte. Not a check of depth, which is where a [`Json`] is made, and
+//! [`RpcError`]'s for its data. What the buffer held before stays.
 //!
 //! Spec: <https://www.jsonrpc.org/specification#request_object>
 
@@ -32,8 +32,10 @@ pub fn success(out: &mut Vec<u8>, id: &RequestId, result: &Json) {
     append(out, &[ANSWER, id, br#","result":"#, result.as_bytes(), b"}"]);
 }
 
-/// Appends a failure; an id that is `None` is written as null, and so is data that is `None`.
+/// Appends a failure; an id that is `None` is written as null, and so is data that is `None`. Data
+/// that is too deep is replaced by the reason.
 pub fn failure(out: &mut Vec<u8>, id: Option<&RequestId>, error: &RpcError) {
+    let data = error.data_to_write();
     let pieces = [
         ANSWER,
         id.map_or("null", RequestId::as_json).as_bytes(),
@@ -42,7 +44,7 @@ pub fn failure(out: &mut Vec<u8>, id: Option<&RequestId>, error: &RpcError) {
         br#","message":"#,
         &text::quote(&error.message).into_bytes(),
         br#","data":"#,
-        error.data.as_ref().map_or(b"null", Json::as_bytes),
+        data.as_deref().map_or(b"null", Json::as_bytes),
         b"}}",
     ];
     append(out, &pieces);
@@ -142,6 +144,24 @@ mod tests {
         assert_eq!(written(|out| failure(out, Some(&id), &error)), format!("{head}null}}}}"));
         let error = error.with_data(&[1, 2]);
         assert_eq!(written(|out| failure(out, Some(&id), &error)), format!("{head}[1,2]}}}}"));
+    }
+
+    #[test]
+    fn a_failure_is_read_with_its_code_and_message_however_deep_its_data() {
+        let id = RequestId::from_text("1");
+        let mut error = RpcError::new(7, "no");
+        for (depth, kept) in [(125, true), (126, true), (127, false)] {
+            let data = Json::parse("[".repeat(depth) + &"]".repeat(depth)).unwrap();
+            error.data = Some(data.clone());
+            let text = written(|out| failure(out, Some(&id), &error));
+            let Ok(Envelope::Failure(read)) = Envelope::parse(text.as_bytes()) else {
+                panic!("{text}")
+            };
+            assert_eq!((read.error.code, read.error.message.as_str()), (7, "no"));
+            let why = r#"{"name":"EncodeError","message":"nested deeper than 126"}"#;
+            let data = if kept { data.as_str() } else { why };
+            assert_eq!(read.error.data.as_ref().map(Json::as_str), Some(data));
+        }
     }
 
     #[test]

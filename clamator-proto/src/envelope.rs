@@ -179,6 +179,18 @@ mod tests {
     }
 
     #[test]
+    fn the_deepest_data_that_came_in_can_be_sent_on() {
+        let data = format!("{}{}", "[".repeat(DEPTH_MAX - 2), "]".repeat(DEPTH_MAX - 2));
+        let error = format!(r#"{{"code":7,"message":"no","data":{data}}}"#);
+        let text = format!(r#"{{"jsonrpc":"2.0","id":1,"error":{error}}}"#);
+        let deepest = Envelope::parse(text.as_bytes()).unwrap();
+        goes_round(&deepest);
+        let Envelope::Failure(Failure { error, .. }) = deepest else { panic!("no failure") };
+        let data = error.data.clone().unwrap();
+        assert_eq!(error.clone().with_data(&data), error);
+    }
+
+    #[test]
     fn a_million_brackets_are_refused_without_a_crash() {
         let million = "[".repeat(1_000_000);
         for text in [million.clone(), million.replace('[', r#"{"a":"#), nested(1_000_000)] {

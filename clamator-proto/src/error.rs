@@ -7,6 +7,7 @@
 //! Spec: <https://www.jsonrpc.org/specification#error_object>
 
 use alloc::{
+    borrow::Cow,
     format,
     string::{String, ToString},
 };
@@ -15,7 +16,12 @@ use core::fmt;
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::{invalid::InvalidEnvelope, json::Json, text};
+use crate::{
+    invalid::InvalidEnvelope,
+    json::Json,
+    scan::{self, DATA_DEPTH_MAX},
+    text,
+};
 
 /// The text is not JSON. The peers document this code and never send it.
 pub const PARSE_ERROR: i64 = -32700;
@@ -28,6 +34,9 @@ pub const INVALID_PARAMS: i64 = -32602;
 /// The handler failed, or what it returned is not what the method returns.
 pub const INTERNAL_ERROR: i64 = -32603;
 
+/// The name, in data, of the failure to write what the data should have been.
+const UNWRITABLE: &str = "EncodeError";
+
 /// The error that a caller is told.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{code} {message}")]
@@ -37,7 +46,8 @@ pub struct RpcError {
     pub code: i64,
     /// One short sentence for people.
     pub message: String,
-    /// Whatever else the caller is told; `None` is written as null.
+    /// Whatever else the caller is told; `None` is written as null. What is nested deeper than
+    /// [`DATA_DEPTH_MAX`] is replaced when it is written, as by [`with_data`](Self::with_data).
     pub data: Option<Json>,
 }
 
@@ -49,12 +59,23 @@ impl RpcError {
 
     /// Replaces the data; null is the same as none.
     ///
-    /// Data that cannot be written as JSON is replaced by `{name, message}`, which say why: the
-    /// error itself always reaches its caller.
+    /// Data that cannot be written as JSON, or is nested deeper than [`DATA_DEPTH_MAX`] (126), is
+    /// replaced by `{name, message}`, which say why: the error itself always reaches its caller.
     #[must_use]
     pub fn with_data<T: Serialize + ?Sized>(self, data: &T) -> Self {
-        let data = Json::encode(data).unwrap_or_else(|error| named("EncodeError", &error));
+        let data = Json::encode_within(data, DATA_DEPTH_MAX);
+        let data = data.unwrap_or_else(|error| named(UNWRITABLE, &error));
         Self { data: Some(data).filter(|data| !data.is_null()), ..self }
+    }
+
+    /// The data to write. The field may have been given a value that is too deep here, such as
+    /// params.
+    pub(crate) fn data_to_write(&self) -> Option<Cow<'_, Json>> {
+        let data = self.data.as_ref()?;
+        Some(match scan::depth(data.as_str(), DATA_DEPTH_MAX) {
+            Ok(()) => Cow::Borrowed(data),
+            Err(error) => Cow::Owned(named(UNWRITABLE, &error)),
+        })
     }
 
     /// The answer to a method that the service does not have.
@@ -138,6 +159,17 @@ mod tests {
             shown(&error),
             (1, "m", Some(r#"{"name":"EncodeError","message":"key must be a string"}"#))
         );
+    }
+
+    #[test]
+    fn data_of_126_levels_is_taken_and_deeper_data_replaced() {
+        let nested = |depth| Json::parse("[".repeat(depth) + &"]".repeat(depth)).unwrap();
+        let error = RpcError::new(1, "m").with_data(&nested(126));
+        assert_eq!(error.data, Some(nested(126)));
+        let data = r#"{"name":"EncodeError","message":"nested deeper than 126"}"#;
+        for error in [error.clone().with_data(&nested(127)), error.with_data(&[nested(127)])] {
+            assert_eq!(shown(&error), (1, "m", Some(data)));
+        }
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! a type to look inside. A piece cut from an envelope keeps the whole envelope's memory alive.
 //!
 //! Whoever makes a piece is told when it is nested deeper than an envelope has room for, and not
-//! whoever receives it: every `Json` can be sent as params or as a result.
+//! whoever receives it: every `Json` can be sent as params or as a result. An error's data, which is
+//! one level further in, is [`RpcError`](crate::RpcError)'s to look at.
 //!
 //! Spec: <https://www.rfc-editor.org/rfc/rfc8259>
 
@@ -49,8 +50,15 @@ impl Json {
     /// [`EncodeError`] when the value's own `Serialize` fails, a map has keys that are no strings,
     /// or the text would be nested deeper than [`PIECE_DEPTH_MAX`].
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
+        Self::encode_within(value, PIECE_DEPTH_MAX)
+    }
+
+    /// The same for a place in an envelope that has room for `depth_max` levels.
+    pub(crate) fn encode_within<T: Serialize + ?Sized>(
+        value: &T,
+        depth_max: usize,
+    ) -> Result<Self, EncodeError> {
         let text = serde_json::to_string(value)?;
-        let depth_max = PIECE_DEPTH_MAX;
         scan::depth(&text, depth_max).map_err(|_| EncodeError::TooDeep { depth_max })?;
         Ok(Self::from_valid(text))
     }
@@ -162,7 +170,8 @@ pub enum EncodeError {
     /// The text would have more arrays and objects around a value than may be there.
     #[error("nested deeper than {depth_max}")]
     TooDeep {
-        /// How many may be: [`PIECE_DEPTH_MAX`].
+        /// How many may be: [`PIECE_DEPTH_MAX`], and [`DATA_DEPTH_MAX`](crate::DATA_DEPTH_MAX) in an
+        /// error's data.
         depth_max: usize,
     },
 }

@@ -39,6 +39,6 @@ pub use json::{DecodeError, EncodeError, Json};
 pub use keys::Keys;
 pub use method::{InvalidMethod, Method};
 pub use name::{InvalidName, MethodName, NameKind, ServiceName};
-pub use scan::{DEPTH_MAX, PIECE_DEPTH_MAX};
+pub use scan::{DATA_DEPTH_MAX, DEPTH_MAX, PIECE_DEPTH_MAX};
 /// One JSON value as the text it was written in, borrowed from an envelope.
 pub use serde_json::value::RawValue;

@@ -19,6 +19,10 @@ pub const DEPTH_MAX: usize = 128;
 /// one level around params and results.
 pub const PIECE_DEPTH_MAX: usize = DEPTH_MAX - 1;
 
+/// Most arrays and objects around a value in the data of an [`RpcError`](crate::RpcError): 126,
+/// since the envelope and the error are two levels around it.
+pub const DATA_DEPTH_MAX: usize = DEPTH_MAX - 2;
+
 /// Takes the text as UTF-8 without a byte order mark.
 pub(crate) fn utf8(text: &[u8]) -> Result<&str, InvalidJson> {
     let text = str::from_utf8(text)

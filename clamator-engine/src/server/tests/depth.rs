@@ -28,3 +28,18 @@ fn the_deepest_params_can_be_the_result_and_reach_the_caller() {
     };
     assert_eq!(success.result.get(), params.as_str());
 }
+
+#[test]
+fn an_error_whose_data_is_too_deep_keeps_its_code_and_message() {
+    let mut rig = rig();
+    let job = job(&mut rig);
+    let mut error = RpcError::new(7, "no");
+    error.data = job.params;
+    rig.engine.answer(rig.now, job.id, Answer::Error(error));
+    rig.drain();
+    let reply = rig.reply_text();
+    let Ok(Envelope::Failure(failure)) = Envelope::parse(reply.as_bytes()) else {
+        panic!("{reply}")
+    };
+    assert_eq!((failure.error.code, failure.error.message.as_str()), (7, "no"));
+}
