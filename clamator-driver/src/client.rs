@@ -157,7 +157,7 @@ impl<R: Runtime> ClientBuilder<R> {
         self
     }
 
-    /// Names the client's reply stream. Must be unique. Default: random.
+    /// Names the client's reply stream. Must be unique, and not empty. Default: random.
     pub fn instance(mut self, instance: impl Into<String>) -> Self {
         self.instance = Some(instance.into());
         self
@@ -195,6 +195,9 @@ impl<R: Runtime> ClientBuilder<R> {
         runtime: R,
         target: impl Into<Target>,
     ) -> Result<Client<R>, ConnectError> {
+        if self.instance.as_deref() == Some("") {
+            return Err(ConnectError::Instance);
+        }
         let target = target.into();
         let name = target.to_string();
         let (starter, started) = oneshot::channel();
@@ -207,7 +210,8 @@ impl<R: Runtime> ClientBuilder<R> {
     }
 
     /// Connects in the background: Redis need not be there yet. Calls made before it is there
-    /// fail with `NotSent` as soon as it is known not to be.
+    /// fail with `NotSent` as soon as it is known not to be, and with `Invalid` when the instance
+    /// name is empty.
     ///
     /// Must be called where the runtime can spawn tasks.
     pub fn connect_lazy(self, target: impl Into<Target>) -> Client<R>
@@ -266,6 +270,9 @@ impl<R> fmt::Debug for ClientBuilder<R> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
+    /// The instance name is empty, and servers refuse a reply stream without a name.
+    #[error("\"\" cannot be an instance name: give another, or none for a random one")]
+    Instance,
     /// The connection could not be made.
     #[error("cannot connect to {target}: {loss}")]
     Lost {
@@ -277,4 +284,24 @@ pub enum ConnectError {
     /// The runtime is shutting down.
     #[error("the runtime is shutting down")]
     Shutdown,
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::memory_bus::MemoryBus;
+    use crate::testing::ManualRuntime;
+
+    #[test]
+    fn an_empty_instance_name_is_refused_and_the_error_says_what_to_do() {
+        let bus = MemoryBus::new();
+        let builder = ClientBuilder::<ManualRuntime>::new("app").instance("");
+        // Nothing is waited for.
+        let fault = builder.connect(&bus).now_or_never().unwrap().unwrap_err();
+        assert_eq!(fault, ConnectError::Instance);
+        let text = "\"\" cannot be an instance name: give another, or none for a random one";
+        assert_eq!(fault.to_string(), text);
+    }
 }

@@ -53,6 +53,9 @@ pub enum CallError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidCall {
+    /// The client's instance name is empty, and servers refuse a reply stream without a name.
+    #[error("the client's instance name is empty, so no reply could reach it: give another")]
+    Instance,
     /// The method is not `<service>.<method>`.
     #[error("invalid method \"{method}\": {fault}")]
     Method {

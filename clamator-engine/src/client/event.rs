@@ -26,8 +26,8 @@ pub struct ClientConfig {
     /// Most calls under way at once; further ones wait for a place within their own timeout.
     /// Default 1000, at least 1; keep it below the servers' `reply_stream_max_len`.
     pub in_flight_max: usize,
-    /// Names the client's reply stream, which it deletes when it stops. Must be unique. Default:
-    /// the nonce in hexadecimal.
+    /// Names the client's reply stream, which it deletes when it stops. Must be unique, and not
+    /// empty. Default: the nonce in hexadecimal.
     pub instance: String,
     /// Makes request ids unique to this start of this client. Take it from a random source.
     pub nonce: [u8; 16],

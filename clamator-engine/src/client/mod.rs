@@ -198,6 +198,9 @@ impl Client {
         if self.stage != Stage::Running {
             return self.fail(&unsent, CallError::Stopped);
         }
+        if kind == Kind::Call && self.config.instance.is_empty() {
+            return self.fail(&unsent, CallError::Invalid(InvalidCall::Instance));
+        }
         if !wire::fits(envelope.len()) {
             let fault = InvalidCall::TooLarge { bytes: envelope.len() };
             return self.fail(&unsent, CallError::Invalid(fault));

@@ -16,7 +16,7 @@ use clamator_proto::{Envelope, Json, Method};
 
 use super::replies::SILENCE_MAX;
 use super::{Client, ClientConfig, ClientEvent};
-use crate::call::{CallError, CallId, ProtocolFault};
+use crate::call::{CallError, CallId, InvalidCall, ProtocolFault};
 use crate::command::Command;
 use crate::engine::{Deadline, Hello, Input, Lane, Timer, Version};
 use crate::reply::{Entry, Reply};

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use clamator_driver::{
-    BoxFuture, CallError, Concurrency, Context, Handler, HandlerResult, Json, MethodKind,
-    ProtocolFault, RpcError, Runtime, ServerBuilder, Service, StartError,
+    BoxFuture, CallError, Client, Concurrency, ConnectError, Context, Handler, HandlerResult,
+    InvalidCall, Json, MethodKind, ProtocolFault, RpcError, Runtime, ServerBuilder, Service,
+    StartError,
 };
 use serde_json::{Value, json};
 
 use crate::arith::{Add, Seen, Sum, arith};
-use crate::stage::Stage;
+use crate::stage::{PREFIX, Stage};
 
 every_transport!(
     an_rpc_error_reaches_the_caller_as_it_was_made,
@@ -22,6 +23,7 @@ every_transport!(
     a_result_of_another_type_is_a_protocol_fault,
     a_method_that_is_not_there_is_not_found,
     a_call_that_is_not_valid_is_never_sent,
+    a_client_with_an_empty_name_does_not_connect,
     a_server_with_a_mistake_does_not_start,
 );
 
@@ -139,6 +141,19 @@ async fn a_call_that_is_not_valid_is_never_sent<R: Runtime>(stage: Stage<R>) {
     let params = std::collections::BTreeMap::from([(vec![1], 1)]);
     let result = client.notify("arith.log", params).await;
     assert!(matches!(result, Err(CallError::Invalid(_))), "{result:?}");
+}
+
+async fn a_client_with_an_empty_name_does_not_connect<R: Runtime>(stage: Stage<R>) {
+    let (_server, named, _) = stage.pair(Concurrency::Serial).await;
+    let builder = || Client::builder(PREFIX).instance("");
+    let fault = builder().connect_on(stage.runtime.clone(), &stage.target).await.map(drop);
+    assert_eq!(fault, Err(ConnectError::Instance));
+    // It cannot be told before it calls.
+    let lazy = builder().connect_lazy_on(stage.runtime.clone(), &stage.target);
+    let result = lazy.call::<Sum>("arith.add", Add { a: 1, b: 1 }).await;
+    assert_eq!(result, Err(CallError::Invalid(InvalidCall::Instance)));
+    let sum: Sum = named.call("arith.add", Add { a: 1, b: 1 }).await.unwrap();
+    assert_eq!(sum, Sum { sum: 2 });
 }
 
 async fn a_server_with_a_mistake_does_not_start<R: Runtime>(stage: Stage<R>) {

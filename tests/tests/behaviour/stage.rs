@@ -10,7 +10,7 @@ use clamator_tests::redis::RedisServer;
 
 use crate::arith::{Seen, arith};
 
-const PREFIX: &str = "behaviour";
+pub(crate) const PREFIX: &str = "behaviour";
 
 /// A runtime, and streams that nobody else uses.
 #[derive(Debug)]

@@ -26,6 +26,18 @@ fn a_request_goes_to_its_service_with_the_peers_fields() {
 }
 
 #[test]
+fn a_call_of_a_client_with_an_empty_name_is_refused_as_no_reply_could_reach_it() {
+    let mut rig = rig_with(|config| config.instance = String::new());
+    rig.open_lanes();
+    rig.events();
+    let id = rig.call();
+    assert_eq!(rig.count("XADD"), 0);
+    assert_eq!(rig.finished(), [(id, Err(CallError::Invalid(InvalidCall::Instance)))]);
+    rig.notify();
+    assert_eq!(rig.count("XADD"), 1, "nobody replies to a notification");
+}
+
+#[test]
 fn a_call_times_out_from_when_it_was_made() {
     let mut rig = rig();
     let id = rig.call_within(Some(Duration::from_millis(100)));
