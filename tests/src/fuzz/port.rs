@@ -129,6 +129,7 @@ impl<E: Engine<Event: Debug>> Port<E> {
     /// Answers everything under way at once and for a while with this refusal: an engine that does
     /// not pause before it tries again shows itself. `work` is how much there is to be refused.
     pub(crate) fn refuse_all(&mut self, refusal: &Refusal, work: usize, app: &mut impl App<E>) {
+        self.turn(app);
         let (end, before) = (self.now + Duration::from_secs(5), self.sent);
         while self.now < end && !app.is_stopped() {
             for round in 0.. {
@@ -234,7 +235,7 @@ impl<E: Engine<Event: Debug>> Port<E> {
                     assert_eq!(token.lane(), lane);
                     assert!(self.last_token.is_none_or(|last| last < token.number()), "{token:?}");
                     self.last_token = Some(token.number());
-                    assert!(deadline > self.now, "due at {deadline}, now {}", self.now);
+                    assert!(deadline > self.now, "due at {deadline}, now {} {command:?}", self.now);
                     check_spelling(&command);
                     app.command(self.now, lane, &command);
                     let Some(Line::Open(sent)) = self.lines.get_mut(&lane) else {
