@@ -10,9 +10,6 @@ use clamator_proto::entry;
 
 use crate::reply::Fields;
 
-/// The shortest and the longest wait of a blocking read.
-pub(crate) const READ_BLOCK_MIN: Duration = Duration::from_millis(1);
-pub(crate) const READ_BLOCK_MAX: Duration = Duration::from_secs(3600);
 /// Pause after a refused read.
 pub(crate) const READ_PAUSE: Duration = Duration::from_secs(1);
 /// How much longer than its BLOCK a blocking read may take to be answered.
@@ -20,6 +17,11 @@ pub(crate) const READ_SLACK: Duration = Duration::from_secs(1);
 /// Most bytes that Redis takes in one value.
 /// <https://redis.io/docs/latest/develop/data-types/strings/>
 const VALUE_MAX: usize = 512 * 1024 * 1024;
+
+/// How long a blocking read waits that is asked to wait so long.
+pub(crate) fn read_block(asked: Duration) -> Duration {
+    asked.clamp(Duration::from_millis(1), Duration::from_secs(3600))
+}
 
 /// Whether Redis takes a value of so many bytes.
 pub(crate) const fn fits(bytes: usize) -> bool {

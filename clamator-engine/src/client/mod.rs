@@ -38,7 +38,7 @@ use crate::reply::{Refusal, RefusalKind, Reply};
 use crate::seeded::Bug;
 use crate::stream_id::StreamId;
 use crate::time::Instant;
-use crate::wire::{self, READ_BLOCK_MAX, READ_BLOCK_MIN, READ_PAUSE};
+use crate::wire::{self, READ_PAUSE};
 
 /// A client: calls methods of services, from one reply stream of its own.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl Client {
     /// Makes a client that connects at once.
     #[must_use]
     pub fn new(now: Instant, mut config: ClientConfig) -> Self {
-        config.read_block = config.read_block.clamp(READ_BLOCK_MIN, READ_BLOCK_MAX);
+        config.read_block = wire::read_block(config.read_block);
         let keys = Keys::new(config.prefix.as_str());
         Self {
             replies: keys.replies(&config.instance).into(),

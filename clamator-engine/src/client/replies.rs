@@ -97,8 +97,7 @@ impl Client {
             count: u64::try_from(self.reader.page.limit()).unwrap_or(u64::MAX),
             block: Some(block),
         };
-        let timeout = block.saturating_add(READ_SLACK);
-        let sent = self.lanes.send(now, REPLIES, command, timeout, Purpose::Read);
+        let sent = self.lanes.send(now, REPLIES, command, block + READ_SLACK, Purpose::Read);
         if sent.is_ok() {
             self.reader.under_way = true;
         }

@@ -9,7 +9,7 @@ use core::time::Duration;
 use clamator_proto::Contract;
 
 use crate::seeded::Seeded;
-use crate::wire::{READ_BLOCK_MAX, READ_BLOCK_MIN};
+use crate::wire;
 
 /// Settings of a server.
 #[derive(Clone, Debug)]
@@ -71,7 +71,7 @@ impl ServerConfig {
     /// Moves what would make a loop without a pause, or what Redis refuses, into its range.
     pub(crate) fn within_bounds(mut self) -> Self {
         self.claim_idle = self.claim_idle.max(Duration::from_millis(1));
-        self.read_block = self.read_block.clamp(READ_BLOCK_MIN, READ_BLOCK_MAX);
+        self.read_block = wire::read_block(self.read_block);
         // Redis counts with signed numbers.
         self.reply_stream_max_len = self.reply_stream_max_len.clamp(1, i64::MAX.cast_unsigned());
         self.reclaim_tick = self.reclaim_tick.max(Duration::from_millis(10));

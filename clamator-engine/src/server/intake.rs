@@ -93,8 +93,7 @@ impl Server {
             count: wide(count),
             block,
         };
-        let timeout =
-            block.map_or(self.config.command_timeout, |block| block.saturating_add(READ_SLACK));
+        let timeout = block.map_or(self.config.command_timeout, |block| block + READ_SLACK);
         let (lane, purpose) = (service.lane, Purpose { service: index, aim });
         let sent = self.lanes.send(self.now, lane, command, timeout, purpose).is_ok();
         if let Some(service) = self.services.get_mut(index).filter(|_| sent) {

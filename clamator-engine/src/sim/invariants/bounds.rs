@@ -2,6 +2,10 @@
 //!
 //! Not how long single things take.
 
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+
 use super::{Fact, Invariant, Kind, Scene};
 use crate::server::Notice;
 use crate::sim::fault::{Fault, FaultSet};
@@ -9,9 +13,6 @@ use crate::sim::history::{NodeKind, NodeState};
 use crate::sim::network::NodeId;
 use crate::sim::plan::Plan;
 use crate::time::Instant;
-use alloc::collections::BTreeMap;
-use alloc::format;
-use alloc::string::String;
 
 /// Whoever is told to stop has stopped in time (4.10, 5.7).
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::lanes::Reach;
+use super::lanes::{ASKING, Reach};
 use super::{Fact, Invariant, Kind, Scene};
 use crate::command::{Command, GroupStart};
 use crate::engine::Lane;
@@ -336,15 +336,7 @@ impl Invariant for RestoresSoon {
     }
 
     fn about(&self) -> &'static [Kind] {
-        &[
-            Kind::Closed,
-            Kind::Idle,
-            Kind::Lost,
-            Kind::Opened,
-            Kind::Replied,
-            Kind::Sent,
-            Kind::Stopping,
-        ]
+        ASKING
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {

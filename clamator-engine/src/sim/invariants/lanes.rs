@@ -22,6 +22,17 @@ use crate::time::Instant;
 /// The shortest pause before a lane is opened again, with its jitter.
 const PAUSE_MIN: Duration = Duration::from_millis(75);
 
+/// What shows whether a process asks Redis as soon as it can, until it stops.
+pub(super) const ASKING: &[Kind] = &[
+    Kind::Closed,
+    Kind::Idle,
+    Kind::Lost,
+    Kind::Opened,
+    Kind::Replied,
+    Kind::Sent,
+    Kind::Stopping,
+];
+
 /// Which processes have a lane to ask Redis on.
 #[derive(Debug, Default)]
 pub(super) struct Reach(ByNode<bool>);

@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::lanes::Reach;
+use super::lanes::{ASKING, Reach};
 use super::{Fact, Invariant, Kind, REWRITES, Scene};
 use crate::command::{Command, ReadFrom};
 use crate::engine::Lane;
@@ -310,15 +310,7 @@ impl Invariant for EndsReads {
     }
 
     fn about(&self) -> &'static [Kind] {
-        &[
-            Kind::Closed,
-            Kind::Idle,
-            Kind::Lost,
-            Kind::Opened,
-            Kind::Replied,
-            Kind::Sent,
-            Kind::Stopping,
-        ]
+        ASKING
     }
 
     fn observe(&mut self, _scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {

@@ -11,7 +11,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::groups::is_there;
-use super::lanes::Reach;
+use super::lanes::{ASKING, Reach};
 use super::reading::SLACK;
 use super::{Fact, Invariant, Kind, Scene};
 use crate::command::{Command, ReadFrom};
@@ -189,15 +189,7 @@ impl Invariant for ScansOften {
     }
 
     fn about(&self) -> &'static [Kind] {
-        &[
-            Kind::Closed,
-            Kind::Idle,
-            Kind::Lost,
-            Kind::Opened,
-            Kind::Replied,
-            Kind::Sent,
-            Kind::Stopping,
-        ]
+        ASKING
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
