@@ -2,8 +2,8 @@
 //!
 //! Not the happening. What is due at one instant comes in the order in which it was planned.
 
-use alloc::boxed::Box;
 use alloc::collections::BinaryHeap;
+use alloc::vec::Vec;
 use core::cmp::Ordering;
 
 use crate::time::Instant;
@@ -11,27 +11,40 @@ use crate::time::Instant;
 /// What is going to happen.
 #[derive(Debug)]
 pub(super) struct Agenda<T> {
-    items: BinaryHeap<Item<T>>,
-    planned: u64,
+    /// When, and in which order: small, as items change places.
+    items: BinaryHeap<Item>,
+    /// What, by place, and the places that are free.
+    planned: Vec<Option<T>>,
+    free: Vec<usize>,
+    number: u64,
 }
 
 /// The greatest item is the one that is due first.
 #[derive(Debug)]
-struct Item<T> {
+struct Item {
     at: Instant,
     number: u64,
-    /// Boxed, as items change places.
-    what: Box<T>,
+    place: usize,
 }
 
 impl<T> Agenda<T> {
     pub(super) const fn new() -> Self {
-        Self { items: BinaryHeap::new(), planned: 0 }
+        Self { items: BinaryHeap::new(), planned: Vec::new(), free: Vec::new(), number: 0 }
     }
 
     pub(super) fn plan(&mut self, at: Instant, what: T) {
-        self.planned += 1;
-        self.items.push(Item { at, number: self.planned, what: Box::new(what) });
+        self.number += 1;
+        let place = match self.free.pop() {
+            Some(place) => place,
+            None => {
+                self.planned.push(None);
+                self.planned.len() - 1
+            }
+        };
+        self.items.push(Item { at, number: self.number, place });
+        if let Some(planned) = self.planned.get_mut(place) {
+            *planned = Some(what);
+        }
     }
 
     /// When the next thing is due.
@@ -42,45 +55,54 @@ impl<T> Agenda<T> {
     /// Takes the next thing that is due by now, and when it was.
     pub(super) fn take(&mut self, now: Instant) -> Option<(Instant, T)> {
         self.due().filter(|due| *due <= now)?;
-        self.items.pop().map(|item| (item.at, *item.what))
+        let Item { at, place, .. } = self.items.pop()?;
+        self.free.push(place);
+        self.planned.get_mut(place)?.take().map(|what| (at, what))
     }
 
     /// Drops all that is not to be kept.
     pub(super) fn retain(&mut self, keeps: impl Fn(&T) -> bool) {
-        self.items.retain(|item| keeps(&item.what));
+        let Self { items, planned, free, .. } = self;
+        items.retain(|item| {
+            let what = planned.get_mut(item.place);
+            let dropped = what.and_then(|what| what.take_if(|what| !keeps(what)));
+            if dropped.is_some() {
+                free.push(item.place);
+            }
+            dropped.is_none()
+        });
     }
 }
 
-impl<T> Item<T> {
+impl Item {
     const fn key(&self) -> (Instant, u64) {
         (self.at, self.number)
     }
 }
 
-impl<T> Ord for Item<T> {
+impl Ord for Item {
     fn cmp(&self, other: &Self) -> Ordering {
         other.key().cmp(&self.key())
     }
 }
 
-impl<T> PartialOrd for Item<T> {
+impl PartialOrd for Item {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl<T> PartialEq for Item<T> {
+impl PartialEq for Item {
     fn eq(&self, other: &Self) -> bool {
         self.key() == other.key()
     }
 }
 
-impl<T> Eq for Item<T> {}
+impl Eq for Item {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec::Vec;
     use core::time::Duration;
 
     fn at(secs: u64) -> Instant {

@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use super::fault::Fault;
 use super::network::{Executed, NodeId};
+use super::verb::Verb;
 use crate::call::CallError;
 use crate::command::Command;
 use crate::engine::{Deadline, Lane};
@@ -162,6 +163,33 @@ impl Fact<'_> {
             Self::Stopping { .. } => Kind::Stopping,
             Self::Stopped { .. } => Kind::Stopped,
             Self::Struck(_) => Kind::Struck,
+        }
+    }
+
+    /// What the command does that is sent, executed or answered.
+    pub(super) const fn verb(&self) -> Option<Verb> {
+        match self {
+            Self::Executed(executed) => Some(Verb::of(&executed.command)),
+            Self::Replied { command, .. } | Self::Sent { command, .. } => Some(Verb::of(command)),
+            Self::Born(_)
+            | Self::Called { .. }
+            | Self::Closed { .. }
+            | Self::Crashed(_)
+            | Self::Dropped { .. }
+            | Self::Ended { .. }
+            | Self::Finished { .. }
+            | Self::Healed
+            | Self::Idle { .. }
+            | Self::Lost { .. }
+            | Self::Noticed { .. }
+            | Self::Opened { .. }
+            | Self::Opening { .. }
+            | Self::Over
+            | Self::Settled
+            | Self::Started { .. }
+            | Self::Stopping { .. }
+            | Self::Stopped { .. }
+            | Self::Struck(_) => None,
         }
     }
 }

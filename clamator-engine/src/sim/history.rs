@@ -148,14 +148,14 @@ impl History {
         }
     }
 
-    /// The service whose command stream this is.
-    pub(super) fn service_of(&self, stream: &[u8]) -> Option<usize> {
-        self.services.iter().position(|names| names.stream == stream)
+    /// The number and the names of the service whose command stream this is.
+    pub(super) fn find_service(&self, stream: &[u8]) -> Option<(usize, &Names)> {
+        self.services.iter().enumerate().find(|(_, names)| names.stream == stream)
     }
 
-    /// The names of the service whose command stream this is.
-    pub(super) fn names_of(&self, stream: &[u8]) -> Option<&Names> {
-        self.services.iter().find(|names| names.stream == stream)
+    /// The number of the service whose command stream this is.
+    pub(super) fn service_of(&self, stream: &[u8]) -> Option<usize> {
+        self.find_service(stream).map(|(service, _)| service)
     }
 
     /// The number of the call that an entry is.
@@ -258,6 +258,8 @@ impl History {
                 if *known != written {
                     *known = Written::Again;
                 }
+                let highest = self.highest.entry(service).or_default();
+                *highest = id.max(*highest);
             }
         }
     }

@@ -25,6 +25,7 @@ mod points;
 mod python;
 mod report;
 mod trace;
+mod verb;
 mod world;
 
 pub use self::dice::Dice;

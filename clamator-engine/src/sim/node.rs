@@ -25,7 +25,8 @@ pub(super) struct Node {
     pub(super) touched: bool,
     /// What was sent and is not answered.
     sent: Vec<(Token, Command)>,
-    /// Lanes on which this turn a server said that it cannot serve: what else they bring is void.
+    /// Lanes that it leaves, as their server said this turn that it cannot serve: what else they
+    /// bring is void.
     pub(super) unfit: Vec<Lane>,
     pub(super) due: Option<Deadline>,
     pub(super) frozen_until: Option<Instant>,
@@ -146,6 +147,11 @@ impl Node {
             Machine::Python(_) => 0,
             Machine::Server(server) => server.held(),
         }
+    }
+
+    /// Whether it ends a lane on which a server says that it cannot serve. Python keeps it.
+    pub(super) fn leaves_the_unfit(&self) -> bool {
+        !matches!(self.machine, Machine::Python(_))
     }
 
     /// Notes that a command was sent.

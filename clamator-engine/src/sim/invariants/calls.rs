@@ -13,6 +13,7 @@ use crate::reply::Reply;
 use crate::sim::fault::Fault;
 use crate::sim::history::{NodeKind, Outcome, id_in, number_in};
 use crate::sim::network::NodeId;
+use crate::sim::verb::{Verb, Verbs};
 use crate::time::Instant;
 
 /// A call ends exactly once (5.2).
@@ -186,6 +187,10 @@ impl Invariant for SentInTime {
         &[Kind::Sent]
     }
 
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XAdd])
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         let Fact::Sent { node, local, command: Command::XAdd { fields, .. }, .. } = fact else {
             return Ok(());
@@ -215,6 +220,10 @@ impl Invariant for SentOnce {
 
     fn about(&self) -> &'static [Kind] {
         &[Kind::Executed]
+    }
+
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XAdd])
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -279,6 +288,10 @@ impl Invariant for InFlight {
         &[Kind::Closed, Kind::Finished, Kind::Lost, Kind::Replied, Kind::Sent]
     }
 
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XAdd, Verb::XRead])
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
             Fact::Sent {
@@ -294,13 +307,16 @@ impl Invariant for InFlight {
                     return Ok(());
                 };
                 let places = self.places.entry(*node).or_default();
+                places.insert(number, None);
+                let max = scene.plan.in_flight_max.max(1);
+                if places.len() <= max {
+                    return Ok(());
+                }
                 // What a caller gave up may keep its place for a while, which is not judged.
                 places.retain(|number, until| {
                     let cancelled = scene.history.calls.get(number).is_none_or(|it| it.cancelled);
                     !cancelled && until.is_none_or(|until| until > *local)
                 });
-                places.insert(number, None);
-                let max = scene.plan.in_flight_max.max(1);
                 if places.len() > max {
                     return Err(format!(
                         "{} calls of {node} are under way, of {max}: {places:?}",

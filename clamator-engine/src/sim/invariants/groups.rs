@@ -17,6 +17,7 @@ use crate::engine::Lane;
 use crate::reply::{Refusal, RefusalKind, Reply};
 use crate::sim::by_node::ByNode;
 use crate::sim::history::{NodeKind, NodeState};
+use crate::sim::verb::{Verb, Verbs};
 use crate::stream_id::StreamId;
 use crate::time::Instant;
 
@@ -31,6 +32,10 @@ impl Invariant for SkipsNothing {
 
     fn about(&self) -> &'static [Kind] {
         &[Kind::Executed]
+    }
+
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XGroupCreate])
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -70,6 +75,10 @@ impl Invariant for LeavesEmpty {
 
     fn about(&self) -> &'static [Kind] {
         &[Kind::Executed]
+    }
+
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XGroupDelConsumer])
     }
 
     fn observe(&mut self, _scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -133,8 +142,21 @@ impl Invariant for StopLeavesNothing {
 /// what is pending; in another stream of the name, at the start (4.1).
 #[derive(Debug, Default)]
 pub(super) struct GoesOnAtMark {
-    known: ByNode<BTreeMap<Bytes, Known>>,
+    /// By the number of the service.
+    known: ByNode<BTreeMap<usize, Known>>,
 }
+
+/// Whose answers tell a server of its group, or of its stream.
+pub(super) const TELLING: Verbs = Verbs::of(&[
+    Verb::XAutoClaim,
+    Verb::XGroupCreate,
+    Verb::XGroupDelConsumer,
+    Verb::XInfoGroups,
+    Verb::XInfoStream,
+    Verb::XPending,
+    Verb::XPendingRange,
+    Verb::XReadGroup,
+]);
 
 /// What a reply tells a server of its group: whether it is there. `None` when nothing.
 pub(super) fn is_there(
@@ -215,29 +237,26 @@ impl Invariant for GoesOnAtMark {
         &[Kind::Replied, Kind::Sent]
     }
 
+    fn verbs(&self) -> Verbs {
+        TELLING
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
-            Fact::Replied { node, command, reply, .. } => {
-                let tells = matches!(
-                    command,
-                    Command::XGroupCreate { .. }
-                        | Command::XInfoGroups { .. }
-                        | Command::XInfoStream { .. }
-                        | Command::XPending { .. }
-                );
-                let Some(key) = command.key().filter(|_| tells || reply.is_err()) else {
-                    return Ok(());
-                };
-                let Some(names) = scene.history.names_of(key) else { return Ok(()) };
-                let known = self.known.of(*node).entry(key.clone()).or_default();
+            Fact::Replied { node, command, reply, .. } if TELLING.contains(Verb::of(command)) => {
+                let found = command.key().and_then(|key| scene.history.find_service(key));
+                let Some((service, names)) = found else { return Ok(()) };
+                let known = self.known.of(*node).entry(service).or_default();
                 known.told(&names.group, command, reply);
             }
             Fact::Sent { node, command: Command::XInfoGroups { key }, .. } => {
                 // One look at a time: what an earlier one has told is forgotten.
-                self.known.of(*node).entry(key.clone()).or_default().delivered = None;
+                let Some(service) = scene.history.service_of(key) else { return Ok(()) };
+                self.known.of(*node).entry(service).or_default().delivered = None;
             }
             Fact::Sent { node, command: Command::XGroupCreate { key, start, .. }, .. } => {
-                let known = self.known.of(*node).entry(key.clone()).or_default();
+                let Some(service) = scene.history.service_of(key) else { return Ok(()) };
+                let known = self.known.of(*node).entry(service).or_default();
                 if !known.allows(*start) {
                     return Err(format!("{node} creates a group at {start:?}, knows {known:?}"));
                 }
@@ -265,6 +284,10 @@ impl Invariant for LeavesLast {
         &[Kind::Closed, Kind::Lost, Kind::Replied, Kind::Sent]
     }
 
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XAutoClaim, Verb::XGroupDelConsumer, Verb::XReadGroup])
+    }
+
     fn observe(&mut self, _scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
             Fact::Sent {
@@ -277,7 +300,9 @@ impl Invariant for LeavesLast {
                 self.asked.of(*node).push((*ticket, *lane, key.clone()));
             }
             Fact::Replied { node, ticket, .. } => {
-                self.asked.of(*node).retain(|(of, ..)| of != ticket);
+                if let Some(asked) = self.asked.get_mut(*node) {
+                    asked.retain(|(of, ..)| of != ticket);
+                }
             }
             Fact::Closed { node, lane } | Fact::Lost { node, lane } => {
                 self.asked.of(*node).retain(|(_, of, _)| of != lane);
@@ -296,7 +321,8 @@ impl Invariant for LeavesLast {
 /// A group that is not there is made again within two seconds (4.1).
 #[derive(Debug, Default)]
 pub(super) struct RestoresSoon {
-    nodes: ByNode<BTreeMap<Bytes, Restoring>>,
+    /// By the number of the service.
+    nodes: ByNode<BTreeMap<usize, Restoring>>,
     reach: Reach,
 }
 
@@ -339,6 +365,10 @@ impl Invariant for RestoresSoon {
         ASKING
     }
 
+    fn verbs(&self) -> Verbs {
+        TELLING
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         self.reach.observe(fact);
         match fact {
@@ -349,23 +379,25 @@ impl Invariant for RestoresSoon {
             }
             Fact::Stopping { node, .. } => self.nodes.of(*node).clear(),
             Fact::Sent { node, command, .. } if makes_group(command) => {
-                let Some(key) = command.key() else { return Ok(()) };
-                self.nodes.of(*node).entry(key.clone()).or_default().asked = true;
+                let service = command.key().and_then(|key| scene.history.service_of(key));
+                let Some(service) = service else { return Ok(()) };
+                self.nodes.of(*node).entry(service).or_default().asked = true;
             }
-            Fact::Replied { node, command, reply, .. } => {
+            Fact::Replied { node, command, reply, .. } if TELLING.contains(Verb::of(command)) => {
                 let serves = scene.history.nodes.get(*node).is_some_and(|node| {
                     node.kind == NodeKind::Server && node.state == NodeState::Running
                 });
-                let Some(key) = command.key().filter(|_| serves) else { return Ok(()) };
-                let Some(names) = scene.history.names_of(key) else { return Ok(()) };
-                let group = self.nodes.of(*node).entry(key.clone()).or_default();
+                let key = command.key().filter(|_| serves);
+                let found = key.and_then(|key| scene.history.find_service(key));
+                let Some((service, names)) = found else { return Ok(()) };
+                let group = self.nodes.of(*node).entry(service).or_default();
                 group.told(scene.now, command, is_there(&names.group, command, reply));
             }
             Fact::Idle { node, .. } if self.reach.has(*node) => {
-                for (key, group) in self.nodes.of(*node) {
+                for (service, group) in self.nodes.of(*node) {
                     let waits = group.lost && !group.asked;
                     if waits && scene.now.since(group.since) > RESTORED_WITHIN {
-                        return Err(format!("{node} has not made the group of {key:?}: {group:?}"));
+                        return Err(format!("{node} has not made group {service}: {group:?}"));
                     }
                 }
             }

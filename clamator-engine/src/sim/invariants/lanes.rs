@@ -17,6 +17,7 @@ use crate::engine::Lane;
 use crate::sim::by_node::ByNode;
 use crate::sim::history::NodeKind;
 use crate::sim::network::NodeId;
+use crate::sim::verb::{Verb, Verbs};
 use crate::time::Instant;
 
 /// The shortest pause before a lane is opened again, with its jitter.
@@ -337,6 +338,10 @@ impl Invariant for TicksVary {
 
     fn about(&self) -> &'static [Kind] {
         &[Kind::Sent]
+    }
+
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XPending])
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {

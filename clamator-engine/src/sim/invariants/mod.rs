@@ -26,6 +26,7 @@ use super::fault::{Fault, FaultSet};
 use super::history::History;
 use super::network::Network;
 use super::plan::Plan;
+use super::verb::{Verb, Verbs};
 use crate::time::Instant;
 
 /// Faults after which Redis may give out again what was settled, or something else under an id.
@@ -48,6 +49,11 @@ pub(super) trait Invariant: Debug {
 
     /// What it looks at: it is shown nothing else.
     fn about(&self) -> &'static [Kind];
+
+    /// Of the commands that are sent, executed and answered, those that it looks at.
+    fn verbs(&self) -> Verbs {
+        Verbs::ALL
+    }
 
     /// Looks at what happened.
     ///
@@ -77,13 +83,21 @@ pub(super) struct Violation {
 #[derive(Debug)]
 pub(super) struct Invariants {
     all: Vec<Box<dyn Invariant>>,
-    /// The places of those that are about each kind.
-    about: [Vec<usize>; Kind::END],
+    /// Those that are about each kind and verb, a bit for each.
+    about: [u128; ABOUT_END],
+}
+
+/// How many pairs there are of a kind and a verb, or none.
+const ABOUT_END: usize = Kind::END * (Verb::ALL.len() + 1);
+
+/// The place in [`Invariants::about`].
+fn about(kind: Kind, verb: Option<Verb>) -> usize {
+    kind as usize + Kind::END * verb.map_or(0, |verb| verb as usize + 1)
 }
 
 impl Invariants {
     pub(super) fn new() -> Self {
-        let mut invariants = Self { all: Vec::new(), about: [const { Vec::new() }; Kind::END] };
+        let mut invariants = Self { all: Vec::new(), about: [0; ABOUT_END] };
         let all: [Box<dyn Invariant>; 53] = [
             Box::new(calls::EndsOnce),
             Box::new(calls::CancelledIsSilent),
@@ -147,9 +161,13 @@ impl Invariants {
 
     /// One more.
     pub(super) fn add(&mut self, invariant: Box<dyn Invariant>) {
+        let bit = 1 << self.all.len();
+        let verbs = Verb::ALL.iter().copied().filter(|verb| invariant.verbs().contains(*verb));
         for kind in invariant.about() {
-            if let Some(about) = self.about.get_mut(*kind as usize) {
-                about.push(self.all.len());
+            for verb in verbs.clone().map(Some).chain([None]) {
+                if let Some(about) = self.about.get_mut(about(*kind, verb)) {
+                    *about |= bit;
+                }
             }
         }
         self.all.push(invariant);
@@ -160,9 +178,12 @@ impl Invariants {
     /// # Errors
     /// What is broken.
     pub(super) fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), Violation> {
-        let about = self.about.get(fact.kind() as usize);
-        for place in about.into_iter().flatten() {
-            let Some(invariant) = self.all.get_mut(*place) else { continue };
+        let about = self.about.get(about(fact.kind(), fact.verb()));
+        let mut about = about.copied().unwrap_or_default();
+        while about != 0 {
+            let place = about.trailing_zeros() as usize;
+            about &= about - 1;
+            let Some(invariant) = self.all.get_mut(place) else { continue };
             if let Err(detail) = invariant.observe(scene, fact) {
                 let (invariant, rule) = invariant.title();
                 return Err(Violation { invariant, rule, detail });
@@ -177,7 +198,7 @@ impl Invariants {
     /// Shows everything to everybody, to see that nobody looks at more than it says.
     pub(super) fn show_everything(&mut self) {
         let all = core::mem::take(&mut self.all);
-        *self = Self { all: Vec::new(), about: [const { Vec::new() }; Kind::END] };
+        *self = Self { all: Vec::new(), about: [0; ABOUT_END] };
         for invariant in all {
             self.add(Box::new(tests::Shown(invariant)));
         }
@@ -203,7 +224,8 @@ mod tests {
         }
 
         fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
-            if self.0.about().contains(&fact.kind()) {
+            let verb = fact.verb().is_none_or(|verb| self.0.verbs().contains(verb));
+            if verb && self.0.about().contains(&fact.kind()) {
                 return self.0.observe(scene, fact);
             }
             let before = alloc::format!("{:?}", self.0);

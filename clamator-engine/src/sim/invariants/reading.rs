@@ -17,6 +17,7 @@ use crate::reply::Reply;
 use crate::sim::by_node::ByNode;
 use crate::sim::history::{NodeKind, NodeState};
 use crate::sim::network::NodeId;
+use crate::sim::verb::{Verb, Verbs};
 use crate::stream_id::StreamId;
 use crate::time::Instant;
 
@@ -87,6 +88,10 @@ impl Invariant for WithinPlaces {
 
     fn about(&self) -> &'static [Kind] {
         &[Kind::Ended, Kind::Replied, Kind::Sent, Kind::Started]
+    }
+
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XAck, Verb::XAutoClaim, Verb::XPendingRange, Verb::XReadGroup])
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -193,6 +198,10 @@ impl Invariant for CarriesCursor {
         &[Kind::Replied, Kind::Sent]
     }
 
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XAutoClaim, Verb::XGroupCreate])
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
             Fact::Replied {
@@ -238,6 +247,10 @@ impl Invariant for StopsReading {
         &[Kind::Sent]
     }
 
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XAutoClaim, Verb::XReadGroup])
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         let Fact::Sent {
             node,
@@ -269,6 +282,10 @@ impl Invariant for RereadsReplies {
 
     fn about(&self) -> &'static [Kind] {
         &[Kind::Opened, Kind::Sent]
+    }
+
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XRead])
     }
 
     fn observe(&mut self, _scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -311,6 +328,10 @@ impl Invariant for EndsReads {
 
     fn about(&self) -> &'static [Kind] {
         ASKING
+    }
+
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::ClientUnblock, Verb::XReadGroup])
     }
 
     fn observe(&mut self, _scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {

@@ -16,6 +16,7 @@ use crate::server::{Answer, Concurrency};
 use crate::sim::fault::{Fault, FaultSet};
 use crate::sim::history::{NodeKind, id_in, number_in};
 use crate::sim::network::{Executed, NodeId};
+use crate::sim::verb::{Verb, Verbs};
 use crate::stream_id::StreamId;
 use crate::time::Instant;
 
@@ -126,6 +127,10 @@ impl Invariant for InOrder {
         &[Kind::Replied, Kind::Started]
     }
 
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XReadGroup])
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         // Where Redis forgets, ids come again in any order.
         let forgets = scene.plan.allowed.intersects(REWRITES);
@@ -233,6 +238,10 @@ impl Invariant for CountsDeliveries {
         &[Kind::Executed, Kind::Started, Kind::Struck]
     }
 
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XAutoClaim, Verb::XReadGroup])
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         if matches!(fact, Fact::Struck(fault) if REWRITES.contains(*fault)) {
             self.starts.clear();
@@ -308,6 +317,10 @@ impl Invariant for OwnMethods {
         &[Kind::Replied, Kind::Started]
     }
 
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XAutoClaim, Verb::XReadGroup])
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
             Fact::Replied {
@@ -359,6 +372,10 @@ impl Invariant for OwnAnswers {
 
     fn about(&self) -> &'static [Kind] {
         &[Kind::Ended, Kind::Sent]
+    }
+
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XAdd])
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -444,6 +461,10 @@ impl Invariant for NotSettled {
 
     fn about(&self) -> &'static [Kind] {
         &[Kind::Executed, Kind::Started]
+    }
+
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XAck, Verb::XAutoClaim, Verb::XReadGroup])
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {

@@ -16,6 +16,7 @@ use crate::reply::{Refusal, RefusalKind, Reply};
 use crate::sim::fault::{Fault, FaultSet};
 use crate::sim::history::{NodeKind, id_in};
 use crate::sim::network::NodeId;
+use crate::sim::verb::{Verb, Verbs};
 use crate::stream_id::StreamId;
 use crate::time::Instant;
 
@@ -65,6 +66,10 @@ impl Invariant for ReplyBeforeAck {
 
     fn about(&self) -> &'static [Kind] {
         &[Kind::Replied, Kind::Sent]
+    }
+
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XAck, Verb::XAdd, Verb::XAutoClaim, Verb::XRange, Verb::XReadGroup])
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -146,6 +151,10 @@ impl Invariant for AckOnlyHandled {
         &[Kind::Ended, Kind::Replied, Kind::Sent]
     }
 
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XAck, Verb::XAutoClaim, Verb::XRange, Verb::XReadGroup])
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         self.gone.observe(fact);
         match fact {
@@ -185,6 +194,10 @@ impl Invariant for AckBeforeDelete {
         &[Kind::Sent]
     }
 
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XAck, Verb::XDel])
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         let Fact::Sent { node, command, .. } = fact else { return Ok(()) };
         if scene.history.kind_of(*node) != Some(NodeKind::Server) {
@@ -222,6 +235,10 @@ impl Invariant for SpareOthers {
 
     fn about(&self) -> &'static [Kind] {
         &[Kind::Sent, Kind::Struck]
+    }
+
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XDel])
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -309,6 +326,10 @@ impl Invariant for ReplyKeys {
         &[Kind::Sent]
     }
 
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XAdd])
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         let Fact::Sent { node, command: Command::XAdd { key, .. }, .. } = fact else {
             return Ok(());
@@ -332,6 +353,10 @@ impl Invariant for BoundsReplies {
 
     fn about(&self) -> &'static [Kind] {
         &[Kind::Sent]
+    }
+
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XAdd])
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -359,6 +384,10 @@ impl Invariant for StopsReadingWhenFull {
 
     fn about(&self) -> &'static [Kind] {
         &[Kind::Closed, Kind::Lost, Kind::Replied, Kind::Sent]
+    }
+
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XAdd, Verb::XAutoClaim, Verb::XReadGroup])
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -405,6 +434,10 @@ impl Invariant for FinalIsFinal {
 
     fn about(&self) -> &'static [Kind] {
         &[Kind::Closed, Kind::Replied, Kind::Sent, Kind::Started]
+    }
+
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XAdd])
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {

@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::groups::is_there;
+use super::groups::{TELLING, is_there};
 use super::lanes::{ASKING, Reach};
 use super::reading::SLACK;
 use super::{Fact, Invariant, Kind, Scene};
@@ -21,6 +21,7 @@ use crate::sim::by_node::ByNode;
 use crate::sim::fault::{Fault, FaultSet};
 use crate::sim::history::NodeKind;
 use crate::sim::network::NodeId;
+use crate::sim::verb::{Verb, Verbs};
 use crate::stream_id::StreamId;
 use crate::time::Instant;
 
@@ -93,6 +94,10 @@ impl Invariant for LooksBack {
         &[Kind::Closed, Kind::Lost, Kind::Opened, Kind::Replied, Kind::Sent]
     }
 
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XGroupCreate, Verb::XReadGroup])
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
             Fact::Sent { node, lane, command: Command::XReadGroup { from, .. }, local, .. }
@@ -160,7 +165,8 @@ pub(super) struct ScansOften {
 #[derive(Debug, Default)]
 struct Scans {
     stopping: bool,
-    services: BTreeMap<Bytes, Scan>,
+    /// By the number of the service.
+    services: BTreeMap<usize, Scan>,
 }
 
 /// How a server takes over from a group.
@@ -192,6 +198,10 @@ impl Invariant for ScansOften {
         ASKING
     }
 
+    fn verbs(&self) -> Verbs {
+        TELLING
+    }
+
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         self.reach.observe(fact);
         match fact {
@@ -202,27 +212,29 @@ impl Invariant for ScansOften {
                 }
             }
             Fact::Sent { node, command: Command::XAutoClaim { key, .. }, .. } => {
-                let scan = self.nodes.of(*node).services.entry(key.clone()).or_default();
+                let Some(service) = scene.history.service_of(key) else { return Ok(()) };
+                let scan = self.nodes.of(*node).services.entry(service).or_default();
                 (scan.free, scan.under_way) = (scene.now, true);
             }
             Fact::Replied { node, command, reply, .. }
-                if scene.history.kind_of(*node) == Some(NodeKind::Server) =>
+                if TELLING.contains(Verb::of(command))
+                    && scene.history.kind_of(*node) == Some(NodeKind::Server) =>
             {
-                let Some(key) = command.key() else { return Ok(()) };
-                let Some(names) = scene.history.names_of(key) else { return Ok(()) };
+                let found = command.key().and_then(|key| scene.history.find_service(key));
+                let Some((service, names)) = found else { return Ok(()) };
                 let scans = self.nodes.of(*node);
                 let new = || Scan { free: scene.now, ..Scan::default() };
-                let scan = scans.services.entry(key.clone()).or_insert_with(new);
+                let scan = scans.services.entry(service).or_insert_with(new);
                 scan.told(&names.group, command, reply);
             }
             Fact::Idle { node, held, .. } => {
                 let Scans { stopping, services } = self.nodes.of(*node);
                 let could = self.reach.has(*node) && !*stopping && *held == 0;
-                for (key, scan) in services {
+                for (service, scan) in services {
                     if !could || !scan.ready || scan.under_way {
                         scan.free = scene.now;
                     } else if scene.now.since(scan.free) > TICK_MAX {
-                        return Err(format!("{node} does not look at {key:?}: {scan:?}"));
+                        return Err(format!("{node} does not look at {service}: {scan:?}"));
                     }
                 }
             }

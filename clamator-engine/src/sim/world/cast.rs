@@ -2,6 +2,7 @@
 //!
 //! Not what happens in between.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -105,7 +106,7 @@ impl World {
         };
         let (born, state) = (self.now, NodeState::Running);
         self.history.nodes.insert(id, NodeInfo { kind, name, born, state });
-        self.nodes.insert(id, Node::new(machine));
+        self.nodes.insert(id, Box::new(Node::new(machine)));
         self.tell(&Fact::Born(id));
         self.touch(id);
     }

@@ -49,7 +49,10 @@ pub(super) struct World {
     dice: Dice,
     network: Network,
     injector: Injector,
-    nodes: ByNode<Node>,
+    /// Boxed, as all are looked through for whoever is due.
+    nodes: ByNode<Box<Node>>,
+    /// When the next of the nodes wants a turn.
+    wakes: Option<Instant>,
     nodes_made: u32,
     names_made: u32,
     agenda: Agenda<Planned>,
@@ -123,6 +126,7 @@ impl World {
             network,
             injector,
             nodes: ByNode::default(),
+            wakes: None,
             nodes_made: 0,
             names_made: 0,
             agenda: Agenda::new(),
@@ -181,8 +185,17 @@ impl World {
         if self.injector.due().is_some_and(|due| due <= self.now) {
             self.strike();
         }
-        let mut turns = core::mem::take(&mut self.turns);
+        if self.wakes.is_some_and(|at| at <= self.now) {
+            self.give_turns();
+        }
+        let due = [self.network.due(), self.agenda.due(), self.wakes, self.injector.due()];
+        due.into_iter().flatten().min()
+    }
+
+    /// Gives a turn to each node that is due.
+    fn give_turns(&mut self) {
         let now = self.now;
+        let mut turns = core::mem::take(&mut self.turns);
         let due = self.nodes.iter().filter(|(_, node)| node.wakes(now).is_some_and(|at| at <= now));
         turns.extend(due.map(|(id, _)| id));
         for node in turns.drain(..) {
@@ -191,11 +204,7 @@ impl World {
             }
         }
         self.turns = turns;
-        let planned = self.agenda.due();
-        let wakes = self.nodes.values().filter_map(|node| node.wakes(now)).min();
-        let strikes = self.injector.due();
-        let network = self.network.due();
-        [network, planned, wakes, strikes].into_iter().flatten().min()
+        self.wakes = self.nodes.values().filter_map(|node| node.wakes(now)).min();
     }
 
     /// Takes what the network says into the nodes' inboxes.
@@ -215,7 +224,7 @@ impl World {
             };
             if let Some(receiver) = self.nodes.get_mut(node) {
                 receiver.inbox.push(arrival);
-                receiver.touched = true;
+                self.touch(node);
             }
         }
     }

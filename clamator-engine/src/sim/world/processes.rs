@@ -199,6 +199,7 @@ impl World {
     pub(super) fn touch(&mut self, id: NodeId) {
         if let Some(node) = self.nodes.get_mut(id) {
             node.touched = true;
+            self.wakes = Some(self.now);
         }
     }
 

@@ -6,7 +6,7 @@
 use super::super::fact::Fact;
 use super::super::history::NodeState;
 use super::super::network::NodeId;
-use super::super::node::{Arrival, Node, Said, Step};
+use super::super::node::{Arrival, Said, Step};
 use super::World;
 use crate::command::Command;
 use crate::engine::{Deadline, Input, Lane, Output, Token};
@@ -76,7 +76,8 @@ impl World {
             self.tell(&Fact::Replied { node: id, lane, command: &command, ticket, reply: &reply });
         }
         if let Some(node) = self.nodes.get_mut(id) {
-            if matches!(&reply, Err(refusal) if refusal.kind() == RefusalKind::WrongServer) {
+            let unfit = matches!(&reply, Err(it) if it.kind() == RefusalKind::WrongServer);
+            if unfit && node.leaves_the_unfit() {
                 node.unfit.push(lane);
             }
             node.handle_input(now, Input::Reply(token, reply));
@@ -86,7 +87,7 @@ impl World {
 
     /// Does all that a node says.
     pub(super) fn drain(&mut self, id: NodeId) {
-        while let Some(output) = self.nodes.get_mut(id).map(Node::poll_output) {
+        while let Some(output) = self.nodes.get_mut(id).map(|node| node.poll_output()) {
             match output {
                 Output::Close(lane) => {
                     self.void(id, lane);
