@@ -153,7 +153,7 @@ pub fn many(from: u64, seeds: u64, failures_max: usize, watch: &(dyn Fn(u64) + S
 }
 
 /// Least number of seeds after which everything must have been reached.
-pub const REACHED_MIN_SEEDS: u64 = 30_000;
+pub const REACHED_MIN_SEEDS: u64 = 50_000;
 /// How often everything must have been reached then.
 const REACHED_MIN: u64 = 100;
 /// In how many of a hundred runs entries must have been taken over from other workers.

@@ -29,7 +29,7 @@ use crate::time::Instant;
 /// How many copies of the data are kept for a restart or a failover that loses the last writes.
 const SNAPSHOTS_MAX: usize = 4;
 /// Longest time between two strikes.
-const PAUSE_MAX: Duration = Duration::from_secs(4);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// The shortest time that a lasting fault lasts.
 const MOMENT: Duration = Duration::from_millis(5);
 const COMMANDS: &[u8] = b"cmds:";
@@ -207,8 +207,8 @@ impl Injector {
     /// Cuts some lanes of one node, or of all.
     fn cut(&mut self, now: Instant, network: &mut Network, cut: Cut) -> bool {
         let lanes = self.lanes(network);
-        let late = (cut == Cut::BeforeReply && self.dice.chance(50))
-            .then(|| self.dice.scale(Duration::from_millis(100), Duration::from_secs(2)));
+        let late = (cut == Cut::BeforeReply && self.dice.chance(70))
+            .then(|| self.dice.scale(Duration::from_millis(500), Duration::from_secs(4)));
         lanes.into_iter().fold(false, |hurt, (node, lane)| {
             if let Some(late) = late {
                 // Redis hears of the end later than the node does.

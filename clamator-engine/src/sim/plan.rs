@@ -16,7 +16,11 @@ use crate::server::Concurrency;
 /// How many times `claim_idle` a run lasts at least.
 const CLAIMS_PER_RUN: u32 = 20;
 /// The shortest run.
-const RUN_MIN: Duration = Duration::from_secs(40);
+const RUN_MIN: Duration = Duration::from_secs(30);
+/// How long everything may take to settle, besides what has to be waited for.
+const SETTLES: Duration = Duration::from_secs(5);
+/// How long fresh calls are made, answered, and followed by quiet.
+const FRESH: Duration = Duration::from_secs(7);
 /// Calls of a run, at least.
 pub(super) const CALLS_MIN: u64 = 100;
 /// Calls that are made when everything has settled.
@@ -63,15 +67,20 @@ impl Plan {
     /// Draws a plan.
     pub(super) fn draw(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
-        let claim_idle = dice.scale(Duration::from_millis(500), Duration::from_secs(10));
+        // Long ones are rare: their runs are long.
+        let longest = dice.scale(Duration::from_secs(1), Duration::from_secs(10));
+        let claim_idle = dice.scale(Duration::from_millis(500), longest);
         let run = (claim_idle * CLAIMS_PER_RUN).max(RUN_MIN);
-        let timeout = dice.scale(Duration::from_secs(1), Duration::from_secs(12));
-        // A call that expires keeps its place for one timeout more.
-        let settles =
-            (claim_idle * 3 + Duration::from_secs(15)).max(timeout * 2 + Duration::from_secs(5));
+        let timeout = dice.scale(Duration::from_secs(1), Duration::from_secs(8));
+        let command_timeout = dice.scale(Duration::from_secs(1), Duration::from_secs(5));
+        let read_block = dice.scale(Duration::from_secs(1), Duration::from_secs(5));
+        // What dead workers left is overdue, and taken over once whoever takes it has noticed that
+        // its connections are dead. A call that expires keeps its place for one timeout more.
+        let taken_over = claim_idle * 2 + command_timeout + read_block;
+        let settles = taken_over.max(timeout * 2) + SETTLES;
         let end = run - Duration::from_secs(2);
-        let settled = end - Duration::from_secs(8);
-        let heal = settled.saturating_sub(settles).max(run / 3);
+        let heal = (end - FRESH).saturating_sub(settles).max(run / 3);
+        let settled = heal + settles;
         let faults = fault::draw(&mut dice);
         let overflows = faults.contains(&Fault::ReplyOverflow);
         let versions = [(6, 2, 14), (7, 0, 15), (7, 4, 0), (9, 1, 2)];
@@ -79,11 +88,11 @@ impl Plan {
         Self {
             seed,
             bug: Seeded::default(),
-            calls: CALLS_MIN + dice.roll(20),
+            calls: CALLS_MIN + dice.roll(8),
             claim_idle,
             // Replies to one client only overflow its stream sooner.
             clients: if overflows { 1 } else { u32::try_from(dice.between(1, 3)).unwrap_or(1) },
-            command_timeout: dice.scale(Duration::from_secs(1), Duration::from_secs(5)),
+            command_timeout,
             concurrency: match dice.roll(3) {
                 0 => Concurrency::Limit(usize::try_from(dice.between(2, 40)).unwrap_or(2)),
                 _ => Concurrency::Serial,
@@ -93,15 +102,15 @@ impl Plan {
             in_flight_max: usize::try_from(dice.scale_number(4, 1000)).unwrap_or(1000),
             latency: dice.scale(Duration::from_micros(50), Duration::from_millis(4)),
             python_claim_idle: claim_idle * u32::try_from(dice.between(1, 6)).unwrap_or(1),
-            read_block: dice.scale(Duration::from_secs(1), Duration::from_secs(5)),
+            read_block,
             reply_stream_max_len: if overflows { 2 } else { 1024 },
             servers: u32::try_from(dice.between(1, 3)).unwrap_or(1),
-            services: usize::try_from(dice.between(1, 2)).unwrap_or(1),
+            services: if dice.chance(25) { 2 } else { 1 },
             timeout,
             version: Version::new(major, minor, patch),
             heal,
-            settled: heal + settles,
-            end: (heal + settles + Duration::from_secs(8)).max(end),
+            settled,
+            end: (settled + FRESH).max(end),
         }
     }
 
@@ -121,8 +130,8 @@ mod tests {
             let plan = Plan::draw(seed);
             assert!(plan.end + Duration::from_secs(2) >= plan.claim_idle * 20, "{plan:?}");
             assert!(plan.heal >= plan.end / 4, "{plan:?}");
-            assert!(plan.settled >= plan.heal + plan.claim_idle * 3, "{plan:?}");
-            assert!(plan.end >= plan.settled + Duration::from_secs(8), "{plan:?}");
+            assert!(plan.settled >= plan.heal + plan.claim_idle * 2, "{plan:?}");
+            assert!(plan.end >= plan.settled + FRESH, "{plan:?}");
             assert!((500..=10_000).contains(&plan.claim_idle.as_millis()), "{plan:?}");
         }
     }

@@ -55,7 +55,7 @@ impl World {
         let heal = Instant::ZERO + self.plan.heal;
         let mut at = Instant::ZERO;
         loop {
-            at = at + self.dice.scale(Duration::from_millis(20), Duration::from_secs(8));
+            at = at + self.dice.scale(Duration::from_millis(20), Duration::from_secs(4));
             if at >= heal {
                 break;
             }

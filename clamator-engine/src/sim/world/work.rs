@@ -221,12 +221,13 @@ impl World {
             let plan = &self.plan;
             let (slow, stuck, panics) = (
                 plan.allows(Fault::HandlerSlow) && self.dice.chance(4),
-                plan.allows(Fault::HandlerStuck) && self.dice.chance(1),
+                plan.allows(Fault::HandlerStuck) && self.dice.chance(2),
                 plan.allows(Fault::HandlerPanics) && self.dice.chance(4),
             );
             if slow {
                 self.struck(Fault::HandlerSlow);
-                return (self.dice.time(claim_idle / 2, claim_idle * 2), false);
+                let longest = SLOW.max(claim_idle * 2);
+                return (self.dice.time(claim_idle / 2, longest), false);
             }
             if stuck {
                 self.struck(Fault::HandlerStuck);
@@ -358,6 +359,8 @@ impl World {
 
 /// How long a handler takes that has nothing to do.
 const QUICK: Duration = Duration::from_millis(1);
+/// The longest time that a slow handler takes, unless `claim_idle` is long: much happens meanwhile.
+const SLOW: Duration = Duration::from_secs(6);
 
 /// What the Python worker answers to a request, and where; `None` for anything else.
 fn python_reply(job: &PythonJob, number: u64) -> Option<(Bytes, String)> {
