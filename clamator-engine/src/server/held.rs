@@ -147,6 +147,19 @@ impl Held {
         self.entries.insert(key, State::Settling);
     }
 
+    /// Takes in an entry that was settled before, unless it has been started again since. Tells
+    /// whether it needs to be acknowledged.
+    pub(super) fn keep_settled(&mut self, key: Key) -> bool {
+        let settled = match self.entries.get(&key) {
+            None | Some(State::Settling | State::Uncounted(_) | State::Waiting(_)) => true,
+            Some(State::Replying(_) | State::Running(_)) => false,
+        };
+        if settled {
+            self.insert_settling(key);
+        }
+        settled
+    }
+
     /// The delivery count of an entry is known: it is ready to be started.
     pub(super) fn count(&mut self, key: Key, deliveries: u64) {
         if let Some(State::Uncounted(fields)) = self.entries.get_mut(&key) {

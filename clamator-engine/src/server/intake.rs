@@ -266,7 +266,7 @@ impl Server {
             Some(State::Settling) => return service.acks.push(key.id),
             Some(_) => return,
             None if service.reader.settled.contains(&key) && !seeded.is(Bug::SettledForgotten) => {
-                return service.acks.push(key.id);
+                return self.settle(index, key);
             }
             None => service.group.moved = true,
         }

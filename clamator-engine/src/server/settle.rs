@@ -326,13 +326,19 @@ impl Server {
         }
     }
 
-    /// An acknowledgement's outcome is unknown: it is sent again.
+    /// An acknowledgement's outcome is unknown: it is sent again. Until it is answered its entries
+    /// are held as settled, as an older copy of the data may give them out once more.
     pub(super) fn unacknowledge(&mut self, index: usize, epoch: u32, ids: Vec<StreamId>) {
         let Some(service) = self.services.get_mut(index) else {
             return;
         };
-        if service.epoch == epoch && !self.config.seeded.is(Bug::AckForgotten) {
-            service.acks.extend(ids);
+        if service.epoch != epoch || self.config.seeded.is(Bug::AckForgotten) {
+            return;
+        }
+        for id in ids {
+            if service.held.keep_settled(Key { epoch, id }) {
+                service.acks.push(id);
+            }
         }
     }
 }

@@ -408,3 +408,65 @@ fn what_was_settled_while_a_read_of_a_restored_group_was_under_way_is_not_starte
     rig.no_job();
     assert_eq!(rig.acknowledged(), [id(5)], "it is pending in the group that gave it out");
 }
+
+/// Loses every lane, and opens them again; the pending list of before holds what an older copy of
+/// the data has brought back.
+fn bring_back(rig: &mut Rig<Server>, entries: Vec<Entry>) {
+    rig.lose(Lane::Command);
+    rig.lose(Lane::Blocking(0));
+    rig.run(SECOND / 2);
+    rig.open_lanes();
+    let look = rig.take("XREADGROUP");
+    assert!(matches!(look.command, Command::XReadGroup { from: ReadFrom::History(_), .. }));
+    rig.reply(look.token, Reply::Entries(entries));
+}
+
+#[test]
+fn what_is_acknowledged_again_is_not_started_when_an_older_copy_brings_it_back() {
+    let mut rig = rig();
+    rig.deliver(vec![notification(5)]);
+    let job = rig.job();
+    rig.end(&job);
+    assert_eq!(rig.acknowledged(), [id(5)]);
+    rig.deliver(vec![notification(5)]);
+    rig.take("XACK");
+    bring_back(&mut rig, vec![notification(5)]);
+    assert_eq!(rig.count("XPENDING"), 0);
+    assert!(rig.acknowledged().contains(&id(5)));
+    rig.no_job();
+}
+
+#[test]
+fn what_is_acknowledged_twice_at_once_is_not_started_when_an_older_copy_brings_it_back() {
+    let mut rig = rig();
+    rig.deliver(vec![notification(5)]);
+    let job = rig.job();
+    rig.end(&job);
+    let first = rig.take("XACK");
+    rig.deliver(vec![notification(5)]);
+    rig.take("XACK");
+    rig.reply(first.token, Reply::Integer(1));
+    bring_back(&mut rig, vec![notification(5)]);
+    assert_eq!(rig.count("XPENDING"), 0);
+    assert!(rig.acknowledged().contains(&id(5)));
+    rig.no_job();
+}
+
+#[test]
+fn what_waits_to_be_acknowledged_again_is_not_started_when_an_older_copy_brings_it_back() {
+    let mut rig = rig();
+    rig.deliver(vec![notification(5)]);
+    let job = rig.job();
+    rig.end(&job);
+    assert_eq!(rig.acknowledged(), [id(5)]);
+    rig.lose(Lane::Command);
+    rig.deliver(vec![notification(5)]);
+    rig.lose(Lane::Blocking(0));
+    rig.run(SECOND / 2);
+    rig.open_lanes();
+    let look = rig.take("XREADGROUP");
+    rig.reply(look.token, Reply::Entries(vec![notification(5)]));
+    assert_eq!(rig.count("XPENDING"), 0);
+    assert!(rig.acknowledged().contains(&id(5)));
+    rig.no_job();
+}
