@@ -149,8 +149,9 @@ impl Injector {
                 } else {
                     network.refuse_until(now + lasts);
                 }
-                // Nobody would notice without a connection to make.
-                self.cut(now, network, Cut::BeforeReply)
+                // Few would notice without a connection to make; who is not there yet has one to make.
+                self.cut(now, network, Cut::BeforeReply);
+                true
             }
             Fault::ConsumerDeleted => self.delete_consumer(now, network),
             Fault::EntryDeleted => self.delete_entry(now, network),

@@ -262,7 +262,14 @@ impl Invariant for IdlesQuietly {
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
-            Fact::Settled => self.since = Some(scene.now + CALMS_WITHIN),
+            // What a worker of Python keeps for itself may be settled later, which is work.
+            Fact::Settled => {
+                let streams = scene.network.streams();
+                let kept = scene.history.services.iter().any(|names| {
+                    !streams.pending(scene.now, &names.stream, &names.group).is_empty()
+                });
+                self.since = (!kept).then_some(scene.now + CALMS_WITHIN);
+            }
             Fact::Stopping { .. } if self.since.is_some_and(|since| since < scene.now) => {
                 let since = self.since.take().unwrap_or_default();
                 let seconds = scene.now.since(since).as_secs().max(1);

@@ -5,6 +5,7 @@
 //! started and told. Each cites the rule that it holds by its number in `rules`.
 #![expect(clippy::wildcard_enum_match_arm, reason = "an invariant looks at what it is about")]
 
+mod answers;
 mod bounds;
 mod calls;
 mod canary;
@@ -115,8 +116,8 @@ impl Invariants {
             Box::new(runs::InOrder::default()),
             Box::new(runs::NotAgain::default()),
             Box::new(runs::CountsDeliveries::default()),
-            Box::new(runs::OwnMethods::default()),
-            Box::new(runs::OwnAnswers::default()),
+            Box::new(answers::OwnMethods::default()),
+            Box::new(answers::OwnAnswers::default()),
             Box::new(runs::HasGrace::default()),
             Box::new(runs::NotSettled::default()),
             Box::new(settling::ReplyBeforeAck::default()),

@@ -5,16 +5,16 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
-use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::Bytes;
 
 use super::{Fact, Invariant, Kind, REWRITES, Scene};
 use crate::command::{Command, ReadFrom};
-use crate::reply::{Entry, Fields, Reply};
-use crate::server::{Answer, Concurrency};
+use crate::reply::Reply;
+use crate::server::Concurrency;
 use crate::sim::fault::{Fault, FaultSet};
-use crate::sim::history::{NodeKind, id_in, number_in};
+use crate::sim::history::NodeKind;
 use crate::sim::network::{Executed, NodeId};
 use crate::sim::verb::{Verb, Verbs};
 use crate::stream_id::StreamId;
@@ -164,6 +164,9 @@ impl Invariant for InOrder {
     }
 }
 
+/// How long a server may take to notice that its stream is another one.
+const NOTICED_WITHIN: Duration = Duration::from_secs(3);
+
 /// A process whose handler has ended does not run the entry again, unless Redis forgot (4).
 #[derive(Debug, Default)]
 pub(super) struct NotAgain {
@@ -189,8 +192,12 @@ impl Invariant for NotAgain {
             {
                 let Some(number) = start.number else { return Ok(()) };
                 let Some(call) = scene.history.calls.get(&number) else { return Ok(()) };
+                // Until it knows that its stream is another one, a server takes what that gives it
+                // for what the one before gave, and will not settle it.
+                let unnoticed = call.made_at.since_start().saturating_sub(NOTICED_WITHIN);
+                let forgot = Instant::from_start(unnoticed);
                 if self.ended.contains_key(&(*node, number))
-                    && !scene.history.struck_since(call.made_at, REWRITES)
+                    && !scene.history.struck_since(forgot, REWRITES)
                 {
                     return Err(format!("{node} runs call {number} again: {start:?}"));
                 }
@@ -206,8 +213,8 @@ impl Invariant for NotAgain {
 pub(super) struct CountsDeliveries {
     /// How often each call was started since Redis last forgot.
     starts: BTreeMap<u64, u64>,
-    /// How often it had been, when it was given to a process that has not started it.
-    given: BTreeMap<(NodeId, u64), u64>,
+    /// How often it had been, when it was given to a process that has not started it, and when.
+    given: BTreeMap<(NodeId, u64), (u64, Instant)>,
 }
 
 impl CountsDeliveries {
@@ -223,7 +230,7 @@ impl CountsDeliveries {
         for entry in entries {
             if let Some(number) = scene.history.number_of(service, entry.id) {
                 let starts = self.starts.get(&number).copied().unwrap_or_default();
-                self.given.entry((executed.node, number)).or_insert(starts);
+                self.given.entry((executed.node, number)).or_insert((starts, scene.now));
             }
         }
     }
@@ -260,11 +267,12 @@ impl Invariant for CountsDeliveries {
         // What was counted in a group that is gone is told a while longer.
         // Where Redis does not tell the count, it is guessed.
         let guessed = FaultSet::of(&[Fault::NoPermission]);
-        let age = scene.plan.claim_idle * 3;
+        let given = self.given.remove(&(*node, number));
+        let (before, at) = given.map_or((None, scene.now), |(before, at)| (Some(before), at));
+        let age = scene.now.since(at).max(scene.plan.claim_idle * 3);
         if scene.history.struck_within(scene.now, age, REWRITES.and(guessed)) {
             return Ok(());
         }
-        let before = self.given.remove(&(*node, number));
         let starts = self.starts.entry(number).or_default();
         *starts += 1;
         let starts = before.map_or(*starts, |before| before + 1);
@@ -284,131 +292,6 @@ impl Invariant for CountsDeliveries {
             }
             Some(_) | None => Ok(()),
         }
-    }
-}
-
-/// A method of another service, or of none, is not run (4.7).
-#[derive(Debug, Default)]
-pub(super) struct OwnMethods {
-    /// The bodies that each process was handed under an id, of what is no call of this run. What is
-    /// under that id at Redis may be another entry by now.
-    handed: BTreeMap<(NodeId, usize, StreamId), Vec<Fields>>,
-}
-
-impl OwnMethods {
-    fn hand(&mut self, scene: &Scene<'_>, node: NodeId, key: &[u8], entries: &[Entry]) {
-        let Some(service) = scene.history.service_of(key) else { return };
-        for Entry { id, fields, .. } in entries {
-            let Some(fields) = fields else { continue };
-            let number = number_in(fields);
-            if !number.is_some_and(|number| scene.history.calls.contains_key(&number)) {
-                self.handed.entry((node, service, *id)).or_default().push(fields.clone());
-            }
-        }
-    }
-}
-
-impl Invariant for OwnMethods {
-    fn title(&self) -> (&'static str, &'static str) {
-        ("no-method-of-another-service-runs", "4.7")
-    }
-
-    fn about(&self) -> &'static [Kind] {
-        &[Kind::Replied, Kind::Started]
-    }
-
-    fn verbs(&self) -> Verbs {
-        Verbs::of(&[Verb::XAutoClaim, Verb::XReadGroup])
-    }
-
-    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
-        match fact {
-            Fact::Replied {
-                node,
-                command: Command::XReadGroup { key, .. },
-                reply: Ok(Reply::Entries(entries)),
-                ..
-            }
-            | Fact::Replied {
-                node,
-                command: Command::XAutoClaim { key, .. },
-                reply: Ok(Reply::Claimed { entries, .. }),
-                ..
-            } => self.hand(scene, *node, key, entries),
-            Fact::Started { node, start, .. }
-                if start.number.is_none()
-                    && scene.history.kind_of(*node) == Some(NodeKind::Server) =>
-            {
-                let Some(names) = scene.history.services.get(start.service) else {
-                    return Err(format!("{node} starts {start:?}, of no service"));
-                };
-                let method = format!("\"method\":\"{}.echo\"", names.service);
-                let named =
-                    |value: &[u8]| value.windows(method.len()).any(|at| at == method.as_bytes());
-                let handed = self.handed.get(&(*node, start.service, start.entry));
-                let mut bodies = handed.into_iter().flatten();
-                if !bodies.any(|fields| fields.iter().any(|(_, value)| named(value))) {
-                    return Err(format!("{node} starts {start:?}: {handed:?}"));
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
-/// A reply carries what its own handler made of it, or an error where no handler made anything (4,
-/// 4.12).
-#[derive(Debug, Default)]
-pub(super) struct OwnAnswers {
-    /// What the handlers of each call ended with in each process: results, and errors.
-    ended: BTreeMap<(NodeId, u64), (bool, bool)>,
-}
-
-impl Invariant for OwnAnswers {
-    fn title(&self) -> (&'static str, &'static str) {
-        ("a-reply-carries-its-own-result", "4")
-    }
-
-    fn about(&self) -> &'static [Kind] {
-        &[Kind::Ended, Kind::Sent]
-    }
-
-    fn verbs(&self) -> Verbs {
-        Verbs::of(&[Verb::XAdd])
-    }
-
-    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
-        let (node, fields) = match fact {
-            Fact::Ended { node, number: Some(number), answer, .. } => {
-                let (results, errors) = self.ended.entry((*node, *number)).or_default();
-                *results |= matches!(answer, Answer::Result(_));
-                *errors |= !matches!(answer, Answer::Result(_));
-                return Ok(());
-            }
-            Fact::Sent {
-                node, command: Command::XAdd { fields, max_len: Some(_), .. }, ..
-            } => (*node, fields),
-            _ => return Ok(()),
-        };
-        let id = id_in(fields);
-        let Some(number) = id.and_then(|id| scene.history.number_by_id(&id)) else {
-            return Ok(());
-        };
-        let envelope = fields.iter().find(|(name, _)| &name[..] == b"envelope");
-        let Some((_, envelope)) = envelope else { return Err(format!("{node}: {fields:?}")) };
-        let ended = self.ended.get(&(node, number)).copied();
-        // Workers of Python answer as they like.
-        let python = scene.history.kind_of(node) == Some(NodeKind::Python);
-        let (results, errors) = if python { (true, true) } else { ended.unwrap_or((false, true)) };
-        let result = format!("\"result\":{number}}}");
-        let error = b"\"error\":";
-        if results && envelope.ends_with(result.as_bytes())
-            || errors && envelope.windows(error.len()).any(|window| window == error)
-        {
-            return Ok(());
-        }
-        Err(format!("{node} answers call {number} with {envelope:?}, of {ended:?}"))
     }
 }
 
