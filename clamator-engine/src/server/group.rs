@@ -276,8 +276,8 @@ impl Service {
         self.held.drop_settling();
         self.group.mark = Some(StreamId::ZERO);
         self.reader.settled.clear();
+        // A second look stays due: what a lost read may yet be given is of this stream.
         self.reader.history = None;
-        self.reader.history_again = None;
     }
 }
 

@@ -129,6 +129,25 @@ fn the_consumer_stays_until_the_second_look_for_what_a_lost_read_was_given() {
 }
 
 #[test]
+fn the_consumer_stays_for_a_lost_read_although_the_stream_is_another_one_by_now() {
+    let mut rig = rig();
+    rig.lose(Lane::Blocking(0));
+    rig.run(SECOND / 2);
+    rig.open_lanes();
+    let look = rig.take("XREADGROUP");
+    rig.refuse(look.token, "NOGROUP");
+    rig.run(SECOND);
+    let sent = rig.take("XINFO STREAM");
+    rig.refuse_key(sent.token);
+    rig.answer("XGROUP CREATE", Reply::Ok);
+    rig.events();
+    rig.stop(5 * SECOND);
+    rig.unblocked();
+    assert_eq!((rig.count("XPENDING"), rig.count("XGROUP DELCONSUMER")), (0, 0));
+    assert_eq!(rig.stopped(), Some(0));
+}
+
+#[test]
 fn a_consumer_that_had_something_pending_after_all_is_reported() {
     let mut rig = rig();
     rig.stop(SECOND);
