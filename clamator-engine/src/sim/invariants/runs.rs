@@ -347,7 +347,7 @@ impl Invariant for NotSettled {
     }
 
     fn verbs(&self) -> Verbs {
-        Verbs::of(&[Verb::XAck, Verb::XAutoClaim, Verb::XReadGroup])
+        Verbs::of(&[Verb::XAck, Verb::XAutoClaim, Verb::XRange, Verb::XReadGroup])
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -368,6 +368,11 @@ impl Invariant for NotSettled {
                             self.gone.remove(&given);
                         }
                     }
+                }
+                (Command::XRange { key, start, .. }, Ok(Reply::Entries(entries)))
+                    if entries.is_empty() =>
+                {
+                    self.gone.insert((*node, key.clone(), *start));
                 }
                 _ => {}
             },
