@@ -12,7 +12,7 @@ use clamator_tests::simulate::{REACHED_MIN_SEEDS, check_reached, failure_text, m
 /// The test that runs fresh seeds: the one that repeats a failure.
 pub(crate) const FRESH: &str = "seeds::fresh_seeds_break_nothing_and_reach_everything";
 /// How many fresh seeds are run if nobody says otherwise.
-const SEEDS: u64 = 50_000;
+const SEEDS: u64 = REACHED_MIN_SEEDS;
 /// Failures after which a run of many seeds ends.
 const FAILURES_MAX: usize = 3;
 /// The first seed where there is neither a commit nor a choice.

@@ -9,6 +9,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use super::settling::found_gone;
 use super::{Fact, Invariant, Kind, REWRITES, Scene};
 use crate::command::{Command, ReadFrom};
 use crate::reply::Reply;
@@ -352,30 +353,25 @@ impl Invariant for NotSettled {
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
-            Fact::Executed(Executed { node, command, reply, .. }) => match (command, reply) {
-                (Command::XAck { key, ids, .. }, Ok(_)) => {
-                    let settled = ids.iter().map(|id| (*node, key.clone(), *id));
-                    self.settled.extend(settled.filter(|it| !self.gone.contains(it)));
-                }
-                (Command::XReadGroup { key, .. }, Ok(Reply::Entries(entries)))
-                | (Command::XAutoClaim { key, .. }, Ok(Reply::Claimed { entries, .. })) => {
-                    for entry in entries {
-                        let given = (*node, key.clone(), entry.id);
-                        self.settled.remove(&given);
-                        if entry.fields.is_none() {
-                            self.gone.insert(given);
-                        } else {
+            Fact::Executed(Executed { node, command, reply, .. }) => {
+                match (command, reply) {
+                    (Command::XAck { key, ids, .. }, Ok(_)) => {
+                        let settled = ids.iter().map(|id| (*node, key.clone(), *id));
+                        self.settled.extend(settled.filter(|it| !self.gone.contains(it)));
+                    }
+                    (Command::XReadGroup { key, .. }, Ok(Reply::Entries(entries)))
+                    | (Command::XAutoClaim { key, .. }, Ok(Reply::Claimed { entries, .. })) => {
+                        for entry in entries {
+                            let given = (*node, key.clone(), entry.id);
+                            self.settled.remove(&given);
                             self.gone.remove(&given);
                         }
                     }
+                    _ => {}
                 }
-                (Command::XRange { key, start, .. }, Ok(Reply::Entries(entries)))
-                    if entries.is_empty() =>
-                {
-                    self.gone.insert((*node, key.clone(), *start));
-                }
-                _ => {}
-            },
+                let gone = found_gone(command, reply).into_iter();
+                self.gone.extend(gone.filter_map(|id| Some((*node, command.key()?.clone(), id))));
+            }
             Fact::Started { node, start, .. }
                 if scene.history.kind_of(*node) == Some(NodeKind::Server) =>
             {

@@ -6,6 +6,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -31,23 +32,27 @@ struct Gone(BTreeSet<(NodeId, Bytes, StreamId)>);
 impl Gone {
     fn observe(&mut self, fact: &Fact<'_>) {
         let Fact::Replied { node, command, reply, .. } = fact else { return };
-        match (command, reply) {
-            (Command::XReadGroup { key, .. }, Ok(Reply::Entries(entries)))
-            | (Command::XAutoClaim { key, .. }, Ok(Reply::Claimed { entries, .. })) => {
-                let gone = entries.iter().filter(|entry| entry.fields.is_none());
-                self.0.extend(gone.map(|entry| (*node, key.clone(), entry.id)));
-            }
-            (Command::XRange { key, start, .. }, Ok(Reply::Entries(entries)))
-                if entries.is_empty() =>
-            {
-                self.0.insert((*node, key.clone(), *start));
-            }
-            _ => {}
-        }
+        let gone = found_gone(command, reply).into_iter();
+        self.0.extend(gone.filter_map(|id| Some((*node, command.key()?.clone(), id))));
     }
 
     fn contains(&self, node: NodeId, key: &Bytes, entry: StreamId) -> bool {
         self.0.contains(&(node, key.clone(), entry))
+    }
+}
+
+/// The entries of its stream that an answer says are gone.
+pub(super) fn found_gone(command: &Command, reply: &Result<Reply, Refusal>) -> Vec<StreamId> {
+    match (command, reply) {
+        (Command::XReadGroup { .. }, Ok(Reply::Entries(entries)))
+        | (Command::XAutoClaim { .. }, Ok(Reply::Claimed { entries, .. })) => {
+            let gone = entries.iter().filter(|entry| entry.fields.is_none());
+            gone.map(|entry| entry.id).collect()
+        }
+        (Command::XRange { start, .. }, Ok(Reply::Entries(entries))) if entries.is_empty() => {
+            alloc::vec![*start]
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -119,7 +124,7 @@ fn is_answer(reply: &Result<Reply, Refusal>) -> bool {
 }
 
 /// The calls among these entries, with their numbers.
-fn calls_of(scene: &Scene<'_>, key: &[u8], ids: &[StreamId]) -> alloc::vec::Vec<(StreamId, u64)> {
+fn calls_of(scene: &Scene<'_>, key: &[u8], ids: &[StreamId]) -> Vec<(StreamId, u64)> {
     let service = scene.history.service_of(key);
     let number = |id: &StreamId| {
         let number = scene.history.number_of(service?, *id)?;
