@@ -90,7 +90,7 @@ fn step(script: &mut Script<'_>, port: &mut Port<Client>, app: &mut Caller) {
             }
         }
         11 => mishaps::refuse(script, port),
-        12 => mishaps::answer_oddly(script, port, |_| true),
+        12 => mishaps::answer_oddly(script, port, |_, _| true),
         13 | 14 => {
             let (span, late) = (script.span(), script.once_in(4));
             port.pass(span, late, app);

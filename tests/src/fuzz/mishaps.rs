@@ -4,7 +4,7 @@
 
 use std::fmt::Debug;
 
-use clamator_engine::{Command, Engine};
+use clamator_engine::{Command, Engine, Reply};
 
 use super::Seen;
 use super::material;
@@ -43,11 +43,11 @@ pub(super) fn refuse<E: Engine<Event: Debug>>(script: &mut Script<'_>, port: &mu
     }
 }
 
-/// The oldest command of a lane gets any answer, if it may, or bytes of one move.
+/// The oldest command of a lane gets any answer, if it may get that one, or bytes of one move.
 pub(super) fn answer_oddly<E: Engine<Event: Debug>>(
     script: &mut Script<'_>,
     port: &mut Port<E>,
-    may: impl FnOnce(Option<&Command>) -> bool,
+    may: impl FnOnce(Option<&Command>, &Reply) -> bool,
 ) {
     let lanes = port.lanes();
     if lanes.is_empty() {
@@ -55,7 +55,7 @@ pub(super) fn answer_oddly<E: Engine<Event: Debug>>(
     }
     let (lane, odd) = (script.pick(&lanes), script.once_in(4));
     let reply = material::any_reply(script);
-    if odd && may(port.oldest(lane)) {
+    if odd && may(port.oldest(lane), &reply) {
         port.reply(lane, Ok(reply));
     } else {
         port.progress(lane, script.roll(256) * 1024);

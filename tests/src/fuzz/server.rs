@@ -87,10 +87,13 @@ fn step(script: &mut Script<'_>, port: &mut Port<Server>, app: &mut Serving) {
             }
         }
         7 => mishaps::refuse(script, port),
-        8 => mishaps::answer_oddly(script, port, |command| {
+        8 => mishaps::answer_oddly(script, port, |command, reply| match command {
             // Any answer to a reply's XADD but a refusal is an id to a server, and no entries in
             // answer to XRANGE mean that the entry is gone.
-            !matches!(command, Some(Command::XAdd { .. } | Command::XRange { .. }))
+            Some(Command::XAdd { .. } | Command::XRange { .. }) => false,
+            // What a server is told to be pending is given to it, and its world must know of that.
+            Some(Command::XPendingRange { .. }) => !matches!(reply, Reply::PendingRange(_)),
+            _ => true,
         }),
         9 | 10 => app.end_a_handler(script, port),
         11 | 12 => {
