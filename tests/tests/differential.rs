@@ -38,8 +38,10 @@ fn failure_of(tamper: Tamper) -> Failure {
     let reproduce = format!("--commands 1 --seed {:#x}", failure.seed);
     assert!(summary.to_string().contains(&reproduce), "{summary}");
     let seed = failure.seed;
-    let again = run(&Options { commands: 1, seed, tamper, ..Options::default() });
-    assert!(again.failure.is_some(), "{again}");
+    let mut again =
+        (0..3).map(|_| run(&Options { commands: 1, seed, tamper, ..Options::default() }));
+    // Where a busy machine leaves the time of a command in doubt, one try can miss it.
+    assert!(again.any(|again| again.failure.is_some()), "{failure:?} is not found again");
     failure
 }
 
@@ -85,7 +87,7 @@ fn an_idle_time_that_is_off_by_one_is_found() {
             }
         }
     });
-    assert!(failure.shrunk <= 6, "{failure:?}");
+    assert!(failure.shrunk <= 5, "{failure:?}");
 }
 
 /// What the model does differently from version to version is seen: no server is both.
