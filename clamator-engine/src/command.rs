@@ -62,6 +62,23 @@ pub enum Command {
         /// Most entries to take.
         count: u64,
     },
+    /// `XCLAIM key group consumer idle_min id… [TIME 0 RETRYCOUNT hand_back] JUSTID`: entries that
+    /// are pending for anybody become this consumer's, without a delivery being counted.
+    XClaim {
+        /// Stream.
+        key: Bytes,
+        /// Consumer group.
+        group: Bytes,
+        /// Whose the entries become.
+        consumer: Bytes,
+        /// Entries idle for at least this long are claimed; whole milliseconds.
+        idle_min: Duration,
+        /// Which entries.
+        ids: Vec<StreamId>,
+        /// Set when they are for the next to claim: so often they were given out, and they look as
+        /// idle as any can. `None` makes them look as if they were just given out.
+        hand_back: Option<u64>,
+    },
     /// `XDEL key id…`.
     XDel {
         /// Stream.
@@ -188,6 +205,7 @@ impl Command {
             | Self::XAck { key, .. }
             | Self::XAdd { key, .. }
             | Self::XAutoClaim { key, .. }
+            | Self::XClaim { key, .. }
             | Self::XDel { key, .. }
             | Self::XGroupCreate { key, .. }
             | Self::XGroupDelConsumer { key, .. }
@@ -219,6 +237,13 @@ impl Command {
             Self::XAutoClaim { key, group, consumer, idle_min, start, count } => {
                 spell.words(&["XAUTOCLAIM"]).all(&[key, group, consumer]);
                 spell.millis(*idle_min).id(*start).count(*count)
+            }
+            Self::XClaim { key, group, consumer, idle_min, ids, hand_back } => {
+                spell.words(&["XCLAIM"]).all(&[key, group, consumer]).millis(*idle_min).ids(ids);
+                if let Some(deliveries) = hand_back {
+                    spell.words(&["TIME", "0", "RETRYCOUNT"]).number(*deliveries);
+                }
+                spell.words(&["JUSTID"])
             }
             Self::XDel { key, ids } => spell.words(&["XDEL"]).bytes(key).ids(ids),
             Self::XGroupCreate { key, group, start } => {
@@ -364,136 +389,4 @@ impl Text {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use alloc::string::String;
-    use alloc::vec;
-
-    fn spelled(command: &Command) -> String {
-        let mut words = Vec::new();
-        command.args(&mut |arg| words.push(String::from_utf8_lossy(arg).into_owned()));
-        words.join(" ")
-    }
-
-    fn key() -> Bytes {
-        Bytes::from_static(b"k")
-    }
-
-    fn group() -> Bytes {
-        Bytes::from_static(b"g")
-    }
-
-    fn consumer() -> Bytes {
-        Bytes::from_static(b"c")
-    }
-
-    #[test]
-    fn commands_are_spelled_as_redis_wants_them() {
-        let id = StreamId::new(10, 2);
-        let second = Some(Duration::from_secs(1));
-        let cases = [
-            (Command::ClientUnblock { client: 7 }, "CLIENT UNBLOCK 7"),
-            (Command::Del { key: key() }, "DEL k"),
-            (
-                Command::XAck { key: key(), group: group(), ids: vec![id, StreamId::MAX] },
-                "XACK k g 10-2 18446744073709551615-18446744073709551615",
-            ),
-            (
-                Command::XAutoClaim {
-                    key: key(),
-                    group: group(),
-                    consumer: consumer(),
-                    idle_min: Duration::from_millis(1500),
-                    start: StreamId::ZERO,
-                    count: 100,
-                },
-                "XAUTOCLAIM k g c 1500 0-0 COUNT 100",
-            ),
-            (Command::XDel { key: key(), ids: vec![id] }, "XDEL k 10-2"),
-            (
-                Command::XGroupCreate {
-                    key: key(),
-                    group: group(),
-                    start: GroupStart::After(StreamId::ZERO),
-                },
-                "XGROUP CREATE k g 0-0 MKSTREAM",
-            ),
-            (
-                Command::XGroupCreate { key: key(), group: group(), start: GroupStart::New },
-                "XGROUP CREATE k g $ MKSTREAM",
-            ),
-            (
-                Command::XGroupDelConsumer { key: key(), group: group(), consumer: consumer() },
-                "XGROUP DELCONSUMER k g c",
-            ),
-            (Command::XInfoGroups { key: key() }, "XINFO GROUPS k"),
-            (Command::XInfoStream { key: key() }, "XINFO STREAM k"),
-            (Command::XPending { key: key(), group: group() }, "XPENDING k g"),
-            (
-                Command::XPendingRange {
-                    key: key(),
-                    group: group(),
-                    start: StreamId::ZERO,
-                    end: id,
-                    count: 5,
-                    consumer: consumer(),
-                },
-                "XPENDING k g 0-0 10-2 5 c",
-            ),
-            (
-                Command::XRange { key: key(), start: id, end: id, count: 1 },
-                "XRANGE k 10-2 10-2 COUNT 1",
-            ),
-            (
-                Command::XRead { key: key(), after: id, count: 256, block: second },
-                "XREAD COUNT 256 BLOCK 1000 STREAMS k 10-2",
-            ),
-            (
-                Command::XReadGroup {
-                    key: key(),
-                    group: group(),
-                    consumer: consumer(),
-                    from: ReadFrom::New,
-                    count: 16,
-                    block: second,
-                },
-                "XREADGROUP GROUP g c COUNT 16 BLOCK 1000 STREAMS k >",
-            ),
-            (
-                Command::XReadGroup {
-                    key: key(),
-                    group: group(),
-                    consumer: consumer(),
-                    from: ReadFrom::History(StreamId::ZERO),
-                    count: 100,
-                    block: None,
-                },
-                "XREADGROUP GROUP g c COUNT 100 STREAMS k 0-0",
-            ),
-        ];
-        for (command, words) in cases {
-            assert_eq!(spelled(&command), words);
-        }
-    }
-
-    #[test]
-    fn an_entry_is_added_with_or_without_a_bound_and_creation() {
-        let fields = vec![(Bytes::from_static(b"type"), Bytes::from_static(b"rpc"))];
-        let add =
-            |create, max_len| Command::XAdd { key: key(), create, max_len, fields: fields.clone() };
-        assert_eq!(spelled(&add(true, None)), "XADD k * type rpc");
-        assert_eq!(spelled(&add(true, Some(1024))), "XADD k MAXLEN ~ 1024 * type rpc");
-        assert_eq!(spelled(&add(false, None)), "XADD k NOMKSTREAM * type rpc");
-    }
-
-    #[test]
-    fn a_blocking_read_never_blocks_for_ever() {
-        let read = Command::XRead {
-            key: key(),
-            after: StreamId::ZERO,
-            count: 1,
-            block: Some(Duration::ZERO),
-        };
-        assert_eq!(spelled(&read), "XREAD COUNT 1 BLOCK 1 STREAMS k 0-0");
-    }
-}
+mod tests;

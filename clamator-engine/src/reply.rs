@@ -38,6 +38,8 @@ pub enum Reply {
     Entries(Vec<Entry>),
     /// `XINFO GROUPS`.
     Groups(Vec<GroupInfo>),
+    /// `XCLAIM … JUSTID`: what was claimed.
+    Ids(Vec<StreamId>),
     /// `XACK`, `XDEL`, `DEL`, `CLIENT UNBLOCK`, `XGROUP DELCONSUMER`: how many.
     Integer(i64),
     /// `XGROUP CREATE`: done.

@@ -46,6 +46,8 @@ pub enum ReplyShape {
     Claimed,
     /// For [`Reply::Groups`].
     Groups,
+    /// For [`Reply::Ids`].
+    Ids,
     /// For [`Reply::Integer`].
     Integer,
     /// For [`Reply::Ok`].
@@ -83,6 +85,7 @@ impl Command {
             | Self::XGroupDelConsumer { .. } => ReplyShape::Integer,
             Self::XAdd { .. } => ReplyShape::Added,
             Self::XAutoClaim { .. } => ReplyShape::Claimed,
+            Self::XClaim { .. } => ReplyShape::Ids,
             Self::XGroupCreate { .. } => ReplyShape::Ok,
             Self::XInfoGroups { .. } => ReplyShape::Groups,
             Self::XInfoStream { .. } => ReplyShape::Stream,
@@ -107,6 +110,7 @@ impl ReplyShape {
             Self::Added => added(&value),
             Self::Claimed => claimed(value),
             Self::Groups => groups(value),
+            Self::Ids => ids(value).map(Reply::Ids),
             Self::Integer => integer(&value).map(Reply::Integer),
             Self::Ok => bytes(value).map(|_| Reply::Ok),
             Self::Pending => pending(value),
@@ -141,10 +145,14 @@ fn claimed(value: Value) -> Option<Reply> {
         }
     }
     let deleted = match parts.next() {
-        Some(ids) => array(ids)?.iter().map(id).collect::<Option<_>>()?,
+        Some(deleted) => ids(deleted)?,
         None => Vec::new(),
     };
     Some(Reply::Claimed { next, entries, deleted, nameless })
+}
+
+fn ids(value: Value) -> Option<Vec<StreamId>> {
+    array(value)?.iter().map(id).collect()
 }
 
 /// Entries; nil when not even one was asked for.

@@ -85,6 +85,8 @@ bugs! {
     DeletedForOthers = "rule 4.11, trim past another group",
     /// Whatever was given out again is taken to have been given out once.
     DeliveriesAssumed = "pipeshub#2992",
+    /// What a read brings that began before the stream was another one is taken for the new one's.
+    DoubtfulReadTaken = "rule 4.1",
     /// Methods of other services are run.
     ForeignMethodRun = "rule 4.7",
     /// Running handlers are dropped when the stop begins.

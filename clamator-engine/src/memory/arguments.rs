@@ -40,13 +40,27 @@ pub(super) fn check(command: &Command, dialect: Dialect, wall_ms: u64) -> Result
             within(millis, 0, MAX, "timeout is not an integer or out of range")?;
             within(millis, 0, dialect.block_ms_max(wall_ms), "timeout is out of range")
         }
-        Command::Del { .. }
+        // Redis looks for the group first: see `claim`.
+        Command::XClaim { .. }
+        | Command::Del { .. }
         | Command::XGroupCreate { .. }
         | Command::XGroupDelConsumer { .. }
         | Command::XInfoGroups { .. }
         | Command::XInfoStream { .. }
         | Command::XPending { .. } => Ok(()),
     }
+}
+
+/// Checks the numbers of a claim by id, and tells the idle time in milliseconds.
+///
+/// # Errors
+/// The refusal that Redis answers; nothing must be claimed.
+pub(super) fn claim(idle_min: Duration, hand_back: Option<u64>) -> Result<u64, Refusal> {
+    let idle_ms = whole_millis(idle_min);
+    within(idle_ms, 0, MAX, "Invalid min-idle-time argument for XCLAIM")?;
+    let deliveries = hand_back.unwrap_or(0);
+    within(deliveries, 0, MAX, "Invalid RETRYCOUNT option argument for XCLAIM")?;
+    Ok(idle_ms)
 }
 
 /// A duration as it is spelled in a command: rounded down.

@@ -11,7 +11,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::arguments::{self, whole_millis};
-use super::group::{Claim, Group};
+use super::group::{Claim, Group, Scan};
 use super::keyspace::{Keyspace, Stream};
 use super::reads::{Read, Source};
 use super::refusals::{exhausted, group_exists, group_needs_key, no_consumer_group, no_key};
@@ -47,9 +47,16 @@ impl Keyspace {
             Command::XAutoClaim { key, group, consumer, idle_min, start, count } => {
                 let dialect = self.dialect();
                 let idle_ms_min = whole_millis(idle_min);
-                let claim = Claim { consumer, count, dialect, idle_ms_min, start };
+                let scan = Scan { consumer, count, dialect, idle_ms_min, start };
                 let (log, group) = self.group(&key, &group)?;
-                group.claim(log, wall_ms, &claim)?
+                group.scan(log, wall_ms, &scan)?
+            }
+            Command::XClaim { key, group, consumer, idle_min, ids, hand_back } => {
+                let dialect = self.dialect();
+                let (log, group) = self.group(&key, &group)?;
+                let idle_ms_min = arguments::claim(idle_min, hand_back)?;
+                let claim = Claim { consumer, dialect, hand_back, idle_ms_min };
+                Reply::Ids(group.claim(log, wall_ms, &claim, &ids))
             }
             Command::XDel { key, ids } => self.remove(&key, &ids)?,
             Command::XGroupCreate { key, group, start } => self.create_group(key, group, start)?,

@@ -152,6 +152,7 @@ fn show(reply: Result<Reply, Refusal>) -> String {
         Reply::Integer(integer) => integer.to_string(),
         Reply::Ok => "ok".into(),
         other @ (Reply::Groups(_)
+        | Reply::Ids(_)
         | Reply::Pending { .. }
         | Reply::PendingRange(_)
         | Reply::Stream(_)) => format!("{other:?}"),

@@ -123,7 +123,8 @@ impl Server {
     /// Whether a read was sent before the stream was found to be another one: nothing says of which
     /// of the two its entries are. Those of the new one are in the pending list, which is read next.
     fn is_doubtful(&mut self, index: usize, epoch: u32) -> bool {
-        let service = self.services.get_mut(index).filter(|it| it.epoch != epoch);
+        let taken = self.config.seeded.is(Bug::DoubtfulReadTaken);
+        let service = self.services.get_mut(index).filter(|it| it.epoch != epoch && !taken);
         let is_doubtful = service.is_some();
         if let Some(service) = service {
             service.reader.history = Some(StreamId::ZERO);

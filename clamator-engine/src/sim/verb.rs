@@ -32,6 +32,7 @@ verbs! {
     XAck,
     XAdd,
     XAutoClaim,
+    XClaim,
     XDel,
     XGroupCreate,
     XGroupDelConsumer,

@@ -160,6 +160,14 @@ impl Arguments {
         }
     }
 
+    /// How often a worker says that an entry was given out which it hands back.
+    pub fn deliveries(&self, dice: &mut Dice) -> u64 {
+        match dice.roll(12) {
+            0 => [I64_MAX, I64_MAX + 1, u64::MAX][index(dice, 3)],
+            _ => dice.between(0, 4),
+        }
+    }
+
     pub fn idle(&self, dice: &mut Dice) -> Duration {
         Duration::from_millis(match dice.roll(10) {
             0 => [60_000, I64_MAX, I64_MAX + 1, u64::MAX][index(dice, 4)],

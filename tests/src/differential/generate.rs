@@ -31,11 +31,12 @@ pub fn sequence(seed: u64) -> Vec<Step> {
 }
 
 /// What may be done, and how often if nothing speaks against it.
-const DEEDS: [(What, u64); 28] = [
+const DEEDS: [(What, u64); 29] = [
     (What::Ack, 90),
     (What::Add, 220),
     (What::AddMany, 8),
     (What::Claim, 90),
+    (What::ClaimIds, 80),
     (What::Close, 8),
     (What::CreateGroup, 35),
     (What::Del, 5),
@@ -68,6 +69,7 @@ enum What {
     Add,
     AddMany,
     Claim,
+    ClaimIds,
     Close,
     CreateGroup,
     Del,
@@ -224,6 +226,11 @@ impl Author {
                 let (count, idle_min) = (arguments.claim_count(dice), arguments.idle(dice));
                 Command::XAutoClaim { key, group, consumer, idle_min, start, count }
             }
+            What::ClaimIds => {
+                let (ids, idle_min) = (arguments.ids(dice, &key), arguments.idle(dice));
+                let hand_back = (at == 0).then(|| arguments.deliveries(dice));
+                Command::XClaim { key, group, consumer, idle_min, ids, hand_back }
+            }
             What::CreateGroup => {
                 let start = match at {
                     0 => GroupStart::New,
@@ -274,6 +281,7 @@ impl Author {
             match &mut command {
                 Command::XAck { group, .. }
                 | Command::XAutoClaim { group, .. }
+                | Command::XClaim { group, .. }
                 | Command::XGroupCreate { group, .. }
                 | Command::XGroupDelConsumer { group, .. }
                 | Command::XPending { group, .. }
@@ -287,6 +295,7 @@ impl Author {
                 | Command::XAck { key, .. }
                 | Command::XAdd { key, .. }
                 | Command::XAutoClaim { key, .. }
+                | Command::XClaim { key, .. }
                 | Command::XDel { key, .. }
                 | Command::XGroupCreate { key, .. }
                 | Command::XGroupDelConsumer { key, .. }

@@ -306,6 +306,7 @@ const fn depends_on_time(happening: &Happening) -> bool {
                 | Command::Del { .. }
                 | Command::XAdd { .. }
                 | Command::XAutoClaim { .. }
+                | Command::XClaim { .. }
                 | Command::XGroupCreate { .. }
                 | Command::XPendingRange { .. }
                 | Command::XRead { block: Some(_), .. }

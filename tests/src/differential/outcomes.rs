@@ -31,7 +31,7 @@ enum On {
 }
 
 /// What must be met.
-const REQUIRED: [(&str, On); 73] = [
+const REQUIRED: [(&str, On); 78] = [
     ("CLIENT UNBLOCK", On::All),
     ("CLIENT UNBLOCK: it waited", On::All),
     ("CLIENT UNBLOCK: it did not wait", On::All),
@@ -51,6 +51,11 @@ const REQUIRED: [(&str, On); 73] = [
     ("XAUTOCLAIM: cursor not zero", On::All),
     ("XAUTOCLAIM: deleted", On::Since(7, 0)),
     ("XAUTOCLAIM: nameless", On::Before(7, 0)),
+    ("XCLAIM", On::All),
+    ("XCLAIM: took entries", On::All),
+    ("XCLAIM: took nothing", On::All),
+    ("XCLAIM: handed back", On::All),
+    ("XCLAIM: left some", On::All),
     ("XDEL", On::All),
     ("XDEL: some", On::All),
     ("XDEL: none", On::All),
@@ -154,6 +159,7 @@ pub const fn kind(command: &Command) -> &'static str {
         Command::XAck { .. } => "XACK",
         Command::XAdd { .. } => "XADD",
         Command::XAutoClaim { .. } => "XAUTOCLAIM",
+        Command::XClaim { .. } => "XCLAIM",
         Command::XDel { .. } => "XDEL",
         Command::XGroupCreate { .. } => "XGROUP CREATE",
         Command::XGroupDelConsumer { .. } => "XGROUP DELCONSUMER",
@@ -269,6 +275,15 @@ fn of_reply(command: &Command, reply: &Reply, met: &mut Vec<&'static str>) {
                 (*nameless > 0, "XAUTOCLAIM: nameless"),
             ];
             met.extend(more.into_iter().filter(|(is, _)| *is).map(|(_, name)| name));
+        }
+        (Command::XClaim { ids, hand_back, .. }, Reply::Ids(claimed)) => {
+            met.push(either(!claimed.is_empty(), ["XCLAIM: took entries", "XCLAIM: took nothing"]));
+            if hand_back.is_some() && !claimed.is_empty() {
+                met.push("XCLAIM: handed back");
+            }
+            if claimed.len() < ids.len() {
+                met.push("XCLAIM: left some");
+            }
         }
         (_, Reply::Added(id)) => met.push(either(id.is_some(), ["XADD: added", "XADD: nil"])),
         (_, Reply::Groups(groups)) => {

@@ -13,6 +13,8 @@ use super::step::{Deed, Step};
 
 /// Most sequences that are tried.
 const TRIES_MAX: usize = 1500;
+/// Who reads if it does not matter.
+const READER: &[u8] = b"ana";
 /// How often a sequence is tried before it counts as one that does not fail, where a step more or
 /// less is at stake: a busy machine leaves the time of a command in doubt, and that can explain
 /// what differs.
@@ -115,6 +117,17 @@ fn plainer_commands(command: &Command) -> Vec<Command> {
                 end: StreamId::MAX,
                 count: *count,
                 consumer: consumer.clone(),
+            }]
+        }
+        // By one reader: whoever takes over from another keeps the step in which it does.
+        Command::XReadGroup { key, group, from, count, block, .. } => {
+            vec![Command::XReadGroup {
+                key: key.clone(),
+                group: group.clone(),
+                consumer: Bytes::from_static(READER),
+                from: *from,
+                count: *count,
+                block: *block,
             }]
         }
         Command::XRead { key, after, count, .. } => {

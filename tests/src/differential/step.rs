@@ -101,7 +101,9 @@ pub fn labels(command: &Command) -> Vec<u64> {
 /// All ids in a command.
 fn ids(command: &mut Command) -> Vec<&mut StreamId> {
     match command {
-        Command::XAck { ids, .. } | Command::XDel { ids, .. } => ids.iter_mut().collect(),
+        Command::XAck { ids, .. } | Command::XClaim { ids, .. } | Command::XDel { ids, .. } => {
+            ids.iter_mut().collect()
+        }
         Command::XAutoClaim { start, .. }
         | Command::XGroupCreate { start: GroupStart::After(start), .. } => vec![start],
         Command::XPendingRange { start, end, .. } | Command::XRange { start, end, .. } => {

@@ -101,6 +101,7 @@ fn benign(command: &Command) -> Reply {
             deleted: Vec::new(),
             nameless: 0,
         },
+        Command::XClaim { ids, .. } => Reply::Ids(ids.clone()),
         Command::XAck { ids, .. } => Reply::Integer(i64::try_from(ids.len()).unwrap_or(0)),
         _ => Reply::Integer(0),
     }

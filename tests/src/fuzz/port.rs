@@ -266,7 +266,9 @@ fn check_spelling(command: &Command) {
     command.args(&mut |word| words.push(word.to_vec()));
     assert!(words.len() >= 2, "{command:?}");
     let lists = match command {
-        Command::XAck { ids, .. } | Command::XDel { ids, .. } => ids.len(),
+        Command::XAck { ids, .. } | Command::XClaim { ids, .. } | Command::XDel { ids, .. } => {
+            ids.len()
+        }
         Command::XAdd { fields, .. } => fields.len(),
         Command::XAutoClaim { count, .. }
         | Command::XPendingRange { count, .. }

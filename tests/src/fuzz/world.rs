@@ -99,6 +99,9 @@ impl World {
             }
             Command::XAdd { .. } => Reply::Added(Some(StreamId::new(1, 1))),
             Command::XGroupCreate { .. } => Reply::Ok,
+            Command::XClaim { ids, .. } => {
+                Reply::Ids(ids.iter().copied().filter(|_| !script.once_in(8)).collect())
+            }
             Command::XAck { ids, .. } => Reply::Integer(i64::try_from(ids.len()).unwrap_or(0)),
             _ => Reply::Integer(i64::from(script.once_in(8))),
         }

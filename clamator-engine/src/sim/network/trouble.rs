@@ -96,7 +96,7 @@ const fn forbidden(command: &Command) -> Trouble {
         Command::Del { .. } | Command::XDel { .. } => Trouble::NoDelete,
         Command::XAck { .. } => Trouble::NoAck,
         Command::XAdd { .. } => Trouble::NoWrite,
-        Command::XAutoClaim { .. } => Trouble::NoClaim,
+        Command::XAutoClaim { .. } | Command::XClaim { .. } => Trouble::NoClaim,
         Command::XGroupCreate { .. } | Command::XGroupDelConsumer { .. } => Trouble::NoGroup,
         Command::XInfoGroups { .. } | Command::XInfoStream { .. } | Command::XRange { .. } => {
             Trouble::NoLook
@@ -118,6 +118,7 @@ const fn writes(command: &Command) -> bool {
         | Command::XAck { .. }
         | Command::XAdd { .. }
         | Command::XAutoClaim { .. }
+        | Command::XClaim { .. }
         | Command::XDel { .. }
         | Command::XGroupCreate { .. }
         | Command::XGroupDelConsumer { .. }

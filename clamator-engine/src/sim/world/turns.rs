@@ -169,6 +169,7 @@ fn step_of(command: &Command) -> Option<Step> {
         | Command::Del { .. }
         | Command::XAdd { max_len: None, .. }
         | Command::XAutoClaim { .. }
+        | Command::XClaim { .. }
         | Command::XDel { .. }
         | Command::XGroupCreate { .. }
         | Command::XGroupDelConsumer { .. }
