@@ -286,6 +286,8 @@ pub enum Timer {
     Reconnect(Lane),
     /// The reclaim tick.
     Reclaim,
+    /// The leases of what is held.
+    Renew,
     /// A client whose replies are overdue reads its reply stream again.
     Reread,
     /// Replies that Redis could not take.

@@ -61,6 +61,8 @@ bugs! {
     AnswerOfAnotherJob = "redisrpc#24, I2",
     /// A blocking read waits for ever, and nobody watches it.
     BlockForEver = "bullmq#4479",
+    /// What waits to be started is not renewed; what runs is.
+    BufferedNotRenewed = "rule 4.4, heartbeat forgets buffered entries",
     /// A cancelled call is known, and keeps its place, until its reply comes.
     CancelLeaks = "peers.md 3, the Python peer's pending map",
     /// One refused claim ends all taking over.
@@ -85,8 +87,6 @@ bugs! {
     DeletedForOthers = "rule 4.11, trim past another group",
     /// Whatever was given out again is taken to have been given out once.
     DeliveriesAssumed = "pipeshub#2992",
-    /// What a read brings that began before the stream was another one is taken for the new one's.
-    DoubtfulReadTaken = "rule 4.1",
     /// Methods of other services are run.
     ForeignMethodRun = "rule 4.7",
     /// Running handlers are dropped when the stop begins.
@@ -116,6 +116,10 @@ bugs! {
     /// A command that is overdue is given up, its connection is not, and replies are matched in
     /// the order of the commands.
     LaneRepliesByOrder = "sixb#406",
+    /// An entry whose answer was long on its way is claimed without a look whose it is by now.
+    LateAnswerTrusted = "rule 4.4",
+    /// What a handler comes to is written although another worker was given its entry.
+    LostOutcomeWritten = "asynq#1089, rule 4.4",
     /// The low-water mark is the last entry given out, whatever is pending below.
     MarkIgnoresPending = "rule 4.1",
     /// The low-water mark is read in the wrong order: what is pending first, then the groups.
@@ -126,8 +130,6 @@ bugs! {
     NilBodyKept = "lettuce#1622",
     /// A notification whose outcome is unknown is said to be on its stream.
     NotifiedAnyway = "rule 5.6, redis#12953",
-    /// An entry that an older copy of the data brings back runs beside itself.
-    OldCopyRunsAgain = "rule 4.5, found by the simulator",
     /// A handler whose reply Redis cannot take is run again.
     OomRunsAgain = "P2, rule 4.12",
     /// Another stream of the same name is taken for the old one.
@@ -158,6 +160,8 @@ bugs! {
     ReclaimSeldom = "rule 4.5",
     /// A lost connection is made again without a pause.
     ReconnectWithoutPause = "I16",
+    /// What is held is renewed when `claim_idle` is over, not at a third of it.
+    RenewedLate = "taskiq-redis#101, P1",
     /// Replies are matched to calls in the order in which those were made.
     RepliesByOrder = "redisrpc#24",
     /// The reply stream is left behind when the client stops.
@@ -174,12 +178,16 @@ bugs! {
     ReplyToAnyKey = "rule 4.7",
     /// Reply streams grow for ever.
     ReplyUnbounded = "pymq#1, rule 4.11",
+    /// A worker that was frozen goes on with what it held as if no time had passed.
+    RunOutTrusted = "bull#308, rule 4.4",
     /// Entries that are already held are dispatched again.
     SelfReclaim = "P1, mastra#23648",
     /// What was settled while a read that names it was under way is run again.
     SettledForgotten = "rule 4.5",
     /// What is settled stays in the stream.
     SettledKept = "P4, redis#6941",
+    /// A renewal takes back what another worker has taken over meanwhile.
+    StealsBack = "rule 4.4, heartbeat without owner check",
     /// A server that stops goes on reading and taking over.
     StopReadsOn = "P11",
     /// A stop waits for Redis as long as it takes.

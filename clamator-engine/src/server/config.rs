@@ -11,6 +11,9 @@ use clamator_proto::Contract;
 use crate::seeded::Seeded;
 use crate::wire;
 
+/// The shortest idle time that Redis can tell from none.
+const CLAIM_IDLE_MIN: Duration = Duration::from_millis(1);
+
 /// Settings of a server.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -22,9 +25,16 @@ pub struct ServerConfig {
     pub command_timeout: Duration,
     /// How long connecting a lane may take, handshake included. Default 2 s.
     pub connect_timeout: Duration,
+    /// How long a handler may run before it is dropped, as far as dropping ends it: what it comes to
+    /// is not heard, and another worker takes its entry over when that has been idle for
+    /// `claim_idle`. Looked at once a `reclaim_tick`. Default `None`: as long as it likes.
+    pub handler_timeout: Option<Duration>,
     /// Name of this server within its pool; `<service>:<instance>` is its consumer name. Must be
     /// unique; `released` is reserved.
     pub instance: String,
+    /// The smallest `claim_idle` of all workers in the pool, the Python and TypeScript peers'
+    /// included: entries are renewed at a third of it. Default `None`: that of this server.
+    pub peer_claim_idle: Option<Duration>,
     /// Most requests of one service that wait unstarted in this process. Default 256, at least 1.
     pub prefetch_max: usize,
     /// About how much work, at the measured pace of the handlers, may wait unstarted in this
@@ -55,7 +65,9 @@ impl ServerConfig {
             claim_idle: Duration::from_secs(60),
             command_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(2),
+            handler_timeout: None,
             instance: instance.into(),
+            peer_claim_idle: None,
             prefetch_max: 256,
             prefetch_time: Duration::from_millis(5),
             prefix: prefix.into(),
@@ -68,9 +80,15 @@ impl ServerConfig {
         }
     }
 
+    /// After how long at the earliest an entry that is not renewed may be taken over.
+    pub(crate) fn peer_claim_idle(&self) -> Duration {
+        let peers = self.peer_claim_idle.unwrap_or(self.claim_idle).max(CLAIM_IDLE_MIN);
+        peers.min(self.claim_idle)
+    }
+
     /// Moves what would make a loop without a pause, or what Redis refuses, into its range.
     pub(crate) fn within_bounds(mut self) -> Self {
-        self.claim_idle = self.claim_idle.max(Duration::from_millis(1));
+        self.claim_idle = self.claim_idle.max(CLAIM_IDLE_MIN);
         self.read_block = wire::read_block(self.read_block);
         // Redis counts with signed numbers.
         self.reply_stream_max_len = self.reply_stream_max_len.clamp(1, i64::MAX.cast_unsigned());

@@ -21,6 +21,9 @@ pub enum ServerEvent {
     /// A lane that was open is not, or could not be opened. Said once until all are open again,
     /// and once more for each further kind of reason: out of reach, TLS, credentials, ….
     Disconnected(Loss),
+    /// Another worker may have been given this job's entry: what its handler comes to is not going
+    /// to be heard. It may be dropped at once, or end in its own time; say so as of any other.
+    LeaseLost(JobId),
     /// Something an operator may want to know.
     Notice(Notice),
     /// Run the handler of this job.
@@ -120,6 +123,22 @@ pub enum Notice {
     /// A stream could not be read. It is tried again.
     ReadRefused {
         /// Whose stream.
+        service: ServiceName,
+        /// What Redis said.
+        refusal: Refusal,
+    },
+    /// A handler has run for longer than `handler_timeout` and is dropped. Another worker takes its
+    /// entry over.
+    HandlerOverdue {
+        /// Whose handler.
+        service: ServiceName,
+        /// Of which entry.
+        entry: StreamId,
+    },
+    /// Entries that are held cannot be renewed, so that another worker may be given them while this
+    /// one is at work. Allow XCLAIM. Said once until they can.
+    RenewalRefused {
+        /// Whose entries.
         service: ServiceName,
         /// What Redis said.
         refusal: Refusal,

@@ -134,6 +134,7 @@ impl Server {
         service.group.state = GroupState::Ready;
         service.group.lost = false;
         service.group.created_at = Some(now);
+        service.held.leases.hurry(now);
         let kept = self.config.seeded.is(Bug::CursorKept);
         let cursor = if kept { service.reclaim.cursor } else { StreamId::ZERO };
         let Reclaim { counting, page, .. } = service.reclaim;
@@ -274,6 +275,7 @@ impl Service {
         self.epoch += 1;
         self.acks.clear();
         self.held.drop_settling();
+        self.held.leases.clear();
         self.group.mark = Some(StreamId::ZERO);
         self.reader.settled.clear();
         // A second look stays due: what a lost read may yet be given is of this stream.

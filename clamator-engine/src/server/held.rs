@@ -6,11 +6,13 @@
 //! so that an id that comes again there is not taken for the same entry.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 use clamator_proto::RequestId;
 
 use super::event::JobId;
+use super::lease::Leases;
 use super::request::ReplyTo;
 use crate::reply::Fields;
 use crate::seeded::{Bug, Seeded};
@@ -36,6 +38,9 @@ pub(super) struct Held {
     /// What waits for its delivery count.
     uncounted: BTreeSet<Key>,
     running: usize,
+    pub(super) leases: Leases,
+    /// What needs nothing but to be acknowledged, once its lease is known to be valid.
+    doubtful: BTreeSet<Key>,
     /// Replies that Redis could not take.
     unsent: BTreeSet<Key>,
     /// Those among them that may be why their lanes ended.
@@ -73,6 +78,12 @@ pub(super) struct Run {
     pub(super) job: JobId,
     pub(super) started: Instant,
     pub(super) reply: Option<ReplyTo>,
+    /// Whether its lease is lost: what it comes to is not heard.
+    pub(super) lost: bool,
+    /// Whether it has run for too long and is being dropped.
+    pub(super) overdue: bool,
+    /// The body of the entry, if it was given to this server again since: it runs behind this run.
+    pub(super) again: Option<Fields>,
 }
 
 /// An encoded reply.
@@ -84,6 +95,8 @@ pub(super) struct Outbound {
     pub(super) id: RequestId,
     /// How many lanes have ended with it under way.
     pub(super) losses: u32,
+    /// Whether its lease was lost while it was under way: its entry is not acknowledged.
+    pub(super) lost: bool,
 }
 
 impl Outbound {
@@ -107,7 +120,7 @@ impl State {
 
 impl Held {
     pub(super) fn new(seeded: Seeded) -> Self {
-        Self { seeded, ..Self::default() }
+        Self { leases: Leases::new(seeded), seeded, ..Self::default() }
     }
 
     /// Takes in an entry that is ready to be started.
@@ -131,7 +144,8 @@ impl Held {
         let (old, _) = earlier.find(|(old, state)| {
             old.id == key.id && state.fields().is_some_and(|held| held == fields)
         })?;
-        match self.remove(*old)? {
+        let old = *old;
+        match self.remove(old)? {
             State::Running(run) => {
                 let job = run.job;
                 self.insert_running(key, run);
@@ -143,7 +157,7 @@ impl Held {
 
     /// Takes in an entry that needs nothing but to be acknowledged.
     pub(super) fn insert_settling(&mut self, key: Key) {
-        self.remove(key);
+        self.take(key);
         self.entries.insert(key, State::Settling);
     }
 
@@ -160,12 +174,59 @@ impl Held {
         settled
     }
 
+    /// The same, once its lease is known to be valid.
+    pub(super) fn insert_doubtful(&mut self, key: Key) {
+        self.insert_settling(key);
+        self.doubtful.insert(key);
+    }
+
+    /// The lease of an entry is valid. Tells whether it waited for that to be acknowledged.
+    pub(super) fn is_sure(&mut self, key: Key) -> bool {
+        self.doubtful.remove(&key)
+    }
+
+    /// Somebody else may have been given the entry. Tells which job runs for it, if one does.
+    pub(super) fn lose(&mut self, key: Key) -> Option<JobId> {
+        self.leases.remove(key);
+        let under_way = !self.unsent.contains(&key) && !self.suspects.contains(&key);
+        match self.entries.get_mut(&key)? {
+            State::Running(run) if !run.lost => {
+                run.lost = true;
+                return Some(run.job);
+            }
+            State::Replying(outbound) if under_way => outbound.lost = true,
+            State::Running(_) => {}
+            State::Settling if !self.doubtful.contains(&key) => {}
+            State::Replying(_) | State::Settling | State::Uncounted(_) | State::Waiting(_) => {
+                self.remove(key);
+            }
+        }
+        None
+    }
+
+    /// An entry is given to this server again whose lease it had lost while a handler ran: it is
+    /// kept until that has ended. Tells whether this is one.
+    pub(super) fn keep_again(&mut self, key: Key, fields: Option<&Fields>) -> bool {
+        match self.entries.get_mut(&key) {
+            Some(State::Running(run)) if run.lost => {
+                run.again = fields.cloned();
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The delivery count of an entry is known: it is ready to be started.
     pub(super) fn count(&mut self, key: Key, deliveries: u64) {
         if let Some(State::Uncounted(fields)) = self.entries.get_mut(&key) {
             let fields = core::mem::take(fields);
             self.insert_waiting(key, Unstarted { fields, deliveries });
         }
+    }
+
+    /// The entry that is started next.
+    pub(super) fn next_waiting(&self) -> Option<Key> {
+        self.waiting.first().copied()
     }
 
     /// Takes out the oldest entry that is ready to be started.
@@ -186,7 +247,7 @@ impl Held {
 
     /// Takes out an entry whose handler was running.
     pub(super) fn take_running(&mut self, key: Key) -> Option<Run> {
-        match self.remove(key) {
+        match self.take(key) {
             Some(State::Running(run)) => Some(run),
             Some(other) => unreachable!("a job's entry is held as running, not as {other:?}"),
             None => None,
@@ -226,6 +287,13 @@ impl Held {
 
     /// Drops an entry, whatever became of it.
     pub(super) fn remove(&mut self, key: Key) -> Option<State> {
+        self.leases.remove(key);
+        self.take(key)
+    }
+
+    /// Takes an entry out to put it back in another state.
+    fn take(&mut self, key: Key) -> Option<State> {
+        self.doubtful.remove(&key);
         self.waiting.remove(&key);
         self.uncounted.remove(&key);
         self.unsent.remove(&key);
@@ -240,6 +308,7 @@ impl Held {
     /// Drops an entry that was acknowledged.
     pub(super) fn remove_settled(&mut self, key: Key) {
         if let Some(State::Settling) = self.entries.get(&key) {
+            self.leases.remove(key);
             self.entries.remove(&key);
         }
     }
@@ -290,10 +359,24 @@ impl Held {
         self.entries.values().any(|state| matches!(state, State::Replying(_)))
     }
 
-    /// Jobs whose handlers are running.
+    /// Handlers that have been running since then, or longer, are to be dropped. Gives their entries
+    /// and jobs, once.
+    pub(super) fn take_overdue(&mut self, since: Instant) -> Vec<(Key, JobId)> {
+        let mut overdue = Vec::new();
+        for (key, state) in &mut self.entries {
+            let State::Running(run) = state else { continue };
+            if run.started <= since && !run.overdue {
+                (run.lost, run.overdue) = (true, true);
+                overdue.push((*key, run.job));
+            }
+        }
+        overdue
+    }
+
+    /// Jobs whose handlers are running, and nobody was told to drop.
     pub(super) fn jobs(&self) -> impl Iterator<Item = JobId> {
         self.entries.values().filter_map(|state| match state {
-            State::Running(run) => Some(run.job),
+            State::Running(run) => Some(run.job).filter(|_| !run.overdue),
             State::Replying(_) | State::Settling | State::Uncounted(_) | State::Waiting(_) => None,
         })
     }
@@ -307,10 +390,10 @@ impl Held {
     pub(super) fn drop_unstarted(&mut self) -> usize {
         let unstarted = self.unstarted();
         for key in core::mem::take(&mut self.waiting) {
-            self.entries.remove(&key);
+            self.remove(key);
         }
         for key in core::mem::take(&mut self.uncounted) {
-            self.entries.remove(&key);
+            self.remove(key);
         }
         unstarted
     }
@@ -319,7 +402,6 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec::Vec;
 
     fn key(number: u64) -> Key {
         Key { epoch: 0, id: StreamId::new(number, 0) }
@@ -327,7 +409,7 @@ mod tests {
 
     fn outbound() -> Outbound {
         let id = RequestId::from_text("1");
-        Outbound { key: Bytes::new(), envelope: Bytes::new(), id, losses: 0 }
+        Outbound { key: Bytes::new(), envelope: Bytes::new(), id, losses: 0, lost: false }
     }
 
     #[test]
@@ -375,7 +457,8 @@ mod tests {
         waiting(&mut held, 1);
         held.insert_uncounted(key(2), Vec::new());
         let (fields, job) = (Vec::new(), JobId(1));
-        let run = Run { fields, job, started: Instant::ZERO, reply: None };
+        let (started, reply) = (Instant::ZERO, None);
+        let run = Run { fields, job, started, reply, lost: false, overdue: false, again: None };
         held.insert_running(key(3), run);
         held.insert_replying(key(4), outbound());
         for number in 1..=4 {

@@ -18,6 +18,7 @@ use crate::engine::Lane;
 use crate::reply::{Entry, Refusal, RefusalKind, Reply};
 use crate::seeded::Bug;
 use crate::stream_id::StreamId;
+use crate::time::Instant;
 use crate::wire::{READ_PAUSE, READ_SLACK};
 
 /// Most entries of one history read, and of one XAUTOCLAIM: a claim holds up all of Redis.
@@ -31,6 +32,15 @@ const HELD_FACTOR: usize = 4;
 const PEERS_COUNT: usize = 16;
 /// How long a seeded bug blocks.
 const FOR_EVER: Duration = Duration::from_secs(1 << 32);
+
+/// How an entry came to be given to this server.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Given {
+    /// Whether it may have been given out before.
+    pub(super) again: bool,
+    /// When the command was sent that brought it.
+    pub(super) sent: Instant,
+}
 
 impl Server {
     /// How many more entries may be taken in now.
@@ -70,7 +80,7 @@ impl Server {
         let epoch = service.epoch;
         let (from, count, block, kind, aim) = match history {
             Some(after) => {
-                let aim = Aim::History { epoch };
+                let aim = Aim::History { epoch, sent: self.now };
                 (ReadFrom::History(after), PAGE, None, ReadKind::History, aim)
             }
             None => {
@@ -78,7 +88,7 @@ impl Server {
                 let count = if fixed { PEERS_COUNT } else { self.free_places(service) };
                 let for_ever = seeded.is(Bug::BlockForEver);
                 let block = Some(if for_ever { FOR_EVER } else { self.config.read_block });
-                (ReadFrom::New, count, block, ReadKind::New, Aim::Read { epoch })
+                (ReadFrom::New, count, block, ReadKind::New, Aim::Read { epoch, sent: self.now })
             }
         };
         if count == 0 {
@@ -102,7 +112,13 @@ impl Server {
         }
     }
 
-    pub(super) fn handle_read(&mut self, index: usize, epoch: u32, reply: Result<Reply, Refusal>) {
+    pub(super) fn handle_read(
+        &mut self,
+        index: usize,
+        epoch: u32,
+        sent: Instant,
+        reply: Result<Reply, Refusal>,
+    ) {
         let Some(service) = self.services.get_mut(index) else {
             return;
         };
@@ -111,7 +127,7 @@ impl Server {
             Ok(Reply::Entries(_)) if self.is_doubtful(index, epoch) => {}
             Ok(Reply::Entries(entries)) => {
                 for entry in entries {
-                    self.take_in(index, entry, false);
+                    self.take_in(index, entry, Given { again: false, sent });
                 }
             }
             Ok(_) => self.garbled(index),
@@ -123,8 +139,7 @@ impl Server {
     /// Whether a read was sent before the stream was found to be another one: nothing says of which
     /// of the two its entries are. Those of the new one are in the pending list, which is read next.
     fn is_doubtful(&mut self, index: usize, epoch: u32) -> bool {
-        let taken = self.config.seeded.is(Bug::DoubtfulReadTaken);
-        let service = self.services.get_mut(index).filter(|it| it.epoch != epoch && !taken);
+        let service = self.services.get_mut(index).filter(|it| it.epoch != epoch);
         let is_doubtful = service.is_some();
         if let Some(service) = service {
             service.reader.history = Some(StreamId::ZERO);
@@ -143,6 +158,7 @@ impl Server {
         &mut self,
         index: usize,
         epoch: u32,
+        sent: Instant,
         reply: Result<Reply, Refusal>,
     ) {
         let Some(service) = self.services.get_mut(index) else {
@@ -155,7 +171,7 @@ impl Server {
                 let Some(service) = self.services.get_mut(index) else { return };
                 service.reader.history = entries.last().map(|entry| entry.id);
                 for entry in entries {
-                    self.take_in(index, entry, true);
+                    self.take_in(index, entry, Given { again: true, sent });
                 }
             }
             Ok(_) => self.garbled(index),
@@ -252,9 +268,9 @@ impl Server {
         }
     }
 
-    /// Takes in an entry; `again` says that it may have been given out before.
-    pub(super) fn take_in(&mut self, index: usize, entry: Entry, again: bool) {
-        let seeded = self.config.seeded;
+    /// Takes in an entry.
+    pub(super) fn take_in(&mut self, index: usize, entry: Entry, given: Given) {
+        let (seeded, claim_idle) = (self.config.seeded, self.config.peer_claim_idle());
         let Some(service) = self.services.get_mut(index) else {
             return;
         };
@@ -262,27 +278,38 @@ impl Server {
         if seeded.is(Bug::SelfReclaim) && service.held.contains(key) {
             key.epoch = u32::MAX;
         }
+        // Redis does not count it as given out again that an entry is told to be gone.
+        if entry.fields.is_some() {
+            service.held.leases.touch(key, given.sent, self.now, claim_idle);
+        }
+        if service.held.keep_again(key, entry.fields.as_ref()) {
+            return;
+        }
         match service.held.state(key) {
             // Given out again by a group that was created anew: it must be acknowledged there.
             Some(State::Settling) => return service.acks.push(key.id),
             Some(_) => return,
             None if service.reader.settled.contains(&key) && !seeded.is(Bug::SettledForgotten) => {
+                service.held.leases.remove(key);
                 return self.settle(index, key);
             }
             None => service.group.moved = true,
         }
         if !self.may_start() {
+            if let Some(service) = self.services.get_mut(index) {
+                service.held.leases.remove(key);
+            }
             return self.count_left(1);
         }
         let Some(service) = self.services.get_mut(index) else { return };
-        let adopts = !seeded.is(Bug::SelfReclaim) && !seeded.is(Bug::OldCopyRunsAgain);
+        let adopts = !seeded.is(Bug::SelfReclaim);
         if let Some(fields) = entry.fields.as_ref().filter(|_| adopts)
             && let Some(job) = service.held.adopt(key, fields)
         {
             self.jobs.insert(job, (index, key));
             return;
         }
-        let again = again && key.epoch != u32::MAX && !seeded.is(Bug::DeliveriesAssumed);
+        let again = given.again && key.epoch != u32::MAX && !seeded.is(Bug::DeliveriesAssumed);
         match entry.fields {
             None if seeded.is(Bug::NilBodyKept) => {}
             None => {

@@ -14,6 +14,7 @@ mod event;
 mod group;
 mod held;
 mod intake;
+mod lease;
 mod pace;
 mod reclaim;
 mod request;
@@ -76,6 +77,8 @@ pub struct ServerCounters {
     pub entries_deleted: u64,
     /// Consumer groups that were gone and were created again.
     pub groups_restored: u64,
+    /// Entries that another worker may have been given while they were held here.
+    pub leases_lost: u64,
     /// Jobs that were started.
     pub jobs_started: u64,
     /// Jobs among them whose entry had been given to a worker before.
@@ -108,17 +111,19 @@ enum Aim {
     Acknowledge { epoch: u32, ids: Vec<StreamId> },
     CheckConsumer,
     CheckGhost(StreamId),
-    Claim { start: StreamId, count: usize },
+    CheckLeases { keys: Vec<Key>, sent: Instant },
+    Claim { start: StreamId, count: usize, sent: Instant },
     Count { first: StreamId, last: StreamId },
     CreateGroup { restore: Option<StreamId> },
     Delete,
     FindGhosts,
-    History { epoch: u32 },
+    History { epoch: u32, sent: Instant },
     InspectStream,
     ListGroups,
     ListPending,
-    Read { epoch: u32 },
+    Read { epoch: u32, sent: Instant },
     RemoveConsumer,
+    Renew { keys: Vec<Key>, sent: Instant },
     Reply(Key),
     Unblock,
 }
@@ -173,6 +178,7 @@ impl Server {
         self.ensure_group(service);
         self.send_replies(service);
         self.start_waiting(service);
+        self.renew(service);
         self.count_deliveries(service);
         self.read(service);
         self.claim(service);
@@ -189,9 +195,12 @@ impl Server {
             if limited && service.held.running() >= service.concurrency.limit() {
                 return;
             }
-            let Some((key, unstarted)) = service.held.pop_waiting() else {
+            let Some(next) = service.held.next_waiting() else { return };
+            if !self.is_ours(index, next) {
                 return;
-            };
+            }
+            let Some(service) = self.services.get_mut(index) else { return };
+            let Some((key, unstarted)) = service.held.pop_waiting() else { return };
             let judge = Judge {
                 contract: &service.contract,
                 keys: &self.keys,
@@ -237,7 +246,8 @@ impl Server {
                 self.next_job += 1;
                 self.jobs.insert(job, (index, key));
                 let Unstarted { fields, deliveries } = unstarted;
-                let run = Run { fields, job, started: self.now, reply };
+                let (started, lost, overdue, again) = (self.now, false, false, None);
+                let run = Run { fields, job, started, reply, lost, overdue, again };
                 service.held.insert_running(key, run);
                 if self.config.seeded.is(Bug::AckOnStart) {
                     service.acks.push(key.id);
@@ -291,16 +301,22 @@ impl Server {
             }
             Aim::CheckConsumer => self.handle_consumer_checked(service, &reply),
             Aim::CheckGhost(id) => self.handle_ghost_checked(service, id, &reply),
-            Aim::Claim { start, count } => self.handle_claimed(service, start, count, reply),
+            Aim::CheckLeases { keys, sent } => {
+                self.handle_leases_checked(service, keys, sent, &reply);
+            }
+            Aim::Renew { keys, sent } => self.handle_renewed(service, keys, sent, reply),
+            Aim::Claim { start, count, sent } => {
+                self.handle_claimed(service, start, count, sent, reply)
+            }
             Aim::Count { first, last } => self.handle_counted(service, first, last, reply),
             Aim::CreateGroup { restore } => self.handle_created(service, restore, reply),
             Aim::Delete | Aim::Unblock => {}
             Aim::FindGhosts => self.handle_ghosts(service, reply),
-            Aim::History { epoch } => self.handle_history(service, epoch, reply),
+            Aim::History { epoch, sent } => self.handle_history(service, epoch, sent, reply),
             Aim::InspectStream => self.handle_inspected(service, &reply),
             Aim::ListGroups => self.handle_groups(service, reply),
             Aim::ListPending => self.handle_pending(service, &reply),
-            Aim::Read { epoch } => self.handle_read(service, epoch, reply),
+            Aim::Read { epoch, sent } => self.handle_read(service, epoch, sent, reply),
             Aim::RemoveConsumer => self.handle_consumer_removed(service, &reply),
             Aim::Reply(key) => self.handle_replied(service, key, reply),
         }
@@ -319,6 +335,9 @@ impl Server {
             match aim {
                 Aim::Acknowledge { epoch, ids } => self.unacknowledge(service, epoch, ids),
                 Aim::CheckConsumer | Aim::RemoveConsumer => self.consumer_done(),
+                Aim::CheckLeases { keys, .. } | Aim::Renew { keys, .. } => {
+                    self.void_renewal(service, &keys);
+                }
                 Aim::Claim { count, .. } => self.void_claim(service, count, voided.sent),
                 Aim::Count { .. } => self.void_count(service),
                 Aim::CreateGroup { .. } | Aim::InspectStream => self.void_creation(service),
@@ -350,6 +369,7 @@ impl Server {
             let even = self.config.seeded.is(Bug::TickUnjittered);
             self.tick_at = self.now + if even { tick } else { self.jitter.spread(tick) };
             self.ticks += 1;
+            self.drop_overdue();
             self.tick_reclaim();
             self.tick_marks();
         }
@@ -382,7 +402,10 @@ impl Server {
         let of_service = |service: &Service| {
             let acks = service.acks_paused_until;
             let acks = acks.map(|at| Deadline::new(at, Timer::RetryReplies));
-            [self.group_deadline(service), reader_deadline(service), acks]
+            let renewal = service.held.leases.due().filter(|_| service.is_ready());
+            let renewal = renewal.map(|at| Deadline::new(at, Timer::Renew));
+            let renewal = renewal.filter(|_| self.lanes.is_open(Lane::Command));
+            [self.group_deadline(service), reader_deadline(service), acks, renewal]
         };
         [self.lanes.deadline(), retry]
             .into_iter()
@@ -412,6 +435,9 @@ impl Engine for Server {
                 self.expect_history(lane);
                 if lane == Lane::Command {
                     self.forget_groups();
+                    for service in &mut self.services {
+                        service.held.leases.hurry(now);
+                    }
                     self.replies.proven = false;
                 }
                 self.dirty.extend(0..self.services.len());

@@ -10,16 +10,17 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::intake::wide;
+use super::intake::{Given, wide};
 use super::service::{Counting, Service};
 use super::{Aim, Server};
 use crate::command::Command;
 use crate::reply::{Entry, PendingEntry, Refusal, RefusalKind, Reply};
 use crate::seeded::Bug;
 use crate::stream_id::StreamId;
+use crate::time::Instant;
 
 /// Most pending entries asked for at once.
-const PENDING_COUNT: u64 = 1000;
+pub(super) const PENDING_COUNT: u64 = 1000;
 /// Most scans in one tick that find nothing, so that a long pending list is not scanned at once.
 const EMPTY_SCANS_MAX: u32 = 16;
 /// Most ghosts looked at after one claim.
@@ -78,7 +79,7 @@ impl Server {
             start,
             count: wide(count),
         };
-        let sent = self.send(index, command, Aim::Claim { start, count });
+        let sent = self.send(index, command, Aim::Claim { start, count, sent: self.now });
         if let Some(service) = self.services.get_mut(index) {
             service.reclaim.under_way = sent;
         }
@@ -89,6 +90,7 @@ impl Server {
         index: usize,
         start: StreamId,
         count: usize,
+        sent: Instant,
         reply: Result<Reply, Refusal>,
     ) {
         let Some(service) = self.services.get_mut(index) else {
@@ -114,7 +116,7 @@ impl Server {
         service.reclaim.more = full || (next != StreamId::ZERO && scans_left);
         self.counters.entries_deleted += u64::try_from(deleted.len()).unwrap_or(u64::MAX);
         for entry in entries {
-            self.take_in(index, entry, true);
+            self.take_in(index, entry, Given { again: true, sent });
         }
         if nameless > 0 && !self.config.seeded.is(Bug::NilBodyKept) {
             self.find_ghosts(index, start, next);

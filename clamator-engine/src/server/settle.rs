@@ -13,7 +13,7 @@ use core::time::Duration;
 use clamator_proto::{RpcError, encode};
 
 use super::event::{Answer, JobId, Notice};
-use super::held::{Key, Outbound};
+use super::held::{Key, Outbound, Run, State};
 use super::request::ReplyTo;
 use super::{Aim, Server};
 
@@ -71,11 +71,26 @@ impl Server {
             return;
         };
         service.pace.observe(now.since(run.started));
+        self.dirty.insert(index);
+        if run.lost && !self.config.seeded.is(Bug::LostOutcomeWritten) {
+            return self.start_behind(index, key, run);
+        }
         match &run.reply {
             Some(reply) => self.reply(index, key, reply, &answer),
             None => self.settle(index, key),
         }
-        self.dirty.insert(index);
+    }
+
+    /// The handler of an entry whose lease was lost has ended. If the entry was given to this
+    /// server again meanwhile, it is its turn.
+    fn start_behind(&mut self, index: usize, key: Key, run: Run) {
+        let Some(service) = self.services.get_mut(index) else { return };
+        match run.again {
+            Some(fields) if key.epoch == service.epoch => {
+                service.held.insert_uncounted(key, fields)
+            }
+            Some(_) | None => service.held.leases.remove(key),
+        }
     }
 
     /// The handler of a job was dropped before it ended. The entry is left as it is: another
@@ -85,9 +100,11 @@ impl Server {
         let Some((index, key)) = self.jobs.remove(&job) else {
             return;
         };
-        if let Some(service) = self.services.get_mut(index) {
-            service.held.remove(key);
+        let Some(service) = self.services.get_mut(index) else { return };
+        if let Some(run) = service.held.take_running(key).filter(|run| run.again.is_some()) {
+            return self.start_behind(index, key, run);
         }
+        service.held.leases.remove(key);
         if self.config.seeded.is(Bug::AbandonedIsSettled) {
             return self.settle(index, key);
         }
@@ -107,7 +124,8 @@ impl Server {
             return;
         };
         let (stream, id) = (reply.key.clone(), reply.id.clone());
-        let outbound = Outbound { key: stream, envelope: envelope.into(), id, losses: 0 };
+        let outbound =
+            Outbound { key: stream, envelope: envelope.into(), id, losses: 0, lost: false };
         service.held.insert_replying(key, outbound);
         let seeded = self.config.seeded;
         if seeded.is(Bug::AckBeforeReply) || seeded.is(Bug::AckWithReply) {
@@ -138,6 +156,10 @@ impl Server {
         let Some(service) = self.services.get_mut(index) else { return false };
         let alone = self.replies.replies == 0 && self.replies.proven;
         let Some(key) = service.held.next_unsent(alone) else { return false };
+        if !self.is_ours(index, key) {
+            return false;
+        }
+        let Some(service) = self.services.get_mut(index) else { return false };
         let Some(outbound) = service.held.send_reply(key) else { return true };
         self.replies.replies += 1;
         self.replies.suspect = outbound.is_suspect();
@@ -247,12 +269,22 @@ impl Server {
         let Some(service) = self.services.get_mut(index) else {
             return;
         };
-        if key.epoch == service.epoch {
+        let (replied, lost) = match service.held.state(key) {
+            Some(State::Replying(outbound)) => (true, outbound.lost),
+            _ => (false, false),
+        };
+        if key.epoch != service.epoch || lost {
+            service.held.remove(key);
+            return;
+        }
+        self.dirty.insert(index);
+        let sure = replied || self.is_ours(index, key);
+        let Some(service) = self.services.get_mut(index) else { return };
+        if sure {
             service.held.insert_settling(key);
             service.acks.push(key.id);
-            self.dirty.insert(index);
         } else {
-            service.held.remove(key);
+            service.held.insert_doubtful(key);
         }
     }
 

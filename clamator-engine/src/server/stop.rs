@@ -129,6 +129,20 @@ impl Server {
         self.set_step(Step::Settling);
     }
 
+    /// Drops handlers that have run for longer than they may. Their entries are left to others.
+    pub(super) fn drop_overdue(&mut self) {
+        let Some(longest) = self.config.handler_timeout else { return };
+        let Some(since) = self.now.since_start().checked_sub(longest) else { return };
+        for service in &mut self.services {
+            for (key, job) in service.held.take_overdue(Instant::from_start(since)) {
+                let (service, entry) = (service.name(), key.id);
+                self.events
+                    .push_back(ServerEvent::Notice(Notice::HandlerOverdue { service, entry }));
+                self.events.push_back(ServerEvent::Abandon(job));
+            }
+        }
+    }
+
     /// Removes the own consumers that have nothing pending.
     fn leave(&mut self) {
         let mut awaited = 0;

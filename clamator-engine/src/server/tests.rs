@@ -6,6 +6,7 @@
 mod depth;
 mod group;
 mod intake;
+mod lease;
 mod lost;
 mod reclaim;
 mod settle;

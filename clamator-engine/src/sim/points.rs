@@ -167,6 +167,10 @@ points! {
     LanesLostAtOnce,
     /// A lane was given up because it led to a server that cannot serve (3).
     LaneUnfit,
+    /// A renewal left out an entry, which was still the worker's, or not any more (4.4).
+    LeaseLeftOut,
+    /// A renewal was answered with all that it asked for (4.4).
+    LeaseRenewed,
     /// What a lost read had been given was found by its own worker (4.5).
     LostReadFound,
     /// A request for a method that is not served was answered (4.7).
@@ -195,6 +199,8 @@ points! {
     ReadLostWithEntries,
     /// A read was refused (4.12).
     ReadRefused,
+    /// A renewal was refused for want of permission (4.4).
+    RenewalRefused,
     /// A reply never arrived, and was sent again (4).
     ReplyRepeatedAfterLoss,
     /// A reply was written, its answer was lost, and it was written again (4).

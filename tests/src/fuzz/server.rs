@@ -168,6 +168,8 @@ struct Serving {
     /// Entries whose reply may have been answered for good, as far as the server can know.
     answered: BTreeSet<Place>,
     retried: BTreeSet<Place>,
+    /// Jobs whose outcome is not going to be heard.
+    lost: BTreeSet<JobId>,
     /// The longest grace that was asked for.
     grace: Duration,
     stopped: bool,
@@ -212,7 +214,9 @@ impl Serving {
             self.seen.mark("abandoned");
             return port.engine.abandoned(port.now, job);
         }
-        self.ended.insert(place);
+        if !self.lost.remove(&job) {
+            self.ended.insert(place);
+        }
         let answer = if script.once_in(4) {
             Answer::Error(RpcError::method_not_found())
         } else {
@@ -312,6 +316,11 @@ impl App<Server> for Serving {
                 self.seen.mark("told to abandon");
                 assert!(self.running.remove(&job).is_some(), "{job:?} does not run");
                 server.abandoned(now, job);
+            }
+            ServerEvent::LeaseLost(job) => {
+                self.seen.mark("lease lost");
+                assert!(self.running.contains_key(&job), "{job:?} does not run");
+                assert!(self.lost.insert(job), "{job:?} is lost twice");
             }
             ServerEvent::Notice(Notice::GroupRestored { .. }) => self.seen.mark("group restored"),
             ServerEvent::Stopped { .. } => {

@@ -156,7 +156,9 @@ impl Invariant for SpeaksSeldom {
             Notice::GroupRefused { .. } => "group refused",
             Notice::GroupRestored { .. } => "group restored",
             Notice::ReadRefused { .. } => "read refused",
+            Notice::RenewalRefused { .. } => "renewal refused",
             Notice::ConsumerLeft { .. }
+            | Notice::HandlerOverdue { .. }
             | Notice::NotFound { .. }
             | Notice::Poison { .. }
             | Notice::ReplyRefused { .. }

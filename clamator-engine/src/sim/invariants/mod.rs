@@ -11,6 +11,7 @@ mod calls;
 mod canary;
 mod groups;
 mod lanes;
+mod leases;
 mod reading;
 mod runs;
 mod settling;
@@ -99,7 +100,7 @@ fn about(kind: Kind, verb: Option<Verb>) -> usize {
 impl Invariants {
     pub(super) fn new() -> Self {
         let mut invariants = Self { all: Vec::new(), about: [0; ABOUT_END] };
-        let all: [Box<dyn Invariant>; 53] = [
+        let all: [Box<dyn Invariant>; 56] = [
             Box::new(calls::EndsOnce),
             Box::new(calls::CancelledIsSilent),
             Box::new(calls::EndsInTime),
@@ -149,6 +150,9 @@ impl Invariants {
             Box::new(lanes::IdlesQuietly::default()),
             Box::new(lanes::OwnKeys),
             Box::new(lanes::TicksVary::default()),
+            Box::new(leases::NotTakenBack::default()),
+            Box::new(leases::OutcomeIsOwn::default()),
+            Box::new(leases::RenewsInTime::default()),
             Box::new(bounds::StopsInTime::default()),
             Box::new(bounds::LeavesNoTrace),
             Box::new(bounds::FairWeather),

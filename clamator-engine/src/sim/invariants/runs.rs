@@ -5,6 +5,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -166,12 +167,15 @@ impl Invariant for InOrder {
 }
 
 /// How long a server may take to notice that its stream is another one.
-const NOTICED_WITHIN: Duration = Duration::from_secs(3);
+pub(super) const NOTICED_WITHIN: Duration = Duration::from_secs(3);
 
-/// A process whose handler has ended does not run the entry again, unless Redis forgot (4).
+/// A process whose handler has ended does not run the entry again, unless Redis forgot, or another
+/// worker was given it meanwhile (4, 4.4).
 #[derive(Debug, Default)]
 pub(super) struct NotAgain {
-    ended: BTreeMap<(NodeId, u64), Instant>,
+    /// Which processes have run which calls, and nobody else was given them since: whether the
+    /// handler has ended.
+    runs: BTreeMap<(u64, NodeId), bool>,
 }
 
 impl Invariant for NotAgain {
@@ -180,13 +184,28 @@ impl Invariant for NotAgain {
     }
 
     fn about(&self) -> &'static [Kind] {
-        &[Kind::Ended, Kind::Started]
+        &[Kind::Ended, Kind::Executed, Kind::Started]
+    }
+
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XAutoClaim, Verb::XClaim])
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
             Fact::Ended { node, number: Some(number), .. } => {
-                self.ended.insert((*node, *number), scene.now);
+                self.runs.entry((*number, *node)).and_modify(|ended| *ended = true);
+            }
+            Fact::Executed(Executed { node, command, reply: Ok(reply), .. }) => {
+                let ids: Vec<StreamId> = match reply {
+                    Reply::Claimed { entries, .. } => entries.iter().map(|it| it.id).collect(),
+                    Reply::Ids(ids) => ids.clone(),
+                    _ => Vec::new(),
+                };
+                let service = command.key().and_then(|key| scene.history.service_of(key));
+                let numbers = ids.into_iter().map(|id| scene.history.number_of(service?, id));
+                let taken: BTreeSet<u64> = numbers.flatten().collect();
+                self.runs.retain(|(number, by), _| by == node || !taken.contains(number));
             }
             Fact::Started { node, start, .. }
                 if scene.history.kind_of(*node) == Some(NodeKind::Server) =>
@@ -197,9 +216,8 @@ impl Invariant for NotAgain {
                 // for what the one before gave, and will not settle it.
                 let unnoticed = call.made_at.since_start().saturating_sub(NOTICED_WITHIN);
                 let forgot = Instant::from_start(unnoticed);
-                if self.ended.contains_key(&(*node, number))
-                    && !scene.history.struck_since(forgot, REWRITES)
-                {
+                let ended = self.runs.insert((number, *node), false);
+                if ended == Some(true) && !scene.history.struck_since(forgot, REWRITES) {
                     return Err(format!("{node} runs call {number} again: {start:?}"));
                 }
             }

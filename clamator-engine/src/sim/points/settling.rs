@@ -229,7 +229,7 @@ impl Watch {
     pub(super) fn noticed(&mut self, notice: &Notice) {
         let point = match notice {
             Notice::AckRefused { .. } => Point::AckRefused,
-            Notice::ConsumerLeft { .. } => return,
+            Notice::ConsumerLeft { .. } | Notice::HandlerOverdue { .. } => return,
             Notice::GroupRefused { .. } => Point::GroupRefused,
             Notice::GroupRestored { after: StreamId::ZERO, .. } => Point::GroupRestoredAtStart,
             Notice::GroupRestored { .. } => Point::GroupRestoredAtMark,
@@ -238,6 +238,7 @@ impl Watch {
             Notice::Poison { fault: PoisonFault::NoEnvelope, .. } => Point::PoisonNoEnvelope,
             Notice::Poison { fault: PoisonFault::Response, .. } => Point::PoisonResponse,
             Notice::ReadRefused { .. } => Point::ReadRefused,
+            Notice::RenewalRefused { .. } => Point::RenewalRefused,
             Notice::ReplyRefused { .. } => Point::ReplyRefusedForEver,
             Notice::ReplyToRefused { .. } => Point::ReplyToRefused,
         };

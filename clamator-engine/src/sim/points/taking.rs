@@ -85,6 +85,10 @@ impl Watch {
             (Command::XPending { key, .. } | Command::XPendingRange { key, .. }, Err(refusal)) => {
                 self.missing(node, service(key), refusal, Point::NoGroupOnPending)
             }
+            (Command::XClaim { ids, .. }, Ok(Reply::Ids(renewed))) => {
+                let all = renewed.len() == ids.len();
+                self.hits.hit(if all { Point::LeaseRenewed } else { Point::LeaseLeftOut });
+            }
             (Command::XGroupCreate { key, .. }, reply) => {
                 if let Some(service) = service(key) {
                     self.group_answered(node, service, reply);

@@ -161,7 +161,11 @@ impl World {
                 self.crash_at(id, Step::Started);
             }
             ServerEvent::Stopped { left } => self.stopped(id, left),
-            ServerEvent::Connected | ServerEvent::Disconnected(_) | ServerEvent::Started => {}
+            // Its handler goes on to its end, as one does that nobody asks.
+            ServerEvent::Connected
+            | ServerEvent::Disconnected(_)
+            | ServerEvent::LeaseLost(_)
+            | ServerEvent::Started => {}
         }
     }
 

@@ -1,0 +1,269 @@
+//! Rule 4.4: what is held is renewed, and given up when it is lost.
+//!
+//! Not the taking over (`reclaim`).
+
+use super::intake::pending;
+use super::*;
+use crate::engine::Lane;
+use crate::reply::PendingEntry;
+
+/// A third of the default `claim_idle`.
+const PERIOD: Duration = Duration::from_secs(20);
+
+/// A server whose handler runs for entry 1, with entry 2 behind it.
+fn busy() -> (Rig<Server>, Job) {
+    let mut rig = rig();
+    rig.habit = quiet;
+    rig.deliver(vec![request(1)]);
+    let job = rig.job();
+    rig.deliver(vec![request(2)]);
+    rig.no_job();
+    (rig, job)
+}
+
+/// The renewal that is under way: which entries, and how long idle they must be.
+fn renewal(rig: &mut Rig<Server>) -> (Sent, Vec<StreamId>, Duration) {
+    let sent = rig.take("XCLAIM");
+    let Command::XClaim { ids, idle_min, consumer, hand_back: None, .. } = &sent.command else {
+        panic!("{sent:?}")
+    };
+    assert_eq!(&consumer[..], b"arith:w1");
+    let (ids, idle_min) = (ids.clone(), *idle_min);
+    (sent, ids, idle_min)
+}
+
+/// Renews all that is asked for.
+fn renew(rig: &mut Rig<Server>) -> Vec<StreamId> {
+    let (sent, ids, _) = renewal(rig);
+    rig.reply(sent.token, Reply::Ids(ids.clone()));
+    ids
+}
+
+/// Loses the lease of the first entry that is asked for; all others are renewed.
+fn lose_first(rig: &mut Rig<Server>) -> StreamId {
+    let (sent, ids, _) = renewal(rig);
+    rig.reply(sent.token, Reply::Ids(ids[1..].to_vec()));
+    let look = rig.take("XPENDING");
+    assert!(matches!(look.command, Command::XPendingRange { start, .. } if start == ids[0]));
+    rig.reply(look.token, Reply::PendingRange(vec![]));
+    ids[0]
+}
+
+#[test]
+fn what_runs_and_what_waits_is_renewed_three_times_in_claim_idle() {
+    let (mut rig, _) = busy();
+    for round in 0..6 {
+        rig.run(PERIOD - 2 * SECOND);
+        assert_eq!(rig.count("XCLAIM"), 0, "round {round}");
+        rig.run(2 * SECOND);
+        let (sent, ids, idle_min) = renewal(&mut rig);
+        assert_eq!(ids, [id(1), id(2)]);
+        assert!(idle_min >= PERIOD - 3 * SECOND && idle_min <= PERIOD + 2 * SECOND, "{idle_min:?}");
+        rig.reply(sent.token, Reply::Ids(ids));
+    }
+}
+
+#[test]
+fn nothing_is_renewed_when_nothing_is_held() {
+    let (mut rig, job) = busy();
+    rig.end(&job);
+    let next = rig.job();
+    rig.answer("XADD", added());
+    rig.end(&next);
+    rig.answer("XADD", added());
+    assert_eq!(rig.acknowledged(), [id(1)]);
+    assert_eq!(rig.acknowledged(), [id(2)]);
+    rig.run(3 * PERIOD);
+    assert_eq!(rig.count("XCLAIM"), 0);
+}
+
+#[test]
+fn what_a_handler_says_whose_lease_is_lost_is_not_heard() {
+    let (mut rig, job) = busy();
+    rig.run(PERIOD + SECOND);
+    assert_eq!(lose_first(&mut rig), id(1));
+    let events = rig.events();
+    assert!(
+        events.iter().any(|event| matches!(event, ServerEvent::LeaseLost(it) if *it == job.id))
+    );
+    assert_eq!(rig.engine.counters().leases_lost, 1);
+    rig.end(&job);
+    assert_eq!((rig.count("XADD"), rig.count("XACK")), (0, 0));
+    assert_eq!(rig.job().entry, id(2), "the next one goes on");
+}
+
+#[test]
+fn what_waits_and_is_lost_is_not_started() {
+    let (mut rig, job) = busy();
+    rig.run(PERIOD + SECOND);
+    let (sent, ids, _) = renewal(&mut rig);
+    rig.reply(sent.token, Reply::Ids(vec![ids[0]]));
+    rig.answer("XPENDING", Reply::PendingRange(vec![]));
+    rig.end(&job);
+    rig.no_job();
+}
+
+/// The renewal that is under way leaves out entry 1, which is pending and idle for so long.
+fn leave_out_first(rig: &mut Rig<Server>, idle_ms: u64) {
+    let (sent, ids, _) = renewal(rig);
+    rig.reply(sent.token, Reply::Ids(ids[1..].to_vec()));
+    let row = PendingEntry { idle_ms, ..pending(1, 1) };
+    rig.answer("XPENDING", Reply::PendingRange(vec![row]));
+}
+
+#[test]
+fn an_entry_that_was_left_out_and_is_still_ours_is_kept() {
+    let (mut rig, job) = busy();
+    rig.run(PERIOD + SECOND);
+    // Redis's clock was set back.
+    leave_out_first(&mut rig, 0);
+    assert_eq!(rig.count("XCLAIM"), 0);
+    rig.run(PERIOD - SECOND);
+    let (sent, ids, idle_min) = renewal(&mut rig);
+    assert_eq!((ids.clone(), idle_min), (vec![id(1), id(2)], PERIOD - SECOND));
+    rig.reply(sent.token, Reply::Ids(ids));
+    rig.end(&job);
+    assert_eq!(rig.count("XADD"), 1);
+}
+
+#[test]
+fn an_entry_that_has_long_been_idle_is_renewed_with_the_idle_time_that_redis_tells() {
+    let (mut rig, job) = busy();
+    for _ in 0..3 {
+        rig.run(PERIOD);
+        renew(&mut rig);
+    }
+    rig.run(PERIOD);
+    // Redis's clock was set forward.
+    leave_out_first(&mut rig, 61_000);
+    let (sent, ids, idle_min) = renewal(&mut rig);
+    assert_eq!((ids.clone(), idle_min), (vec![id(1)], 61 * SECOND));
+    rig.end(&job);
+    assert_eq!(rig.count("XADD"), 0);
+    rig.reply(sent.token, Reply::Ids(ids));
+    assert_eq!(rig.count("XADD"), 1);
+}
+
+#[test]
+fn what_arrives_when_others_may_have_it_is_looked_at_before_it_is_claimed() {
+    let mut rig = rig();
+    rig.habit = quiet;
+    let read = rig.take("XREADGROUP");
+    // The process did nothing for a long time; the answer waited in its socket.
+    rig.now = rig.now + 4 * PERIOD;
+    rig.reply(read.token, Reply::Entries(vec![notification(1), notification(2), notification(3)]));
+    rig.no_job();
+    assert_eq!(rig.count("XCLAIM"), 0, "it would be taken back from whoever has it");
+    let row = |number, idle_ms| PendingEntry { idle_ms, ..pending(number, 1) };
+    rig.answer("XPENDING", Reply::PendingRange(vec![row(1, 7), row(3, 79_000)]));
+    assert_eq!(rig.job().entry, id(1));
+    let (sent, ids, idle_min) = renewal(&mut rig);
+    assert_eq!((ids, idle_min), (vec![id(3)], 79 * SECOND));
+    rig.reply(sent.token, Reply::Ids(vec![id(3)]));
+    assert_eq!(rig.engine.counters().leases_lost, 1);
+}
+
+#[test]
+fn after_a_lease_has_run_out_it_is_renewed_before_its_reply_is_sent() {
+    let (mut rig, job) = busy();
+    // The process did nothing for a long time.
+    rig.now = rig.now + 4 * PERIOD;
+    rig.end(&job);
+    assert_eq!(rig.count("XADD"), 0);
+    assert_eq!(renew(&mut rig), [id(1), id(2)]);
+    assert_eq!(rig.count("XADD"), 1);
+    assert_eq!(rig.job().entry, id(2));
+}
+
+#[test]
+fn a_reply_whose_lease_was_lost_meanwhile_is_not_sent() {
+    let (mut rig, job) = busy();
+    rig.now = rig.now + 4 * PERIOD;
+    rig.end(&job);
+    assert_eq!(lose_first(&mut rig), id(1));
+    assert_eq!((rig.count("XADD"), rig.count("XACK")), (0, 0));
+}
+
+#[test]
+fn an_entry_that_comes_again_while_its_lost_handler_runs_starts_behind_it() {
+    let mut rig = rig_with_handlers(4);
+    rig.habit = quiet;
+    rig.deliver(vec![request(1)]);
+    let job = rig.job();
+    rig.run(PERIOD + SECOND);
+    lose_first(&mut rig);
+    rig.lose(Lane::Blocking(0));
+    rig.run(SECOND);
+    rig.open_lanes();
+    rig.answer("XREADGROUP", Reply::Entries(vec![request(1)]));
+    rig.no_job();
+    rig.end(&job);
+    rig.answer("XPENDING", Reply::PendingRange(vec![pending(1, 3)]));
+    let again = rig.job();
+    assert_eq!((again.entry, again.deliveries), (id(1), 3));
+}
+
+#[test]
+fn whoever_may_not_renew_serves_on_and_says_so_once() {
+    let (mut rig, job) = busy();
+    rig.run(PERIOD + SECOND);
+    let (sent, _, _) = renewal(&mut rig);
+    rig.refuse(sent.token, "NOPERM");
+    let refused =
+        |event: &ServerEvent| matches!(event, ServerEvent::Notice(Notice::RenewalRefused { .. }));
+    assert_eq!(rig.events().iter().filter(|event| refused(event)).count(), 1);
+    for _ in 0..4 {
+        rig.run(PERIOD);
+        let (sent, _, _) = renewal(&mut rig);
+        rig.refuse(sent.token, "NOPERM");
+    }
+    assert_eq!(rig.events().iter().filter(|event| refused(event)).count(), 0);
+    rig.end(&job);
+    assert_eq!(rig.count("XADD"), 1);
+}
+
+#[test]
+fn a_handler_past_its_time_is_dropped_once_and_its_entry_left_to_others() {
+    let mut config = config();
+    config.handler_timeout = Some(2 * SECOND);
+    let mut rig = serving(config, service("arith"));
+    rig.habit = quiet;
+    rig.deliver(vec![request(1)]);
+    let job = rig.job();
+    rig.run(SECOND);
+    assert!(rig.events().is_empty());
+    rig.run(5 * SECOND);
+    let events = rig.events();
+    let overdue = |event: &ServerEvent| matches!(event, ServerEvent::Notice(Notice::HandlerOverdue { entry, .. }) if *entry == id(1));
+    assert!(events.iter().any(overdue), "{events:?}");
+    let abandon = |event: &&ServerEvent| matches!(event, ServerEvent::Abandon(it) if *it == job.id);
+    assert_eq!(events.iter().filter(abandon).count(), 1);
+    // What it comes to all the same is not heard.
+    rig.end(&job);
+    assert_eq!((rig.count("XADD"), rig.count("XACK")), (0, 0));
+    rig.run(2 * PERIOD);
+    assert_eq!(rig.count("XCLAIM"), 0);
+}
+
+#[test]
+fn where_a_peer_is_less_patient_renewal_goes_by_it() {
+    let mut config = config();
+    config.peer_claim_idle = Some(3 * SECOND);
+    let mut rig = serving(config, service("arith"));
+    rig.habit = quiet;
+    rig.deliver(vec![request(1)]);
+    rig.job();
+    rig.run(SECOND + SECOND / 10);
+    assert_eq!(renew(&mut rig), [id(1)]);
+}
+
+#[test]
+fn a_renewal_that_got_lost_is_made_again_on_the_next_lane() {
+    let (mut rig, _) = busy();
+    rig.run(PERIOD + SECOND);
+    renewal(&mut rig);
+    rig.lose(Lane::Command);
+    rig.run(2 * SECOND);
+    rig.open_lanes();
+    assert_eq!(renew(&mut rig), [id(1), id(2)]);
+}

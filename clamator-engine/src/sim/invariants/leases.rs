@@ -1,0 +1,329 @@
+//! What a worker holds stays its own while it says so, and no longer (4.4).
+//!
+//! Not the taking over of what the dead left: see `taking`. Who has an entry, Redis knows; what a
+//! worker may know of that is what it was answered.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::lanes::Reach;
+use super::runs::NOTICED_WITHIN;
+use super::{Fact, Invariant, Kind, REWRITES, Scene};
+use crate::command::Command;
+use crate::engine::Lane;
+use crate::reply::{Entry, RefusalKind, Reply};
+use crate::sim::by_node::ByNode;
+use crate::sim::fault::{Fault, FaultSet};
+use crate::sim::history::{NodeKind, NodeState, id_in};
+use crate::sim::network::{Executed, NodeId};
+use crate::sim::verb::{Verb, Verbs};
+use crate::stream_id::StreamId;
+use crate::time::Instant;
+
+/// A renewal takes nothing back from a worker that has taken it over, unless it is on its way for
+/// about `claim_idle` (4.4).
+#[derive(Debug, Default)]
+pub(super) struct NotTakenBack {
+    /// Whom Redis gave each entry last.
+    owners: BTreeMap<(Bytes, StreamId), NodeId>,
+    /// When each renewal was sent.
+    sent: BTreeMap<(NodeId, u64), Instant>,
+}
+
+impl NotTakenBack {
+    /// An entry may be given to another worker before it has been idle for long, and what is on its
+    /// way does not know of it.
+    fn forget(&mut self) {
+        self.owners.clear();
+        self.sent.clear();
+    }
+}
+
+impl Invariant for NotTakenBack {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("a-renewal-takes-nothing-back", "4.4")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Executed, Kind::Healed, Kind::Sent, Kind::Struck]
+    }
+
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XAutoClaim, Verb::XClaim, Verb::XReadGroup])
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        match fact {
+            // For how long an entry is idle depends on Redis's clock, which is set right when all is healed.
+            Fact::Healed => self.forget(),
+            Fact::Struck(fault) if REWRITES.and(TAKING).contains(*fault) => self.forget(),
+            Fact::Sent { node, command: Command::XClaim { .. }, ticket, .. } => {
+                self.sent.insert((*node, *ticket), scene.now);
+            }
+            Fact::Executed(Executed { node, ticket, command, reply: Ok(reply), .. }) => {
+                if let Some((key, entries)) = given(command, reply) {
+                    let owned = entries.iter().map(|entry| ((key.clone(), entry.id), *node));
+                    self.owners.extend(owned);
+                }
+                let (Command::XClaim { key, .. }, Reply::Ids(ids)) = (command, reply) else {
+                    return Ok(());
+                };
+                let sent = self.sent.remove(&(*node, *ticket));
+                let claim_idle = scene.plan.claim_idle;
+                let late = sent.is_none_or(|sent| scene.now.since(sent) >= claim_idle * 3 / 4);
+                // A group that is made anew gives out at once what others hold.
+                let anew = claim_idle * 2 + NOTICED_WITHIN;
+                let early = REWRITES.and(TAKING);
+                let late = late || scene.history.struck_within(scene.now, anew, early);
+                for id in ids.iter().filter(|_| !late) {
+                    let owner = self.owners.get(&(key.clone(), *id));
+                    if let Some(owner) = owner.filter(|owner| *owner != node) {
+                        return Err(format!("{node} takes {id} back from {owner}"));
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// The entries that a command gave to whoever sent it.
+fn given<'a>(command: &'a Command, reply: &'a Reply) -> Option<(&'a Bytes, &'a [Entry])> {
+    match (command, reply) {
+        (Command::XReadGroup { key, .. }, Reply::Entries(entries))
+        | (Command::XAutoClaim { key, .. }, Reply::Claimed { entries, .. }) => Some((key, entries)),
+        _ => None,
+    }
+}
+
+/// What a handler comes to whose entry another worker has been given is not written (4.4).
+#[derive(Debug, Default)]
+pub(super) struct OutcomeIsOwn {
+    /// Whom Redis gave each entry last, by service and id.
+    owners: BTreeMap<(usize, StreamId), NodeId>,
+}
+
+/// Faults by which a worker is given what another one holds for good reason, or cannot help it.
+const TAKING: FaultSet = FaultSet::of(&[Fault::NoPermission, Fault::RedisClockAhead]);
+
+impl Invariant for OutcomeIsOwn {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("no-outcome-of-a-lost-lease-is-written", "4.4")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Executed, Kind::Sent]
+    }
+
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XAdd, Verb::XAutoClaim, Verb::XClaim, Verb::XReadGroup])
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        if let Fact::Executed(Executed { node, command, reply: Ok(reply), .. }) = fact {
+            let Some(service) = command.key().and_then(|key| scene.history.service_of(key)) else {
+                return Ok(());
+            };
+            for id in had(command, reply) {
+                self.owners.insert((service, id), *node);
+            }
+        }
+        let Fact::Sent { node, command: Command::XAdd { fields, max_len: Some(_), .. }, .. } = fact
+        else {
+            return Ok(());
+        };
+        let number = id_in(fields).and_then(|id| scene.history.number_by_id(&id));
+        let Some(call) = number.and_then(|number| scene.history.calls.get(&number)) else {
+            return Ok(());
+        };
+        let healed = Instant::ZERO + scene.plan.heal;
+        if scene.history.kind_of(*node) != Some(NodeKind::Server)
+            || (call.made_at < healed && healed <= scene.now)
+            || scene.history.struck_since(call.made_at, REWRITES.and(TAKING))
+        {
+            return Ok(());
+        }
+        for entry in &call.entries {
+            let owner = self.owners.get(&(call.service, *entry));
+            if let Some(owner) = owner.filter(|owner| *owner != node) {
+                return Err(format!(
+                    "{node} answers {entry}, which was given to {owner}: {call:?}"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The entries that whoever sent a command has by its answer.
+fn had(command: &Command, reply: &Reply) -> Vec<StreamId> {
+    match (command, reply) {
+        (Command::XClaim { .. }, Reply::Ids(ids)) => ids.clone(),
+        _ => given(command, reply)
+            .into_iter()
+            .flat_map(|(_, entries)| entries)
+            .map(|entry| entry.id)
+            .collect(),
+    }
+}
+
+/// A worker that can reach Redis renews what it holds, running or waiting, at a third of
+/// `claim_idle`, give or take half of that (4.4).
+#[derive(Debug, Default)]
+pub(super) struct RenewsInTime {
+    reach: Reach,
+    workers: ByNode<Touches>,
+}
+
+/// When a worker learnt last that it has an entry, by service and id, until it acknowledges it.
+#[derive(Debug, Default)]
+struct Touches {
+    heard: BTreeMap<(usize, StreamId), Instant>,
+    /// What a renewal, or a look at what is pending, is under way for.
+    asked: BTreeSet<(usize, StreamId)>,
+    /// Since when nothing has hindered it.
+    free: Instant,
+}
+
+impl RenewsInTime {
+    fn hear(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) {
+        let (Fact::Replied { node, command, .. } | Fact::Sent { node, command, .. }) = fact else {
+            return;
+        };
+        let Some(service) = command.key().and_then(|key| scene.history.service_of(key)) else {
+            return;
+        };
+        if !self.verbs().contains(Verb::of(command)) {
+            return;
+        }
+        if self.workers.get(*node).is_none() {
+            self.workers.insert(*node, Touches::default());
+        }
+        let Some(worker) = self.workers.get_mut(*node) else { return };
+        let asked: BTreeSet<(usize, StreamId)> = match command {
+            Command::XClaim { ids, .. } => ids.iter().map(|id| (service, *id)).collect(),
+            Command::XPendingRange { start, end, .. } => {
+                let held = worker.heard.range((service, *start)..=(service, *end));
+                held.map(|(entry, _)| *entry).collect()
+            }
+            _ => BTreeSet::new(),
+        };
+        let Fact::Replied { reply, .. } = fact else {
+            if let Command::XAck { ids, .. } = command {
+                worker.heard.retain(|(of, id), _| *of != service || !ids.contains(id));
+            }
+            worker.asked.extend(asked);
+            return;
+        };
+        worker.asked.retain(|entry| !asked.contains(entry));
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(refusal) => {
+                // Of a group that is gone nothing is held.
+                if refusal.kind() == RefusalKind::NoGroup {
+                    worker.heard.retain(|(of, _), _| *of != service);
+                }
+                worker.free = scene.now;
+                return;
+            }
+        };
+        // Until it knows that its stream is another one, a worker takes what that gives it for what
+        // the one before gave, and renews nothing of it.
+        if scene.history.struck_within(scene.now, NOTICED_WITHIN, REWRITES) {
+            worker.heard.clear();
+            return;
+        }
+        for entry in given(command, reply).into_iter().flat_map(|(_, entries)| entries) {
+            if entry.fields.is_none() {
+                worker.heard.remove(&(service, entry.id));
+            } else {
+                worker.heard.insert((service, entry.id), scene.now);
+            }
+        }
+        let here: BTreeSet<StreamId> = match reply {
+            Reply::Ids(ids) => ids.iter().copied().collect(),
+            Reply::PendingRange(rows) => rows.iter().map(|row| row.id).collect(),
+            _ => return,
+        };
+        let lost = matches!(reply, Reply::PendingRange(_));
+        for entry in asked {
+            match worker.heard.get_mut(&entry) {
+                Some(heard) if here.contains(&entry.1) => *heard = scene.now,
+                Some(_) if lost => {
+                    worker.heard.remove(&entry);
+                }
+                Some(_) | None => {}
+            }
+        }
+    }
+}
+
+impl Invariant for RenewsInTime {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("what-is-held-is-renewed-in-time", "4.4")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[
+            Kind::Closed,
+            Kind::Idle,
+            Kind::Lost,
+            Kind::Opened,
+            Kind::Replied,
+            Kind::Sent,
+            Kind::Struck,
+        ]
+    }
+
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[
+            Verb::XAck,
+            Verb::XAutoClaim,
+            Verb::XClaim,
+            Verb::XPendingRange,
+            Verb::XReadGroup,
+        ])
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        self.reach.observe(fact);
+        self.hear(scene, fact);
+        match fact {
+            Fact::Struck(fault) if REWRITES.and(TAKING).contains(*fault) => {
+                self.workers = ByNode::default();
+            }
+            Fact::Closed { node, lane: Lane::Command }
+            | Fact::Lost { node, lane: Lane::Command }
+            | Fact::Opened { node, lane: Lane::Command } => {
+                if let Some(worker) = self.workers.get_mut(*node) {
+                    worker.asked.clear();
+                    worker.free = scene.now;
+                }
+            }
+            Fact::Idle { node, .. } if self.reach.has(*node) => {
+                let node = *node;
+                let info = scene.history.nodes.get(node);
+                let serves = info.is_some_and(|info| {
+                    info.kind == NodeKind::Server && info.state == NodeState::Running
+                });
+                let Some(worker) = self.workers.get(node).filter(|_| serves) else {
+                    return Ok(());
+                };
+                let longest = scene.plan.claim_idle / 2;
+                for (entry, heard) in &worker.heard {
+                    let age = scene.now.since((*heard).max(worker.free));
+                    if age > longest && !worker.asked.contains(entry) {
+                        return Err(format!("{node} has not renewed {} for {age:?}", entry.1));
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
