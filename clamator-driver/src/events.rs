@@ -54,6 +54,9 @@ impl Speaker<'_> {
             Notice::GroupRestored { service, after } => warn!(
                 target: "clamator", instance, %service, %after, "redis group restored"
             ),
+            Notice::HandlerOverdue { service, entry } => warn!(
+                target: "clamator", instance, %service, %entry, "RPC handler overdue"
+            ),
             Notice::NotFound { service, entry } => warn!(
                 target: "clamator", instance, %service, %entry, "RPC method not found"
             ),
@@ -63,6 +66,9 @@ impl Speaker<'_> {
             ),
             Notice::ReadRefused { service, refusal } => warn!(
                 target: "clamator", instance, %service, error = %refusal, "redis read refused"
+            ),
+            Notice::RenewalRefused { service, refusal } => warn!(
+                target: "clamator", instance, %service, error = %refusal, "redis renewal refused"
             ),
             Notice::ReplyRefused { service, entry, refusal } => warn!(
                 target: "clamator", instance, %service, %entry, error = %refusal,
@@ -74,6 +80,13 @@ impl Speaker<'_> {
             notice => warn!(target: "clamator", instance, ?notice, "notice"),
         }
     }
+}
+
+/// Tells about a handler that is not going to be heard.
+pub(crate) fn lease_lost(context: &Context) {
+    let instance = context.instance();
+    let (service, method, entry) = (context.service(), context.method(), context.entry());
+    warn!(target: "clamator", instance, %service, %method, %entry, "RPC lease lost");
 }
 
 /// Tells about a handler that failed.

@@ -21,6 +21,7 @@ mod random;
 pub mod runtime;
 mod server;
 mod service;
+mod signal;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod target;

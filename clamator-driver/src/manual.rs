@@ -92,9 +92,34 @@
 //! Servers with the same prefix and service are a pool: Redis gives each request to one of them. A
 //! request is acknowledged only after its reply has been written, so the requests of a worker that
 //! dies are taken over by the others once they have been idle for
-//! [`claim_idle`][ServerBuilder::claim_idle], which should be the same in the whole pool and longer
-//! than any handler takes. Then the handler runs again: make it idempotent where that matters. The
-//! id of a request's [entry][Context::entry] is the same in every delivery.
+//! [`claim_idle`][ServerBuilder::claim_idle], which should be the same in the whole pool. Then the
+//! handler runs again: make it idempotent where that matters. The id of a request's
+//! [entry][Context::entry] is the same in every delivery.
+//!
+//! A live worker renews what it holds at a third of `claim_idle`, so handlers may take as long as
+//! they like, unless a [`handler_timeout`][ServerBuilder::handler_timeout] is set. Peers in Python
+//! and TypeScript renew nothing, and take over what has been idle for their own
+//! `consumer_claim_idle_ms`: if that is shorter, say so with
+//! [`peer_claim_idle`][ServerBuilder::peer_claim_idle]. A worker that was frozen, or could not reach
+//! Redis, for longer than `claim_idle` has lost what it held if another one has taken it over. It
+//! learns that before it answers: no second reply is sent, and the handler is told, so that it can
+//! end before it does harm.
+//!
+//! ```
+//! # use clamator_tokio::{Context, HandlerError, RpcError};
+//! # async fn charge() {}
+//! # async fn look_up() {}
+//! async fn pay((): (), context: Context) -> Result<(), HandlerError> {
+//!     tokio::select! {
+//!         () = look_up() => {}
+//!         () = context.cancelled() => return Err(RpcError::new(-32000, "cancelled").into()),
+//!     }
+//!     if !context.is_lease_lost() {
+//!         charge().await;
+//!     }
+//!     Ok(())
+//! }
+//! ```
 //!
 //! ```
 //! # use clamator_tokio::{Client, Context, MemoryBus, Server, Service, StreamId};
@@ -343,7 +368,8 @@
 //! | warn | `RPC notification failed`, `RPC method not found` | a notification that came to nothing |
 //! | warn | `redis disconnected` | no connection, and why; once for each kind of reason |
 //! | warn | `redis poison envelope`, `reply-to refused`, `redis reply refused` | one entry of a stream |
-//! | warn | `redis read refused`, `redis ack refused`, `redis group refused` | Redis refuses; it is tried again |
+//! | warn | `redis read refused`, `redis ack refused`, `redis group refused`, `redis renewal refused` | Redis refuses; it is tried again |
+//! | warn | `RPC lease lost`, `RPC handler overdue` | a handler that is not going to be heard |
 //! | warn | `redis group restored`, `redis consumer not removed` | what became of a server's group |
 //! | warn | `redis reply parse failed` | an entry of a client's reply stream |
 //! | info | `redis connected` | all connections are there, again |
@@ -356,7 +382,7 @@
 //! |---|---|---|---|
 //! | requests sent before the first server ever started | lost | served, unless [`StartFrom::New`]; also those whose callers have given up | a deployment may start in any order |
 //! | a group or stream that is gone | an error ten times a second, for ever | made again, without running its history twice | Redis is restarted and emptied |
-//! | a handler that takes longer than `claim_idle` | started again by its own server | once per server | order, and effects that happen once |
+//! | a handler that takes longer than `claim_idle` | started again, by its own server too | runs once, as what is held is renewed | order, and effects that happen once |
 //! | requests taken in before they can run | 16 | as many as the handlers are about to need | a slow worker does not sit on work |
 //! | a reply that cannot be written, a bad `reply-to` | holds up what comes behind it | is settled on its own | one entry never harms another |
 //! | a `reply-to` of any key | is written to, and trimmed | only `<prefix>:replies:…` is | who may call may not write everywhere |
@@ -389,6 +415,8 @@
 //! [Context::entry]: crate::Context::entry
 //! [Server::stop]: crate::Server::stop
 //! [ServerBuilder::claim_idle]: crate::ServerBuilder::claim_idle
+//! [ServerBuilder::handler_timeout]: crate::ServerBuilder::handler_timeout
+//! [ServerBuilder::peer_claim_idle]: crate::ServerBuilder::peer_claim_idle
 //! [ServerBuilder::relaxed_reply_to]: crate::ServerBuilder::relaxed_reply_to
 //! [ServerBuilder::reply_stream_max_len]: crate::ServerBuilder::reply_stream_max_len
 //! [ServerBuilder::start]: crate::ServerBuilder::start

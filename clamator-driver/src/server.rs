@@ -140,8 +140,9 @@ impl<R: Runtime> ServerBuilder<R> {
         self
     }
 
-    /// How long a request must be idle before another worker's is taken over. Default 60 s;
-    /// should be equal across a pool, and longer than any handler takes.
+    /// How long a request must be idle before another worker's is taken over. Default 60 s; should
+    /// be equal across a pool, and longer than the network and Redis may keep a command waiting. A
+    /// handler may take longer: what a live server holds is renewed all the time.
     pub const fn claim_idle(mut self, idle: Duration) -> Self {
         self.config.claim_idle = idle;
         self
@@ -166,9 +167,26 @@ impl<R: Runtime> ServerBuilder<R> {
         self
     }
 
+    /// How long a handler may run before its future is dropped, so that another worker takes the
+    /// request over when it has been idle for [`ServerBuilder::claim_idle`]; nothing is answered.
+    /// Looked at once a [`ServerBuilder::reclaim_tick`]. A handler that blocks its thread is not
+    /// ended by that. Default: as long as it likes.
+    pub const fn handler_timeout(mut self, timeout: Duration) -> Self {
+        self.config.handler_timeout = Some(timeout);
+        self
+    }
+
     /// Names the server within its pool. Must be unique; `released` is reserved. Default: random.
     pub fn instance(mut self, instance: impl Into<String>) -> Self {
         self.instance = Some(instance.into());
+        self
+    }
+
+    /// The shortest `claim_idle` of any worker in the pool, Python's and TypeScript's
+    /// `consumer_claim_idle_ms` included: what is held is renewed at a third of it. Default:
+    /// [`ServerBuilder::claim_idle`].
+    pub const fn peer_claim_idle(mut self, idle: Duration) -> Self {
+        self.config.peer_claim_idle = Some(idle);
         self
     }
 

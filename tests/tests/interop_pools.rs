@@ -88,6 +88,21 @@ fn a_mixed_pool_finishes_what_either_worker_had_begun(deployment: &Deployment) {
     }
 }
 
+on_every_runtime!(a_long_handler_is_not_started_again_by_an_impatient_python_worker);
+
+/// Python takes over what has been idle for a second; ours is told so, and its own patience is 60.
+fn a_long_handler_is_not_started_again_by_an_impatient_python_worker(runtime: RuntimeName) {
+    let deployment = Deployment::on(runtime, programs!(), Peer::Rust, Peer::Python);
+    let ours = deployment.serve_as(Peer::Rust, "ours", &["--peer-claim-idle-ms", "1000"]);
+    let slow = json!([{ "method": "slowAdd", "params": { "a": 1, "b": 2, "sleepMs": 4000 } }]);
+    let calling = deployment.calling(Peer::Python, slow, &[]);
+    eventually("the worker has the request", || deployment.pending().pop());
+    let impatient = deployment.serve_as(Peer::Python, "impatient", &["--claim-idle-ms", "1000"]);
+    assert_eq!(calling.outcomes()[0].sum(), 3.0);
+    deployment.settled();
+    assert_eq!((ours.stop().0, impatient.stop().0), (1, 0));
+}
+
 on_every_runtime!(a_stopped_rust_worker_finishes_and_acknowledges_what_it_has);
 
 fn a_stopped_rust_worker_finishes_and_acknowledges_what_it_has(runtime: RuntimeName) {

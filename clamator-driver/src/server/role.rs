@@ -56,6 +56,7 @@ pub(super) struct ServerRole<R> {
     /// Empty between turns.
     verbs: Vec<Verb>,
     running: FuturesUnordered<Running>,
+    stopping: bool,
     starter: Option<oneshot::Sender<Result<(), StartFault>>>,
     /// Whether whoever waited for the start was told that it failed: no news for the log.
     refused: bool,
@@ -76,6 +77,7 @@ impl<R: Runtime> ServerRole<R> {
             shared,
             verbs: Vec::new(),
             running: FuturesUnordered::new(),
+            stopping: false,
             starter: Some(starter),
             refused: false,
             stoppers: Vec::new(),
@@ -85,6 +87,9 @@ impl<R: Runtime> ServerRole<R> {
 
     fn start(&mut self, job: Job, cx: &mut TaskContext<'_>) {
         let context = Context::new(&job, Arc::clone(&self.shared.instance));
+        if self.stopping {
+            context.cancel();
+        }
         let handlers = self.shared.handlers.get(&job.service);
         let Some(handler) = handlers.and_then(|handlers| handlers.get(&job.method)) else {
             // The engine answers this by itself: it knows the contracts.
@@ -112,9 +117,25 @@ impl<R: Runtime> ServerRole<R> {
 
     /// Drops a job's handler, then says so.
     fn abandon(&mut self, id: JobId) {
+        self.lose_lease(id);
         let running = std::mem::take(&mut self.running);
         self.running = running.into_iter().filter(|running| running.id() != id).collect();
         self.engine.abandoned(self.runtime.now(), id);
+    }
+
+    /// Tells a job's handler that it is not going to be heard. Gives what it knows, if it runs.
+    fn lose_lease(&self, id: JobId) -> Option<&Context> {
+        let running = self.running.iter().find(|running| running.id() == id)?;
+        running.context().lose_lease();
+        Some(running.context())
+    }
+
+    /// Tells every handler that the server stops.
+    fn cancel(&mut self) {
+        self.stopping = true;
+        for running in &self.running {
+            running.context().cancel();
+        }
     }
 
     /// Tells whoever waits for the start. Says whether there was one.
@@ -153,6 +174,7 @@ impl<R: Runtime> Role for ServerRole<R> {
     fn take_verbs(&mut self, now: Instant, cx: &TaskContext<'_>) -> bool {
         self.shared.inbox.take(&mut self.verbs, cx);
         let busy = !self.verbs.is_empty();
+        let mut stops = false;
         for verb in self.verbs.drain(..) {
             match verb {
                 Verb::Counters(answer) => {
@@ -160,9 +182,13 @@ impl<R: Runtime> Role for ServerRole<R> {
                 }
                 Verb::Drain { grace, answer } => {
                     self.stoppers.extend(answer);
+                    stops = true;
                     self.engine.drain(now, grace);
                 }
             }
+        }
+        if stops {
+            self.cancel();
         }
         busy
     }
@@ -186,6 +212,11 @@ impl<R: Runtime> Role for ServerRole<R> {
                     self.started(Err(StartFault::Lost(loss)));
                 } else if !self.refused {
                     self.speaker().disconnected(&loss);
+                }
+            }
+            ServerEvent::LeaseLost(id) => {
+                if let Some(context) = self.lose_lease(id) {
+                    events::lease_lost(context);
                 }
             }
             ServerEvent::Notice(notice) => self.handle_notice(&notice),

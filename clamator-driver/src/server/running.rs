@@ -51,6 +51,11 @@ impl Running {
         self.id
     }
 
+    /// What the handler knows of its job.
+    pub(super) const fn context(&self) -> &Context {
+        &self.context
+    }
+
     /// Calls the handler the first time and polls its future every time.
     fn work(&mut self, cx: &mut TaskContext<'_>) -> Poll<HandlerResult> {
         if let Work::New { handler, params } = &mut self.work {

@@ -62,6 +62,9 @@ async fn serve<R: Runtime>(runtime: R, config: Config) -> Result<(), Box<dyn Err
     if let Some(idle) = config.claim_idle() {
         builder = builder.claim_idle(idle);
     }
+    if let Some(idle) = config.peer_claim_idle() {
+        builder = builder.peer_claim_idle(idle);
+    }
     let record = Record::new(runtime.clone(), config.instance_id.as_deref().unwrap_or("unnamed"));
     let contract = config.contract.as_deref();
     if contract != Some("notifications") {

@@ -19,6 +19,8 @@ pub struct Config {
     pub key_prefix: String,
     pub instance_id: Option<String>,
     pub consumer_claim_idle_ms: Option<u64>,
+    /// The shortest of any worker in the pool, for those that are told of it.
+    pub peer_claim_idle_ms: Option<u64>,
     pub default_timeout_ms: Option<u64>,
     /// The one service to serve: `arith` or `notifications`. Both when not given.
     pub contract: Option<String>,
@@ -56,6 +58,9 @@ impl Config {
                 "--claim-idle-ms" => {
                     config.consumer_claim_idle_ms = Some(number(&flag, &value()?)?)
                 }
+                "--peer-claim-idle-ms" => {
+                    config.peer_claim_idle_ms = Some(number(&flag, &value()?)?)
+                }
                 "--timeout-ms" => config.default_timeout_ms = Some(number(&flag, &value()?)?),
                 "--parallel" => config.parallel = true,
                 other => return Err(format!("no such flag: {other}")),
@@ -69,6 +74,10 @@ impl Config {
 
     pub fn claim_idle(&self) -> Option<Duration> {
         self.consumer_claim_idle_ms.map(Duration::from_millis)
+    }
+
+    pub fn peer_claim_idle(&self) -> Option<Duration> {
+        self.peer_claim_idle_ms.map(Duration::from_millis)
     }
 
     pub fn timeout(&self) -> Option<Duration> {

@@ -17,6 +17,7 @@
 
 mod full;
 mod keys;
+mod leases;
 mod ledger;
 mod outages;
 mod peers;

@@ -307,7 +307,7 @@ fn pairs(reply: &RawReply) -> BTreeMap<String, RawReply> {
     pairs.map(|pair| (pair[0].text(), pair[1].clone())).collect()
 }
 
-fn target(port: u16) -> Target {
+pub(crate) fn target(port: u16) -> Target {
     Target::url(&format!("redis://127.0.0.1:{port}")).expect("a valid URL")
 }
 
