@@ -146,8 +146,9 @@ impl Held {
         })?;
         let old = *old;
         match self.remove(old)? {
-            State::Running(run) => {
+            State::Running(mut run) => {
                 let job = run.job;
+                run.again = run.lost.then(|| fields.clone());
                 self.insert_running(key, run);
                 Some(job)
             }
@@ -273,6 +274,10 @@ impl Held {
     /// A reply that was under way has to be sent again.
     pub(super) fn unsend_reply(&mut self, key: Key) {
         if let Some(State::Replying(outbound)) = self.entries.get(&key) {
+            if outbound.lost {
+                self.remove(key);
+                return;
+            }
             let suspect = outbound.is_suspect();
             if suspect { &mut self.suspects } else { &mut self.unsent }.insert(key);
         }
@@ -281,6 +286,9 @@ impl Held {
     /// A lane has ended with this reply under way.
     pub(super) fn lose_reply(&mut self, key: Key) -> Option<&Outbound> {
         let Some(State::Replying(outbound)) = self.entries.get_mut(&key) else { return None };
+        if outbound.lost {
+            return None;
+        }
         outbound.losses += 1;
         Some(outbound)
     }
@@ -308,8 +316,7 @@ impl Held {
     /// Drops an entry that was acknowledged.
     pub(super) fn remove_settled(&mut self, key: Key) {
         if let Some(State::Settling) = self.entries.get(&key) {
-            self.leases.remove(key);
-            self.entries.remove(&key);
+            self.remove(key);
         }
     }
 
@@ -384,6 +391,7 @@ impl Held {
     /// Drops what needs nothing but to be acknowledged.
     pub(super) fn drop_settling(&mut self) {
         self.entries.retain(|_, state| !matches!(state, State::Settling));
+        self.doubtful.clear();
     }
 
     /// Drops what was not started.

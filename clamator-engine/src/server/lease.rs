@@ -72,10 +72,12 @@ impl Leases {
     /// An entry was given to this server, or given again, by a command that was sent at `sent`.
     pub(super) fn touch(&mut self, key: Key, sent: Instant, now: Instant, claim_idle: Duration) {
         let until = sent + claim_idle;
-        let trusted = now < until || self.seeded.is(Bug::LateAnswerTrusted);
+        // What was on its way for longer may be somebody else's before the next renewal arrives.
+        let trusted = now < sent + claim_idle / 2 || self.seeded.is(Bug::LateAnswerTrusted);
         let touched = trusted.then_some(now);
         self.all.insert(key, Lease { until, touched, asked: false });
-        self.due.get_or_insert_with(|| now + period(claim_idle, self.seeded));
+        let due = sent + period(claim_idle, self.seeded);
+        self.due = Some(self.due.map_or(due, |at| at.min(due)));
     }
 
     /// The entry is no longer held.
@@ -293,13 +295,17 @@ impl Server {
         index: usize,
         keys: Vec<Key>,
         sent: Instant,
-        reply: &Result<Reply, Refusal>,
+        reply: Result<Reply, Refusal>,
     ) {
         let (now, claim_idle) = (self.now, self.config.peer_claim_idle());
-        let Some(service) = self.services.get_mut(index) else { return };
-        let Ok(Reply::PendingRange(rows)) = reply else {
-            return self.void_renewal(index, &keys);
+        let rows = match reply {
+            Ok(Reply::PendingRange(rows)) => rows,
+            Err(refusal) if refusal.kind() == RefusalKind::Final => {
+                return self.renewal_refused(index, &keys, refusal);
+            }
+            Ok(_) | Err(_) => return self.void_renewal(index, &keys),
         };
+        let Some(service) = self.services.get_mut(index) else { return };
         let idle: BTreeMap<StreamId, Duration> =
             rows.iter().map(|row| (row.id, Duration::from_millis(row.idle_ms))).collect();
         // A full answer may go on behind its last row; a shorter one is complete.

@@ -302,7 +302,7 @@ impl Server {
             Aim::CheckConsumer => self.handle_consumer_checked(service, &reply),
             Aim::CheckGhost(id) => self.handle_ghost_checked(service, id, &reply),
             Aim::CheckLeases { keys, sent } => {
-                self.handle_leases_checked(service, keys, sent, &reply);
+                self.handle_leases_checked(service, keys, sent, reply);
             }
             Aim::Renew { keys, sent } => self.handle_renewed(service, keys, sent, reply),
             Aim::Claim { start, count, sent } => {

@@ -84,9 +84,10 @@ impl Server {
     /// The handler of an entry whose lease was lost has ended. If the entry was given to this
     /// server again meanwhile, it is its turn.
     fn start_behind(&mut self, index: usize, key: Key, run: Run) {
+        let may_start = self.may_start();
         let Some(service) = self.services.get_mut(index) else { return };
         match run.again {
-            Some(fields) if key.epoch == service.epoch => {
+            Some(fields) if key.epoch == service.epoch && may_start => {
                 service.held.insert_uncounted(key, fields)
             }
             Some(_) | None => service.held.leases.remove(key),

@@ -267,3 +267,75 @@ fn a_renewal_that_got_lost_is_made_again_on_the_next_lane() {
     rig.open_lanes();
     assert_eq!(renew(&mut rig), [id(1), id(2)]);
 }
+
+#[test]
+fn whoever_may_not_look_at_what_is_pending_serves_on() {
+    let mut rig = rig();
+    rig.habit = quiet;
+    let read = rig.take("XREADGROUP");
+    rig.now = rig.now + 4 * PERIOD;
+    rig.reply(read.token, Reply::Entries(vec![request(1)]));
+    rig.no_job();
+    let look = rig.take("XPENDING");
+    rig.refuse(look.token, "NOPERM");
+    assert_eq!(rig.job().entry, id(1));
+}
+
+#[test]
+fn what_came_late_is_renewed_in_time_all_the_same() {
+    let mut rig = rig();
+    rig.habit = quiet;
+    let read = rig.take("XREADGROUP");
+    // Redis may have given it out at once.
+    rig.now = rig.now + PERIOD + SECOND;
+    rig.reply(read.token, Reply::Entries(vec![request(1)]));
+    rig.job();
+    assert_eq!(renew(&mut rig), [id(1)]);
+}
+
+#[test]
+fn what_was_on_its_way_for_half_of_claim_idle_is_looked_at_first() {
+    let mut rig = rig();
+    rig.habit = quiet;
+    let read = rig.take("XREADGROUP");
+    rig.now = rig.now + 2 * PERIOD;
+    rig.reply(read.token, Reply::Entries(vec![request(1)]));
+    rig.job();
+    assert_eq!(rig.count("XCLAIM"), 0);
+    let row = PendingEntry { idle_ms: 40_000, ..pending(1, 1) };
+    rig.answer("XPENDING", Reply::PendingRange(vec![row]));
+}
+
+#[test]
+fn a_reply_that_was_under_way_when_its_lease_was_lost_is_not_sent_again() {
+    let (mut rig, job) = busy();
+    rig.run(PERIOD + SECOND);
+    let (sent, ids, _) = renewal(&mut rig);
+    rig.reply(sent.token, Reply::Ids(ids[1..].to_vec()));
+    rig.end(&job);
+    let reply = rig.take("XADD");
+    rig.answer("XPENDING", Reply::PendingRange(vec![]));
+    rig.refuse(reply.token, "OOM");
+    rig.run(3 * SECOND);
+    assert_eq!((rig.count("XADD"), rig.count("XACK")), (0, 0));
+}
+
+#[test]
+fn nothing_is_started_behind_a_lost_handler_when_the_grace_is_over() {
+    let mut rig = rig_with_handlers(4);
+    rig.habit = quiet;
+    rig.deliver(vec![request(1)]);
+    let job = rig.job();
+    rig.run(PERIOD + SECOND);
+    lose_first(&mut rig);
+    rig.lose(Lane::Blocking(0));
+    rig.run(SECOND);
+    rig.open_lanes();
+    rig.answer("XREADGROUP", Reply::Entries(vec![request(1)]));
+    rig.engine.drain(rig.now, SECOND);
+    rig.run(2 * SECOND);
+    rig.engine.abandoned(rig.now, job.id);
+    rig.run(SECOND / 10);
+    assert_eq!(rig.count("XPENDING"), 0);
+    rig.no_job();
+}
