@@ -103,7 +103,9 @@
 //! [`peer_claim_idle`][ServerBuilder::peer_claim_idle]. A worker that was frozen, or could not reach
 //! Redis, for longer than `claim_idle` has lost what it held if another one has taken it over. It
 //! learns that before it answers: no second reply is sent, and the handler is told, so that it can
-//! end before it does harm.
+//! end before it does harm. Time in which the whole host is suspended does not count for it, as the
+//! monotonic clock of most systems stands still meanwhile: up to a third of `claim_idle` may pass
+//! after the resumption before it learns.
 //!
 //! ```
 //! # use clamator_tokio::{Context, HandlerError, RpcError};

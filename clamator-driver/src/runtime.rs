@@ -24,7 +24,8 @@ pub trait Runtime: Clone + Send + Sync + Unpin + 'static {
     /// The runtime's timer.
     type Timer: Timer;
 
-    /// Tells what has passed since an origin that all clones share.
+    /// Tells what has passed since an origin that all clones share. A clock that stands still while
+    /// the host is suspended will do, but what was lost to other workers meanwhile is noticed late.
     fn now(&self) -> Instant;
 
     /// Makes a timer that is not set yet. Called inside a task of this runtime.

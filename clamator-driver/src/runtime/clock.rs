@@ -2,7 +2,8 @@
 //! own.
 //!
 //! Not the engine's clock: engines have none, they are told the time. Every runtime of a process
-//! counts from one origin, so clients and servers on different runtimes agree on the time.
+//! counts from one origin, so clients and servers on different runtimes agree on the time. On Linux
+//! it stands still while the host is suspended.
 
 use std::sync::OnceLock;
 

@@ -134,6 +134,7 @@ impl Server {
         service.group.state = GroupState::Ready;
         service.group.lost = false;
         service.group.created_at = Some(now);
+        service.held.leases.void(now);
         service.held.leases.hurry(now);
         let kept = self.config.seeded.is(Bug::CursorKept);
         let cursor = if kept { service.reclaim.cursor } else { StreamId::ZERO };

@@ -5,11 +5,14 @@
 //! command asks that an entry be idle for as long as nobody but this server can have touched it:
 //! so it never takes back what somebody else has taken over meanwhile. XPENDING tells whether what
 //! it leaves out is still ours, and so it does of an entry whose answer was so long on its way that
-//! somebody may have taken it over before it arrived.
+//! somebody may have taken it over before it arrived. What it does not find is looked for in
+//! `missing`.
 //!
 //! A lease that has run out, as that of a process that was frozen, is renewed before its entry is
 //! started, answered or acknowledged. One that is lost is given up: what waits is dropped, and
-//! what a handler that runs will say is not heard.
+//! what a handler that runs will say is not heard. When another group takes the place of the one
+//! that gave the entries out, all leases are void: neither trusted nor given up until it is known
+//! who has the entry now.
 //!
 //! <https://redis.io/docs/latest/commands/xclaim/>
 
@@ -20,6 +23,7 @@ use core::time::Duration;
 
 use super::event::{Notice, ServerEvent};
 use super::held::{Key, State};
+use super::missing::Missing;
 use super::reclaim::PENDING_COUNT;
 use super::{Aim, Server};
 use crate::command::Command;
@@ -48,6 +52,8 @@ pub(super) struct Leases {
     refused: bool,
     /// Whether that was told.
     told: bool,
+    /// Since when the group is there: what was asked before may tell of the one before.
+    group_since: Instant,
     seeded: Seeded,
 }
 
@@ -57,11 +63,29 @@ struct Lease {
     /// Until when nobody else can be given the entry: for `claim_idle` after the last command that
     /// touched it was sent.
     until: Instant,
-    /// When that was answered: from then on, any touch is somebody else's. `None` if somebody may
-    /// have touched it before.
-    touched: Option<Instant>,
+    /// When that was answered.
+    touched: Instant,
+    standing: Standing,
     /// Whether an answer about it is awaited.
     asked: bool,
+}
+
+/// What is known of an entry's touches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// From the last answer on, any touch is somebody else's.
+    Sure,
+    /// Somebody else may have touched it before that answer came.
+    Late,
+    /// It was given out by a group that is gone.
+    Void,
+}
+
+impl Lease {
+    /// Whether nobody else can have been given the entry.
+    fn is_valid(&self, now: Instant) -> bool {
+        now < self.until && self.standing != Standing::Void
+    }
 }
 
 impl Leases {
@@ -73,11 +97,23 @@ impl Leases {
     pub(super) fn touch(&mut self, key: Key, sent: Instant, now: Instant, claim_idle: Duration) {
         let until = sent + claim_idle;
         // What was on its way for longer may be somebody else's before the next renewal arrives.
-        let trusted = now < sent + claim_idle / 2 || self.seeded.is(Bug::LateAnswerTrusted);
-        let touched = trusted.then_some(now);
-        self.all.insert(key, Lease { until, touched, asked: false });
+        let late = now >= sent + claim_idle / 2 && !self.seeded.is(Bug::LateAnswerTrusted);
+        let standing = match () {
+            () if sent < self.group_since => Standing::Void,
+            () if late => Standing::Late,
+            () => Standing::Sure,
+        };
+        self.all.insert(key, Lease { until, touched: now, standing, asked: false });
         let due = sent + period(claim_idle, self.seeded);
         self.due = Some(self.due.map_or(due, |at| at.min(due)));
+    }
+
+    /// The group that gave the entries out is gone, and another one is there.
+    pub(super) fn void(&mut self, now: Instant) {
+        self.group_since = now;
+        for lease in self.all.values_mut() {
+            lease.standing = Standing::Void;
+        }
     }
 
     /// The entry is no longer held.
@@ -96,7 +132,12 @@ impl Leases {
     fn is_valid(&self, key: Key, now: Instant) -> bool {
         let trusted = self.refused || self.seeded.is(Bug::RunOutTrusted);
         let lease = self.all.get(&key).filter(|_| !trusted);
-        lease.is_none_or(|lease| now < lease.until)
+        lease.is_none_or(|lease| lease.is_valid(now))
+    }
+
+    /// Whether the entry was not given to this server again since this time.
+    pub(super) fn is_untouched(&self, key: Key, since: Instant) -> bool {
+        self.all.get(&key).is_some_and(|lease| lease.touched <= since)
     }
 
     /// They are to be looked at as soon as they may be, and none that has run out is trusted before.
@@ -111,7 +152,8 @@ impl Leases {
         self.due
     }
 
-    fn ask(&mut self, keys: &[Key], asked: bool) {
+    /// An answer about these is awaited, or no longer.
+    pub(super) fn ask(&mut self, keys: &[Key], asked: bool) {
         for key in keys {
             if let Some(lease) = self.all.get_mut(key) {
                 lease.asked = asked;
@@ -167,8 +209,10 @@ impl Server {
     /// Whether nobody else can have been given the entry. If it is not sure, it is found out.
     pub(super) fn is_ours(&mut self, index: usize, key: Key) -> bool {
         let now = self.now;
+        let is_serving = self.is_serving();
         let Some(service) = self.services.get_mut(index) else { return false };
-        let valid = service.held.leases.is_valid(key, now);
+        // A server that stops waits for no group, and without one there is nobody to ask.
+        let valid = service.held.leases.is_valid(key, now) || !(is_serving || service.is_ready());
         if !valid {
             service.held.leases.hurry(now);
         }
@@ -209,16 +253,16 @@ impl Server {
             if buffered && self.config.seeded.is(Bug::BufferedNotRenewed) {
                 continue;
             }
-            let waits = !lease.asked && lease.until <= now + span;
-            if !waits {
+            let void = lease.standing == Standing::Void;
+            if lease.asked || !(void || lease.until <= now + span) {
                 continue;
             }
-            match lease.touched {
-                Some(touched) => {
-                    let (since, until) = (touched, lease.until);
-                    renewed.push(Group { since, touched, until, keys: vec![*key] });
+            match lease.standing {
+                Standing::Sure => {
+                    let (touched, until) = (lease.touched, lease.until);
+                    renewed.push(Group { since: touched, touched, until, keys: vec![*key] });
                 }
-                None => doubtful.push(*key),
+                Standing::Late | Standing::Void => doubtful.push(*key),
             }
         }
         (renewed, doubtful)
@@ -269,7 +313,7 @@ impl Server {
     }
 
     /// These entries are this server's. What only waited to know that is acknowledged.
-    fn confirm(&mut self, index: usize, keys: &[Key]) {
+    pub(super) fn confirm(&mut self, index: usize, keys: &[Key]) {
         let Some(service) = self.services.get_mut(index) else { return };
         for key in keys {
             if service.held.is_sure(*key) {
@@ -313,10 +357,10 @@ impl Server {
         let seen_to = rows.last().filter(|_| full).map(|row| row.id);
         let leases = &mut service.held.leases;
         leases.ask(&keys, false);
-        let (mut ours, mut lost) = (Vec::new(), Vec::new());
+        let (mut ours, mut missing) = (Vec::new(), Vec::new());
         for key in keys {
             // One that was given to this server since is not asked about.
-            let lease = leases.all.get_mut(&key).filter(|it| it.until < sent + claim_idle);
+            let lease = leases.all.get_mut(&key).filter(|lease| lease.touched <= sent);
             let Some(lease) = lease else { continue };
             match idle.get(&key.id) {
                 // However Redis's clock was set meanwhile: nobody takes it over before Redis takes
@@ -324,12 +368,12 @@ impl Server {
                 Some(idle) => {
                     let before = |at: Instant| at.since_start().saturating_sub(*idle);
                     let until = Instant::from_start(before(sent + claim_idle));
-                    let touched = Some(Instant::from_start(before(now)));
-                    *lease = Lease { until, touched, asked: false };
+                    let touched = Instant::from_start(before(now));
+                    *lease = Lease { until, touched, standing: Standing::Sure, asked: false };
                     ours.push(key);
                 }
                 None if seen_to.is_some_and(|seen_to| seen_to < key.id) => {}
-                None => lost.push(key),
+                None => missing.push(Missing { key, valid: now < lease.until }),
             }
         }
         let valid = |key: &Key| leases.is_valid(*key, now);
@@ -338,9 +382,7 @@ impl Server {
             leases.hurry(now);
         }
         self.confirm(index, &valid);
-        for key in lost {
-            self.lose_lease(index, key);
-        }
+        self.seek_missing(index, missing, sent);
     }
 
     /// The outcome of a renewal or of a look is unknown, or it was refused for a while.
@@ -354,7 +396,7 @@ impl Server {
     }
 
     /// This server may not renew anything: it goes on without, and tries again in its time.
-    fn renewal_refused(&mut self, index: usize, keys: &[Key], refusal: Refusal) {
+    pub(super) fn renewal_refused(&mut self, index: usize, keys: &[Key], refusal: Refusal) {
         let Some(service) = self.services.get_mut(index) else { return };
         let leases = &mut service.held.leases;
         leases.ask(keys, false);
@@ -368,7 +410,7 @@ impl Server {
     }
 
     /// Somebody else may have the entry: it is given up.
-    fn lose_lease(&mut self, index: usize, key: Key) {
+    pub(super) fn lose_lease(&mut self, index: usize, key: Key) {
         let Some(service) = self.services.get_mut(index) else { return };
         self.counters.leases_lost += 1;
         if let Some(job) = service.held.lose(key) {

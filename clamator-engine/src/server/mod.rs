@@ -15,6 +15,7 @@ mod group;
 mod held;
 mod intake;
 mod lease;
+mod missing;
 mod pace;
 mod reclaim;
 mod request;
@@ -32,6 +33,7 @@ use clamator_proto::Keys;
 pub use self::config::{Concurrency, ServerConfig, ServiceConfig, StartFrom};
 pub use self::event::{Answer, Job, JobId, Notice, PoisonFault, ServerEvent};
 use self::held::{Key, Run, Unstarted};
+use self::missing::Missing;
 use self::request::{Judge, Verdict};
 use self::service::{ReadKind, Service};
 use self::settle::{Retry, UnderWay};
@@ -125,6 +127,8 @@ enum Aim {
     RemoveConsumer,
     Renew { keys: Vec<Key>, sent: Instant },
     Reply(Key),
+    SeekEntry { missing: Missing, given_out: bool, sent: Instant },
+    SeekGroup { missing: Vec<Missing>, sent: Instant },
     Unblock,
 }
 
@@ -319,6 +323,12 @@ impl Server {
             Aim::Read { epoch, sent } => self.handle_read(service, epoch, sent, reply),
             Aim::RemoveConsumer => self.handle_consumer_removed(service, &reply),
             Aim::Reply(key) => self.handle_replied(service, key, reply),
+            Aim::SeekEntry { missing, given_out, sent } => {
+                self.handle_entry_sought(service, missing, given_out, sent, reply);
+            }
+            Aim::SeekGroup { missing, sent } => {
+                self.handle_group_sought(service, missing, sent, reply);
+            }
         }
     }
 
@@ -344,6 +354,11 @@ impl Server {
                 Aim::History { .. } => self.void_history(service, voided.sent),
                 Aim::Read { .. } => self.void_read(service, voided.sent),
                 Aim::Reply(key) => self.lose_reply(service, key, voided.sent),
+                Aim::SeekEntry { missing, .. } => self.void_renewal(service, &[missing.key]),
+                Aim::SeekGroup { missing, .. } => {
+                    let keys: Vec<Key> = missing.iter().map(|it| it.key).collect();
+                    self.void_renewal(service, &keys);
+                }
                 Aim::CheckGhost(_)
                 | Aim::Delete
                 | Aim::FindGhosts

@@ -90,7 +90,10 @@ impl Server {
             Some(fields) if key.epoch == service.epoch && may_start => {
                 service.held.insert_uncounted(key, fields)
             }
-            Some(_) | None => service.held.leases.remove(key),
+            again => {
+                service.held.leases.remove(key);
+                self.count_left(usize::from(again.is_some()));
+            }
         }
     }
 
@@ -101,6 +104,7 @@ impl Server {
         let Some((index, key)) = self.jobs.remove(&job) else {
             return;
         };
+        self.dirty.insert(index);
         let Some(service) = self.services.get_mut(index) else { return };
         if let Some(run) = service.held.take_running(key).filter(|run| run.again.is_some()) {
             return self.start_behind(index, key, run);
@@ -110,7 +114,6 @@ impl Server {
             return self.settle(index, key);
         }
         self.count_left(1);
-        self.dirty.insert(index);
     }
 
     /// Encodes a reply and sends it; what cannot be sent because of its size becomes an error.

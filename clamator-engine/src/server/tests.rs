@@ -8,6 +8,7 @@ mod group;
 mod intake;
 mod lease;
 mod lost;
+mod missing;
 mod reclaim;
 mod settle;
 mod stop;
@@ -99,12 +100,15 @@ fn claimed(next: StreamId, entries: Vec<Entry>) -> Reply {
     Reply::Claimed { next, entries, deleted: vec![], nameless: 0 }
 }
 
+/// One group, which has given out all up to here.
+fn groups(last_delivered: StreamId) -> Reply {
+    Reply::Groups(vec![GroupInfo::new(Bytes::from_static(b"arith"), last_delivered)])
+}
+
 /// Answers every reading of the mark: one group, nothing pending.
 fn marks(command: &Command) -> Option<Reply> {
     match command {
-        Command::XInfoGroups { .. } => {
-            Some(Reply::Groups(vec![GroupInfo::new(Bytes::from_static(b"arith"), id(1))]))
-        }
+        Command::XInfoGroups { .. } => Some(groups(id(50))),
         Command::XPending { .. } => Some(Reply::Pending { count: 0, first: None }),
         _ => None,
     }
@@ -121,8 +125,7 @@ fn quiet(command: &Command) -> Option<Reply> {
 impl Rig<Server> {
     /// Answers a reading of the mark, as the only group of its stream.
     fn mark(&mut self, last_delivered: StreamId, first: Option<StreamId>) {
-        let group = GroupInfo::new(Bytes::from_static(b"arith"), last_delivered);
-        self.answer("XINFO GROUPS", Reply::Groups(vec![group]));
+        self.answer("XINFO GROUPS", groups(last_delivered));
         let count = u64::from(first.is_some());
         self.answer("XPENDING", Reply::Pending { count, first });
     }

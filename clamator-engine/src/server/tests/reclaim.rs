@@ -5,7 +5,7 @@
 use super::intake::{claim, history, pending};
 use super::*;
 use crate::engine::Lane;
-use crate::reply::StreamInfo;
+use crate::reply::{PendingEntry, StreamInfo};
 
 /// A server whose two claimed entries wait for their delivery counts.
 fn uncounted() -> (Rig<Server>, Sent) {
@@ -104,6 +104,9 @@ fn a_count_under_way_when_the_group_is_there_again_is_not_asked_for_twice() {
     let count = rig.take("XPENDING");
     rig.reply(create.token, Reply::Ok);
     rig.run(Duration::ZERO);
+    // Whose they are is asked, how often they were given out is not.
+    let row = |number| PendingEntry { idle_ms: 0, ..pending(number, 2) };
+    rig.answer("XPENDING", Reply::PendingRange(vec![row(1), row(2)]));
     assert_eq!(rig.count("XPENDING"), 0);
     rig.reply(count.token, Reply::PendingRange(vec![pending(1, 2), pending(2, 2)]));
     assert_eq!(rig.jobs().len(), 2);

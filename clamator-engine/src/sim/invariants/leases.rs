@@ -188,11 +188,15 @@ struct Touches {
     asked: BTreeSet<(usize, StreamId)>,
     /// Since when nothing has hindered it.
     free: Instant,
+    /// When the commands that are under way were sent.
+    sent: BTreeMap<u64, Instant>,
 }
 
 impl RenewsInTime {
     fn hear(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) {
-        let (Fact::Replied { node, command, .. } | Fact::Sent { node, command, .. }) = fact else {
+        let (Fact::Replied { node, command, ticket, .. }
+        | Fact::Sent { node, command, ticket, .. }) = fact
+        else {
             return;
         };
         let Some(service) = command.key().and_then(|key| scene.history.service_of(key)) else {
@@ -218,8 +222,10 @@ impl RenewsInTime {
                 worker.heard.retain(|(of, id), _| *of != service || !ids.contains(id));
             }
             worker.asked.extend(asked);
+            worker.sent.insert(*ticket, scene.now);
             return;
         };
+        let sent = worker.sent.remove(ticket).unwrap_or_default();
         worker.asked.retain(|entry| !asked.contains(entry));
         let reply = match reply {
             Ok(reply) => reply,
@@ -233,8 +239,10 @@ impl RenewsInTime {
             }
         };
         // Until it knows that its stream is another one, a worker takes what that gives it for what
-        // the one before gave, and renews nothing of it.
-        if scene.history.struck_within(scene.now, NOTICED_WITHIN, REWRITES) {
+        // the one before gave, and renews nothing of it. What it asked the one before for is void.
+        if scene.history.struck_within(scene.now, NOTICED_WITHIN, REWRITES)
+            || scene.history.struck_since(sent, REWRITES)
+        {
             worker.heard.clear();
             return;
         }

@@ -13,6 +13,7 @@ mod groups;
 mod lanes;
 mod leases;
 mod reading;
+mod refusals;
 mod runs;
 mod settling;
 mod taking;
@@ -128,8 +129,8 @@ impl Invariants {
             Box::new(settling::Settles),
             Box::new(settling::ReplyKeys),
             Box::new(settling::BoundsReplies),
-            Box::new(settling::StopsReadingWhenFull::default()),
-            Box::new(settling::FinalIsFinal::default()),
+            Box::new(refusals::StopsReadingWhenFull::default()),
+            Box::new(refusals::FinalIsFinal::default()),
             Box::new(reading::Bounded),
             Box::new(reading::WithinPlaces::default()),
             Box::new(reading::CarriesCursor::default()),
