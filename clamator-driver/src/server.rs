@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use clamator_engine::{Refusal, ServerConfig, ServerCounters};
-use clamator_proto::ServiceName;
+use clamator_proto::{Keys, ServiceName};
 use futures_channel::oneshot;
 
 use crate::client::ConnectError;
@@ -30,8 +30,6 @@ use role::{ServerRole, StartFault, Verb};
 
 /// How long running handlers may take to finish when a server stops, unless it is said otherwise.
 const GRACE_DEFAULT: Duration = Duration::from_secs(5);
-/// The instance name that entries handed back to a pool go under.
-const INSTANCE_RESERVED: &str = "released";
 
 /// A running server.
 ///
@@ -288,7 +286,7 @@ impl<R: Runtime> ServerBuilder<R> {
         let Self { mut config, grace, instance, services, .. } = self;
         config.seed = random::seed(&runtime);
         config.instance = instance.unwrap_or_else(|| random::name(random::bytes(&runtime)));
-        if matches!(config.instance.as_str(), "" | INSTANCE_RESERVED) {
+        if matches!(config.instance.as_str(), "" | Keys::RELEASED) {
             return Err(StartError::Instance { name: config.instance });
         }
         let (mut configs, mut handlers) = (Vec::new(), BTreeMap::new());

@@ -47,6 +47,9 @@ impl Keys {
         service.as_str()
     }
 
+    /// The instance name under which entries wait that were handed back to a pool. No server has it.
+    pub const RELEASED: &'static str = "released";
+
     /// The consumer of one server instance in a service's group.
     pub fn consumer(&self, service: &ServiceName, instance: &str) -> String {
         format!("{service}:{instance}")

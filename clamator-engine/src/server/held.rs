@@ -51,6 +51,8 @@ pub(super) struct Held {
 /// How far an entry has come.
 #[derive(Debug)]
 pub(super) enum State {
+    /// Its handler was dropped before it ended; so often it has been started.
+    Abandoned(u64),
     /// Its handler has ended; the reply is on its way.
     Replying(Outbound),
     /// Its handler is running.
@@ -77,6 +79,7 @@ pub(super) struct Run {
     pub(super) fields: Fields,
     pub(super) job: JobId,
     pub(super) started: Instant,
+    pub(super) deliveries: u64,
     pub(super) reply: Option<ReplyTo>,
     /// Whether its lease is lost: what it comes to is not heard.
     pub(super) lost: bool,
@@ -113,7 +116,7 @@ impl State {
             Self::Running(Run { fields, .. })
             | Self::Uncounted(fields)
             | Self::Waiting(Unstarted { fields, .. }) => Some(fields),
-            Self::Replying(_) | Self::Settling => None,
+            Self::Abandoned(_) | Self::Replying(_) | Self::Settling => None,
         }
     }
 }
@@ -152,8 +155,17 @@ impl Held {
                 self.insert_running(key, run);
                 Some(job)
             }
-            State::Replying(_) | State::Settling | State::Uncounted(_) | State::Waiting(_) => None,
+            State::Abandoned(_)
+            | State::Replying(_)
+            | State::Settling
+            | State::Uncounted(_)
+            | State::Waiting(_) => None,
         }
+    }
+
+    /// Takes in an entry whose handler was dropped after it was started for the so manieth time.
+    pub(super) fn insert_abandoned(&mut self, key: Key, deliveries: u64) {
+        self.entries.insert(key, State::Abandoned(deliveries));
     }
 
     /// Takes in an entry that needs nothing but to be acknowledged.
@@ -167,7 +179,7 @@ impl Held {
     pub(super) fn keep_settled(&mut self, key: Key) -> bool {
         let settled = match self.entries.get(&key) {
             None | Some(State::Settling | State::Uncounted(_) | State::Waiting(_)) => true,
-            Some(State::Replying(_) | State::Running(_)) => false,
+            Some(State::Abandoned(_) | State::Replying(_) | State::Running(_)) => false,
         };
         if settled {
             self.insert_settling(key);
@@ -198,7 +210,11 @@ impl Held {
             State::Replying(outbound) if under_way => outbound.lost = true,
             State::Running(_) => {}
             State::Settling if !self.doubtful.contains(&key) => {}
-            State::Replying(_) | State::Settling | State::Uncounted(_) | State::Waiting(_) => {
+            State::Abandoned(_)
+            | State::Replying(_)
+            | State::Settling
+            | State::Uncounted(_)
+            | State::Waiting(_) => {
                 self.remove(key);
             }
         }
@@ -384,8 +400,23 @@ impl Held {
     pub(super) fn jobs(&self) -> impl Iterator<Item = JobId> {
         self.entries.values().filter_map(|state| match state {
             State::Running(run) => Some(run.job).filter(|_| !run.overdue),
-            State::Replying(_) | State::Settling | State::Uncounted(_) | State::Waiting(_) => None,
+            State::Abandoned(_)
+            | State::Replying(_)
+            | State::Settling
+            | State::Uncounted(_)
+            | State::Waiting(_) => None,
         })
+    }
+
+    /// Entries that no handler runs for, nor has run for to its end.
+    pub(super) fn unhandled(&self) -> impl Iterator<Item = (Key, &State)> {
+        let unhandled = |state: &State| {
+            matches!(state, State::Abandoned(_) | State::Uncounted(_) | State::Waiting(_))
+        };
+        self.entries
+            .iter()
+            .filter(move |(_, state)| unhandled(state))
+            .map(|(key, state)| (*key, state))
     }
 
     /// Drops what needs nothing but to be acknowledged.
@@ -393,86 +424,7 @@ impl Held {
         self.entries.retain(|_, state| !matches!(state, State::Settling));
         self.doubtful.clear();
     }
-
-    /// Drops what was not started.
-    pub(super) fn drop_unstarted(&mut self) -> usize {
-        let unstarted = self.unstarted();
-        for key in core::mem::take(&mut self.waiting) {
-            self.remove(key);
-        }
-        for key in core::mem::take(&mut self.uncounted) {
-            self.remove(key);
-        }
-        unstarted
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(number: u64) -> Key {
-        Key { epoch: 0, id: StreamId::new(number, 0) }
-    }
-
-    fn outbound() -> Outbound {
-        let id = RequestId::from_text("1");
-        Outbound { key: Bytes::new(), envelope: Bytes::new(), id, losses: 0, lost: false }
-    }
-
-    #[test]
-    fn a_reply_with_which_lanes_end_is_sent_behind_all_others_and_alone() {
-        let mut held = Held::default();
-        held.insert_replying(key(1), outbound());
-        held.insert_replying(key(2), outbound());
-        for _ in 0..LOSSES_IN_COMPANY {
-            assert_eq!(held.next_unsent(false), Some(key(1)));
-            assert!(held.send_reply(key(1)).is_some_and(|reply| !reply.is_suspect()));
-            assert!(held.lose_reply(key(1)).is_some());
-            held.unsend_reply(key(1));
-        }
-        assert_eq!((held.next_unsent(false), held.next_unsent(true)), (Some(key(2)), Some(key(2))));
-        held.send_reply(key(2));
-        assert_eq!((held.next_unsent(false), held.next_unsent(true)), (None, Some(key(1))));
-    }
-
-    fn waiting(held: &mut Held, number: u64) {
-        held.insert_waiting(key(number), Unstarted { fields: Vec::new(), deliveries: 1 });
-    }
-
-    #[test]
-    fn the_oldest_entry_starts_first_whatever_came_first() {
-        let mut held = Held::default();
-        waiting(&mut held, 2);
-        waiting(&mut held, 1);
-        assert_eq!(held.pop_waiting().map(|(key, _)| key), Some(key(1)));
-        assert_eq!(held.pop_waiting().map(|(key, _)| key), Some(key(2)));
-    }
-
-    #[test]
-    fn an_entry_whose_deliveries_are_not_known_does_not_start() {
-        let mut held = Held::default();
-        held.insert_uncounted(key(1), Vec::new());
-        assert!(held.pop_waiting().is_none());
-        assert_eq!(held.unstarted(), 1);
-        held.count(key(1), 3);
-        assert_eq!(held.pop_waiting().map(|(_, unstarted)| unstarted.deliveries), Some(3));
-    }
-
-    #[test]
-    fn what_is_dropped_is_not_held_in_any_way() {
-        let mut held = Held::default();
-        waiting(&mut held, 1);
-        held.insert_uncounted(key(2), Vec::new());
-        let (fields, job) = (Vec::new(), JobId(1));
-        let (started, reply) = (Instant::ZERO, None);
-        let run = Run { fields, job, started, reply, lost: false, overdue: false, again: None };
-        held.insert_running(key(3), run);
-        held.insert_replying(key(4), outbound());
-        for number in 1..=4 {
-            held.remove(key(number));
-        }
-        assert_eq!((held.len(), held.unstarted(), held.running()), (0, 0, 0));
-        assert_eq!(held.next_unsent(true), None);
-    }
-}
+mod tests;

@@ -295,13 +295,6 @@ impl Server {
             }
             None => service.group.moved = true,
         }
-        if !self.may_start() {
-            if let Some(service) = self.services.get_mut(index) {
-                service.held.leases.remove(key);
-            }
-            return self.count_left(1);
-        }
-        let Some(service) = self.services.get_mut(index) else { return };
         let adopts = !seeded.is(Bug::SelfReclaim);
         if let Some(fields) = entry.fields.as_ref().filter(|_| adopts)
             && let Some(job) = service.held.adopt(key, fields)

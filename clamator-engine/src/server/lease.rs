@@ -135,6 +135,43 @@ impl Leases {
         lease.is_none_or(|lease| lease.is_valid(now))
     }
 
+    /// Whether there is one that can be renewed, or given to somebody else.
+    pub(super) fn has(&self, key: Key) -> bool {
+        !self.refused && self.all.contains_key(&key)
+    }
+
+    /// None is renewed or handed back before this time.
+    pub(super) fn pause(&mut self, until: Instant) {
+        self.paused_until = until;
+        self.due = Some(until);
+    }
+
+    /// Whether commands about them have to wait.
+    pub(super) fn are_paused(&self, now: Instant) -> bool {
+        now < self.paused_until
+    }
+
+    /// Those that nothing is asked about of these entries: as groups that one command may claim,
+    /// and those of which nobody knows since when nobody else has touched them.
+    pub(super) fn sort(
+        &self,
+        keys: impl Iterator<Item = Key>,
+        window: Duration,
+    ) -> (Vec<Group>, Vec<Key>) {
+        let (mut known, mut doubtful) = (Vec::new(), Vec::new());
+        for key in keys {
+            let Some(lease) = self.all.get(&key).filter(|lease| !lease.asked) else { continue };
+            match lease.standing {
+                Standing::Sure => {
+                    let (touched, until) = (lease.touched, lease.until);
+                    known.push(Group { since: touched, touched, until, keys: vec![key] });
+                }
+                Standing::Late | Standing::Void => doubtful.push(key),
+            }
+        }
+        (grouped(known, window), doubtful)
+    }
+
     /// Whether the entry was not given to this server again since this time.
     pub(super) fn is_untouched(&self, key: Key, since: Instant) -> bool {
         self.all.get(&key).is_some_and(|lease| lease.touched <= since)
@@ -164,7 +201,7 @@ impl Leases {
 
 /// Entries that one command may renew.
 #[derive(Debug)]
-struct Group {
+pub(super) struct Group {
     /// The times since which nobody else has touched them: the earliest and the latest. They are
     /// near to each other: the command asks for the shorter idle time, which has to be longer than
     /// it is on its way.
@@ -198,6 +235,11 @@ fn grouped(mut all: Vec<Group>, window: Duration) -> Vec<Group> {
         }
     }
     groups
+}
+
+/// Touches so near to each other are renewed together.
+pub(super) fn window(claim_idle: Duration, seeded: Seeded) -> Duration {
+    period(claim_idle, seeded) / 4
 }
 
 /// How long after its last touch a lease is renewed.
@@ -235,52 +277,49 @@ impl Server {
             return;
         }
         leases.due = Some(now + period);
-        let (renewed, doubtful) = self.aging(index, claim_idle.saturating_sub(period / 2));
-        for Group { keys, touched, .. } in grouped(renewed, period / 4) {
-            self.send_renewal(index, keys, now.since(touched));
+        let aging = self.aging(index, claim_idle.saturating_sub(period / 2));
+        let Some(service) = self.services.get(index) else { return };
+        let window = window(claim_idle, self.config.seeded);
+        let (groups, doubtful) = service.held.leases.sort(aging.into_iter(), window);
+        for group in groups {
+            self.send_claim(index, group, None);
         }
         self.check_leases(index, doubtful);
     }
 
-    /// What is not valid for longer than this: entries of which it is known since when nobody else
-    /// has touched them, and the others.
-    fn aging(&self, index: usize, span: Duration) -> (Vec<Group>, Vec<Key>) {
-        let (mut renewed, mut doubtful) = (Vec::new(), Vec::new());
-        let Some(service) = self.services.get(index) else { return (renewed, doubtful) };
-        let now = self.now;
-        for (key, lease) in &service.held.leases.all {
-            let buffered = !matches!(service.held.state(*key), Some(State::Running(_)));
-            if buffered && self.config.seeded.is(Bug::BufferedNotRenewed) {
-                continue;
-            }
-            let void = lease.standing == Standing::Void;
-            if lease.asked || !(void || lease.until <= now + span) {
-                continue;
-            }
-            match lease.standing {
-                Standing::Sure => {
-                    let (touched, until) = (lease.touched, lease.until);
-                    renewed.push(Group { since: touched, touched, until, keys: vec![*key] });
-                }
-                Standing::Late | Standing::Void => doubtful.push(*key),
-            }
-        }
-        (renewed, doubtful)
+    /// What is not valid for longer than this.
+    fn aging(&self, index: usize, span: Duration) -> Vec<Key> {
+        let Some(service) = self.services.get(index) else { return Vec::new() };
+        let (now, all) = (self.now, !self.config.seeded.is(Bug::BufferedNotRenewed));
+        let runs = |key| matches!(service.held.state(key), Some(State::Running(_)));
+        let ages = |(key, lease): (&Key, &Lease)| {
+            let short = lease.standing == Standing::Void || lease.until <= now + span;
+            Some(*key).filter(|key| short && (all || runs(*key)))
+        };
+        service.held.leases.all.iter().filter_map(ages).collect()
     }
 
-    fn send_renewal(&mut self, index: usize, keys: Vec<Key>, idle_min: Duration) {
+    /// Claims entries that nobody else has touched: again, or to hand them back as given out so
+    /// often.
+    pub(super) fn send_claim(&mut self, index: usize, group: Group, hand_back: Option<u64>) {
+        let Group { keys, touched, .. } = group;
         let Some(service) = self.services.get_mut(index) else { return };
         service.held.leases.ask(&keys, true);
         let steals = self.config.seeded.is(Bug::StealsBack);
+        let idle = self.now.since(touched);
+        let own = hand_back.is_none();
+        let consumer = if own { &service.consumer } else { &service.released };
         let command = Command::XClaim {
             key: service.stream.clone(),
             group: service.group_name.clone(),
-            consumer: service.consumer.clone(),
-            idle_min: if steals { IDLE_MIN } else { idle_min.max(IDLE_MIN) },
+            consumer: consumer.clone(),
+            idle_min: if steals { IDLE_MIN } else { idle.max(IDLE_MIN) },
             ids: keys.iter().map(|key| key.id).collect(),
-            hand_back: None,
+            hand_back,
         };
-        self.send(index, command, Aim::Renew { keys, sent: self.now });
+        let sent = self.now;
+        let aim = if own { Aim::Renew { keys, sent } } else { Aim::HandBack { keys } };
+        self.send(index, command, aim);
     }
 
     pub(super) fn handle_renewed(
@@ -324,7 +363,7 @@ impl Server {
     }
 
     /// Asks which of these are pending for this consumer, and for how long they are idle.
-    fn check_leases(&mut self, index: usize, keys: Vec<Key>) {
+    pub(super) fn check_leases(&mut self, index: usize, keys: Vec<Key>) {
         let Some(service) = self.services.get_mut(index) else { return };
         let (Some(first), Some(last)) = (keys.iter().min(), keys.iter().max()) else { return };
         let (first, last) = (first.id, last.id);
@@ -389,10 +428,8 @@ impl Server {
     pub(super) fn void_renewal(&mut self, index: usize, keys: &[Key]) {
         let period = period(self.config.peer_claim_idle(), self.config.seeded);
         let Some(service) = self.services.get_mut(index) else { return };
-        let leases = &mut service.held.leases;
-        leases.ask(keys, false);
-        leases.paused_until = self.now + RENEW_PAUSE.min(period);
-        leases.due = Some(leases.paused_until);
+        service.held.leases.ask(keys, false);
+        service.held.leases.pause(self.now + RENEW_PAUSE.min(period));
     }
 
     /// This server may not renew anything: it goes on without, and tries again in its time.

@@ -127,7 +127,7 @@ impl Server {
                 self.confirm(index, &[key]);
             }
             Whereabouts::Undelivered => match service.held.state(key) {
-                Some(State::Uncounted(_) | State::Waiting(_)) => {
+                Some(State::Abandoned(_) | State::Uncounted(_) | State::Waiting(_)) => {
                     service.held.remove(key);
                 }
                 Some(State::Replying(_) | State::Settling) => {

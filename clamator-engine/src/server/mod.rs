@@ -12,6 +12,7 @@
 mod config;
 mod event;
 mod group;
+mod hand_back;
 mod held;
 mod intake;
 mod lease;
@@ -77,6 +78,8 @@ pub struct Server {
 pub struct ServerCounters {
     /// Entries that were given to this server although they are no longer in the stream.
     pub entries_deleted: u64,
+    /// Entries that were handed back at the stop, for another worker.
+    pub entries_handed_back: u64,
     /// Consumer groups that were gone and were created again.
     pub groups_restored: u64,
     /// Entries that another worker may have been given while they were held here.
@@ -119,6 +122,7 @@ enum Aim {
     CreateGroup { restore: Option<StreamId> },
     Delete,
     FindGhosts,
+    HandBack { keys: Vec<Key> },
     History { epoch: u32, sent: Instant },
     InspectStream,
     ListGroups,
@@ -183,6 +187,7 @@ impl Server {
         self.send_replies(service);
         self.start_waiting(service);
         self.renew(service);
+        self.hand_back(service);
         self.count_deliveries(service);
         self.read(service);
         self.claim(service);
@@ -200,7 +205,7 @@ impl Server {
                 return;
             }
             let Some(next) = service.held.next_waiting() else { return };
-            if !self.is_ours(index, next) {
+            if !self.may_start(index, next) || !self.is_ours(index, next) {
                 return;
             }
             let Some(service) = self.services.get_mut(index) else { return };
@@ -251,7 +256,7 @@ impl Server {
                 self.jobs.insert(job, (index, key));
                 let Unstarted { fields, deliveries } = unstarted;
                 let (started, lost, overdue, again) = (self.now, false, false, None);
-                let run = Run { fields, job, started, reply, lost, overdue, again };
+                let run = Run { fields, job, started, deliveries, reply, lost, overdue, again };
                 service.held.insert_running(key, run);
                 if self.config.seeded.is(Bug::AckOnStart) {
                     service.acks.push(key.id);
@@ -316,6 +321,7 @@ impl Server {
             Aim::CreateGroup { restore } => self.handle_created(service, restore, reply),
             Aim::Delete | Aim::Unblock => {}
             Aim::FindGhosts => self.handle_ghosts(service, reply),
+            Aim::HandBack { keys } => self.handle_handed_back(service, keys, reply),
             Aim::History { epoch, sent } => self.handle_history(service, epoch, sent, reply),
             Aim::InspectStream => self.handle_inspected(service, &reply),
             Aim::ListGroups => self.handle_groups(service, reply),
@@ -345,7 +351,9 @@ impl Server {
             match aim {
                 Aim::Acknowledge { epoch, ids } => self.unacknowledge(service, epoch, ids),
                 Aim::CheckConsumer | Aim::RemoveConsumer => self.consumer_done(),
-                Aim::CheckLeases { keys, .. } | Aim::Renew { keys, .. } => {
+                Aim::CheckLeases { keys, .. }
+                | Aim::HandBack { keys }
+                | Aim::Renew { keys, .. } => {
                     self.void_renewal(service, &keys);
                 }
                 Aim::Claim { count, .. } => self.void_claim(service, count, voided.sent),

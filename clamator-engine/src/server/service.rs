@@ -29,6 +29,8 @@ pub(super) struct Service {
     pub(super) stream: Bytes,
     pub(super) group_name: Bytes,
     pub(super) consumer: Bytes,
+    /// Whose what is handed back becomes.
+    pub(super) released: Bytes,
     pub(super) lane: Lane,
     /// Counts the streams of this name: rises when another stream takes the old one's place.
     pub(super) epoch: u32,
@@ -159,6 +161,7 @@ impl Service {
             stream: keys.commands(name).into(),
             group_name: Bytes::copy_from_slice(keys.group(name).as_bytes()),
             consumer: keys.consumer(name, &server.instance).into(),
+            released: keys.consumer(name, Keys::RELEASED).into(),
             lane: Lane::Blocking(number),
             epoch: 0,
             group: Group {

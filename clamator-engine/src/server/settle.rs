@@ -15,7 +15,7 @@ use clamator_proto::{RpcError, encode};
 use super::event::{Answer, JobId, Notice};
 use super::held::{Key, Outbound, Run, State};
 use super::request::ReplyTo;
-use super::{Aim, Server};
+use super::{Aim, Server, Stage};
 
 use crate::command::Command;
 use crate::engine::Lane;
@@ -84,21 +84,17 @@ impl Server {
     /// The handler of an entry whose lease was lost has ended. If the entry was given to this
     /// server again meanwhile, it is its turn.
     fn start_behind(&mut self, index: usize, key: Key, run: Run) {
-        let may_start = self.may_start();
         let Some(service) = self.services.get_mut(index) else { return };
         match run.again {
-            Some(fields) if key.epoch == service.epoch && may_start => {
+            Some(fields) if key.epoch == service.epoch => {
                 service.held.insert_uncounted(key, fields)
             }
-            again => {
-                service.held.leases.remove(key);
-                self.count_left(usize::from(again.is_some()));
-            }
+            Some(_) | None => service.held.leases.remove(key),
         }
     }
 
-    /// The handler of a job was dropped before it ended. The entry is left as it is: another
-    /// worker takes it over once it is idle for `claim_idle`.
+    /// The handler of a job was dropped before it ended. At a stop its entry is handed back. Else
+    /// it is left as it is: another worker takes it over once it is idle for `claim_idle`.
     pub fn abandoned(&mut self, now: Instant, job: JobId) {
         self.now = now;
         let Some((index, key)) = self.jobs.remove(&job) else {
@@ -106,13 +102,17 @@ impl Server {
         };
         self.dirty.insert(index);
         let Some(service) = self.services.get_mut(index) else { return };
-        if let Some(run) = service.held.take_running(key).filter(|run| run.again.is_some()) {
+        let Some(run) = service.held.take_running(key) else { return };
+        if run.again.is_some() {
             return self.start_behind(index, key, run);
         }
-        service.held.leases.remove(key);
         if self.config.seeded.is(Bug::AbandonedIsSettled) {
             return self.settle(index, key);
         }
+        if matches!(self.stage, Stage::Draining(_)) && !run.lost {
+            return service.held.insert_abandoned(key, run.deliveries);
+        }
+        service.held.leases.remove(key);
         self.count_left(1);
     }
 

@@ -1,9 +1,9 @@
-//! The stop of a server: what is read is finished, what is finished is acknowledged (rule 4.10).
+//! The stop of a server: what runs is finished, what is finished is acknowledged (rule 4.10).
 //!
 //! In this order: no further reads (a waiting one is ended by CLIENT UNBLOCK, or runs out; its lane
-//! is never closed under it) → running handlers and what waits behind them, within the grace →
+//! is never closed under it) and nothing more is started → running handlers end within the grace →
 //! replies and acknowledgements answered → the own consumer removed if nothing is pending →
-//! the lanes closed. What was not settled stays pending for another worker.
+//! the lanes closed. What is not settled is handed back meanwhile (`hand_back`).
 //!
 //! <https://redis.io/docs/latest/commands/xgroup-delconsumer/>
 
@@ -42,6 +42,11 @@ enum Step {
 }
 
 impl Drain {
+    /// Whether handlers may run.
+    pub(super) const fn is_in_grace(&self) -> bool {
+        matches!(self.step, Step::Working)
+    }
+
     pub(super) const fn deadline(&self) -> Instant {
         match self.step {
             Step::Working => self.until,
@@ -51,8 +56,8 @@ impl Drain {
 }
 
 impl Server {
-    /// Stops: nothing new is read, handlers that run or wait may end within `grace`, then
-    /// [`ServerEvent::Stopped`]. Stopping twice is stopping once.
+    /// Stops: nothing new is read or started, handlers that run may end within `grace`, what is not
+    /// settled is handed back to the pool, then [`ServerEvent::Stopped`]. Stopping twice is stopping once.
     pub fn drain(&mut self, now: Instant, grace: Duration) {
         self.now = now;
         if matches!(self.stage, Stage::Draining(_) | Stage::Stopped) {
@@ -109,20 +114,9 @@ impl Server {
         })
     }
 
-    /// Whether what comes in may still be started.
-    pub(super) const fn may_start(&self) -> bool {
-        match &self.stage {
-            Stage::Draining(drain) => matches!(drain.step, Step::Working),
-            Stage::Running | Stage::Starting => true,
-            Stage::Stopped => false,
-        }
-    }
-
-    /// The grace is over: nothing more is started, and handlers that still run are dropped.
+    /// The grace is over: nothing at all is started, and handlers that still run are dropped.
     fn abandon(&mut self) {
-        let unstarted: usize =
-            self.services.iter_mut().map(|service| service.held.drop_unstarted()).sum();
-        self.count_left(unstarted);
+        self.dirty.extend(0..self.services.len());
         let jobs: Vec<JobId> =
             self.services.iter().flat_map(|service| service.held.jobs()).collect();
         self.events.extend(jobs.into_iter().map(ServerEvent::Abandon));

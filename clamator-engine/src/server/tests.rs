@@ -5,6 +5,7 @@
 
 mod depth;
 mod group;
+mod hand_back;
 mod intake;
 mod lease;
 mod lost;

@@ -334,7 +334,7 @@ fn a_reply_that_was_under_way_when_its_lease_was_lost_is_not_sent_again() {
 }
 
 #[test]
-fn nothing_is_started_behind_a_lost_handler_when_the_grace_is_over() {
+fn nothing_is_started_behind_a_lost_handler_at_a_stop() {
     let mut rig = rig_with_handlers(4);
     rig.habit = quiet;
     rig.deliver(vec![request(1)]);
@@ -347,10 +347,9 @@ fn nothing_is_started_behind_a_lost_handler_when_the_grace_is_over() {
     rig.answer("XREADGROUP", Reply::Entries(vec![request(1)]));
     rig.answer("XREADGROUP", Reply::Entries(vec![]));
     rig.engine.drain(rig.now, SECOND);
-    rig.run(2 * SECOND);
-    rig.engine.abandoned(rig.now, job.id);
     rig.drain();
-    assert_eq!(rig.count("XPENDING"), 0, "how often it was given out does not matter");
-    let left = |event: &ServerEvent| matches!(event, ServerEvent::Stopped { left: 1 });
-    assert!(rig.events().iter().any(left));
+    rig.end(&job);
+    rig.answer("XPENDING", Reply::PendingRange(vec![pending(1, 3)]));
+    rig.no_job();
+    assert_eq!(rig.count("XCLAIM"), 1, "it is handed back");
 }

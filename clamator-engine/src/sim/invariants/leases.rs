@@ -205,10 +205,7 @@ impl RenewsInTime {
         if !self.verbs().contains(Verb::of(command)) {
             return;
         }
-        if self.workers.get(*node).is_none() {
-            self.workers.insert(*node, Touches::default());
-        }
-        let Some(worker) = self.workers.get_mut(*node) else { return };
+        let worker = self.workers.of(*node);
         let asked: BTreeSet<(usize, StreamId)> = match command {
             Command::XClaim { ids, .. } => ids.iter().map(|id| (service, *id)).collect(),
             Command::XPendingRange { start, end, .. } => {

@@ -1,0 +1,117 @@
+//! Handing back, at a stop, what this server was given and is not going to finish (rule 4.10).
+//!
+//! Not the order of the stop (`stop`). What waits unstarted, and what a handler that was dropped ran
+//! for, becomes pending for a consumer that nobody is, and looks as idle as any entry can: the next
+//! claim of any worker takes it over. How often it was given out is set to what it was before, unless
+//! a handler was started for it. The command has the fence of a renewal (`lease`): nothing is handed
+//! back that another worker has.
+//!
+//! What cannot be handed back, as its stream or group is gone or XCLAIM is not allowed, is served
+//! within the grace.
+//!
+//! <https://redis.io/docs/latest/commands/xclaim/>
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use super::held::{Key, State};
+use super::lease::window;
+use super::{Server, Stage};
+use crate::engine::Lane;
+use crate::reply::{Refusal, RefusalKind, Reply};
+use crate::stream_id::StreamId;
+
+impl Server {
+    /// Whether a handler may be started for this entry.
+    pub(super) fn may_start(&self, index: usize, key: Key) -> bool {
+        match &self.stage {
+            Stage::Draining(drain) => drain.is_in_grace() && !self.can_hand_back(index, key),
+            Stage::Running | Stage::Starting => true,
+            Stage::Stopped => false,
+        }
+    }
+
+    fn can_hand_back(&self, index: usize, key: Key) -> bool {
+        let service = self.services.get(index);
+        service.is_some_and(|service| service.is_ready() && service.held.leases.has(key))
+    }
+
+    /// Hands back what can be, at a stop, and lets go of what is not going to be started either.
+    pub(super) fn hand_back(&mut self, index: usize) {
+        let Stage::Draining(drain) = &self.stage else { return };
+        let in_grace = drain.is_in_grace();
+        let Some(service) = self.services.get(index) else { return };
+        // By how often they are to be taken to have been given out.
+        let mut returned: BTreeMap<u64, Vec<Key>> = BTreeMap::new();
+        let mut left = Vec::new();
+        for (key, state) in service.held.unhandled() {
+            let (given_out, may_run) = match state {
+                State::Abandoned(deliveries) => (Some(*deliveries), false),
+                State::Waiting(unstarted) => {
+                    (Some(unstarted.deliveries.saturating_sub(1)), in_grace)
+                }
+                State::Replying(_) | State::Running(_) | State::Settling | State::Uncounted(_) => {
+                    (None, in_grace)
+                }
+            };
+            match given_out {
+                _ if !self.can_hand_back(index, key) => left.extend((!may_run).then_some(key)),
+                Some(given_out) => returned.entry(given_out).or_default().push(key),
+                None => {}
+            }
+        }
+        self.let_go(index, &left);
+        self.give_back(index, returned);
+    }
+
+    fn give_back(&mut self, index: usize, returned: BTreeMap<u64, Vec<Key>>) {
+        let Some(service) = self.services.get(index) else { return };
+        if !self.lanes.is_open(Lane::Command) || service.held.leases.are_paused(self.now) {
+            return;
+        }
+        let window = window(self.config.peer_claim_idle(), self.config.seeded);
+        let mut unsure = Vec::new();
+        for (given_out, keys) in returned {
+            let Some(service) = self.services.get(index) else { return };
+            let (groups, doubtful) = service.held.leases.sort(keys.into_iter(), window);
+            unsure.extend(doubtful);
+            for group in groups {
+                self.send_claim(index, group, Some(given_out));
+            }
+        }
+        self.check_leases(index, unsure);
+    }
+
+    pub(super) fn handle_handed_back(
+        &mut self,
+        index: usize,
+        keys: Vec<Key>,
+        reply: Result<Reply, Refusal>,
+    ) {
+        let returned: BTreeSet<StreamId> = match reply {
+            Ok(Reply::Ids(returned)) => returned.into_iter().collect(),
+            Err(refusal) if refusal.kind() == RefusalKind::Final => {
+                return self.renewal_refused(index, &keys, refusal);
+            }
+            Ok(_) | Err(_) => return self.void_renewal(index, &keys),
+        };
+        let (returned, left_out): (Vec<Key>, Vec<Key>) =
+            keys.into_iter().partition(|key| returned.contains(&key.id));
+        self.counters.entries_handed_back += u64::try_from(returned.len()).unwrap_or(u64::MAX);
+        self.let_go(index, &returned);
+        if !left_out.is_empty() {
+            // It is another worker's, or was touched when Redis's clock was ahead of what it is now.
+            self.void_renewal(index, &left_out);
+            self.check_leases(index, left_out);
+        }
+    }
+
+    /// Holds these entries no longer, unsettled.
+    fn let_go(&mut self, index: usize, keys: &[Key]) {
+        let Some(service) = self.services.get_mut(index) else { return };
+        for key in keys {
+            service.held.remove(*key);
+        }
+        self.count_left(keys.len());
+    }
+}
