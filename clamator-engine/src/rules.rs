@@ -54,9 +54,11 @@
 //! **4.8 Poison.** What is no request is acknowledged with a notice; its caller is told when it can
 //! be found out who that is.
 //!
-//! **4.10 Stop.** Reading ends first, then running handlers within the grace, then replies and
-//! acknowledgements; a consumer is removed when nothing can be given to it any more and nothing is
-//! pending for it (`server/stop.rs`).
+//! **4.10 Stop.** Reading ends first, and nothing more is started; then running handlers within the
+//! grace, then replies and acknowledgements. What waits is handed back at once, as often given out as
+//! before; what a dropped handler ran for is handed back when that is gone, with its start counted;
+//! both with the fence of a renewal (`server/hand_back.rs`). A consumer is removed when nothing can
+//! be given to it any more and nothing is pending for it (`server/stop.rs`).
 //!
 //! **4.11 Bounds.** What is settled is deleted, behind its acknowledgement, while no other group
 //! reads the stream. Reply streams are trimmed to about a length. Command streams never are.

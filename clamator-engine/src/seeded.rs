@@ -103,6 +103,12 @@ bugs! {
     GroupRestoredLate = "rule 4.1",
     /// A group that cannot be created is tried again at once.
     GroupWithoutPause = "P6, jac#7452",
+    /// What waits at a stop is handed back with this delivery counted: each stop uses one up.
+    HandBackCounted = "rule 4.10, I9",
+    /// What is not finished at a stop stays pending for the server that stops.
+    HandBackMissing = "P11, redis#13602",
+    /// What runs at a stop is handed back while it runs.
+    HandBackRunning = "rule 4.10, coffee#563",
     /// What a lost read was given is not looked for.
     HistoryMissing = "rule 4.5",
     /// A look for what a lost read was given is not made again when it is refused.
@@ -188,6 +194,8 @@ bugs! {
     SettledKept = "P4, redis#6941",
     /// A renewal takes back what another worker has taken over meanwhile.
     StealsBack = "rule 4.4, heartbeat without owner check",
+    /// What waits is started after a stop has begun.
+    StopStartsOn = "P11, rule 4.10",
     /// A server that stops goes on reading and taking over.
     StopReadsOn = "P11",
     /// A stop waits for Redis as long as it takes.

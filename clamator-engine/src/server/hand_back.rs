@@ -19,12 +19,14 @@ use super::lease::window;
 use super::{Server, Stage};
 use crate::engine::Lane;
 use crate::reply::{Refusal, RefusalKind, Reply};
+use crate::seeded::Bug;
 use crate::stream_id::StreamId;
 
 impl Server {
     /// Whether a handler may be started for this entry.
     pub(super) fn may_start(&self, index: usize, key: Key) -> bool {
         match &self.stage {
+            Stage::Draining(_) if self.config.seeded.is(Bug::StopStartsOn) => true,
             Stage::Draining(drain) => drain.is_in_grace() && !self.can_hand_back(index, key),
             Stage::Running | Stage::Starting => true,
             Stage::Stopped => false,
@@ -39,22 +41,26 @@ impl Server {
     /// Hands back what can be, at a stop, and lets go of what is not going to be started either.
     pub(super) fn hand_back(&mut self, index: usize) {
         let Stage::Draining(drain) = &self.stage else { return };
-        let in_grace = drain.is_in_grace();
+        let (in_grace, seeded) = (drain.is_in_grace(), self.config.seeded);
+        let uncounted = u64::from(!seeded.is(Bug::HandBackCounted));
         let Some(service) = self.services.get(index) else { return };
         // By how often they are to be taken to have been given out.
         let mut returned: BTreeMap<u64, Vec<Key>> = BTreeMap::new();
         let mut left = Vec::new();
-        for (key, state) in service.held.unhandled() {
+        for (key, state) in service.held.not_ended() {
             let (given_out, may_run) = match state {
                 State::Abandoned(deliveries) => (Some(*deliveries), false),
+                State::Running(run) if seeded.is(Bug::HandBackRunning) => {
+                    (Some(run.deliveries), true)
+                }
                 State::Waiting(unstarted) => {
-                    (Some(unstarted.deliveries.saturating_sub(1)), in_grace)
+                    (Some(unstarted.deliveries.saturating_sub(uncounted)), in_grace)
                 }
-                State::Replying(_) | State::Running(_) | State::Settling | State::Uncounted(_) => {
-                    (None, in_grace)
-                }
+                State::Uncounted(_) => (None, in_grace),
+                State::Replying(_) | State::Running(_) | State::Settling => continue,
             };
             match given_out {
+                Some(_) if seeded.is(Bug::HandBackMissing) => left.push(key),
                 _ if !self.can_hand_back(index, key) => left.extend((!may_run).then_some(key)),
                 Some(given_out) => returned.entry(given_out).or_default().push(key),
                 None => {}

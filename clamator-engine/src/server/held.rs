@@ -408,15 +408,10 @@ impl Held {
         })
     }
 
-    /// Entries that no handler runs for, nor has run for to its end.
-    pub(super) fn unhandled(&self) -> impl Iterator<Item = (Key, &State)> {
-        let unhandled = |state: &State| {
-            matches!(state, State::Abandoned(_) | State::Uncounted(_) | State::Waiting(_))
-        };
-        self.entries
-            .iter()
-            .filter(move |(_, state)| unhandled(state))
-            .map(|(key, state)| (*key, state))
+    /// Entries whose handler has not ended, if it ever started.
+    pub(super) fn not_ended(&self) -> impl Iterator<Item = (Key, &State)> {
+        let ended = |state: &State| matches!(state, State::Replying(_) | State::Settling);
+        self.entries.iter().filter(move |(_, state)| !ended(state)).map(|(key, it)| (*key, it))
     }
 
     /// Drops what needs nothing but to be acknowledged.

@@ -147,6 +147,12 @@ points! {
     HandlerEndedInGrace,
     /// A frozen worker went on and ended a handler whose entry was taken over meanwhile (4.4).
     HandlerThawedAfterTakeover,
+    /// What waited at a stop was handed back (4.10).
+    HandedBack,
+    /// What a handler had been started for was handed back when that was dropped (4.10).
+    HandedBackStarted,
+    /// What was to be handed back was left out (4.10).
+    HandBackLeftOut,
     /// A handler took longer than `claim_idle` (4.4).
     HandlerOutlastedClaimIdle,
     /// A service ran as many handlers as it may (4.2).

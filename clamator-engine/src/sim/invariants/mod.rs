@@ -10,6 +10,7 @@ mod bounds;
 mod calls;
 mod canary;
 mod groups;
+mod handing_back;
 mod lanes;
 mod leases;
 mod reading;
@@ -101,7 +102,7 @@ fn about(kind: Kind, verb: Option<Verb>) -> usize {
 impl Invariants {
     pub(super) fn new() -> Self {
         let mut invariants = Self { all: Vec::new(), about: [0; ABOUT_END] };
-        let all: [Box<dyn Invariant>; 56] = [
+        let all: [Box<dyn Invariant>; 59] = [
             Box::new(calls::EndsOnce),
             Box::new(calls::CancelledIsSilent),
             Box::new(calls::EndsInTime),
@@ -122,6 +123,9 @@ impl Invariants {
             Box::new(answers::OwnAnswers::default()),
             Box::new(runs::HasGrace::default()),
             Box::new(runs::NotSettled::default()),
+            Box::new(handing_back::HandsBackWhole::default()),
+            Box::new(handing_back::LeavesNothingPending::default()),
+            Box::new(handing_back::StartsNothing::default()),
             Box::new(settling::ReplyBeforeAck::default()),
             Box::new(settling::AckOnlyHandled::default()),
             Box::new(settling::AckBeforeDelete::default()),

@@ -24,16 +24,16 @@ use crate::time::Instant;
 
 /// The handlers that run, by process: the service, the entry and the call of each job.
 #[derive(Debug, Default)]
-struct Running(BTreeMap<NodeId, BTreeMap<u64, Run>>);
+pub(super) struct Running(BTreeMap<NodeId, BTreeMap<u64, Run>>);
 
 /// Of which service, of which entry, and of which call.
-type Run = (usize, StreamId, Option<u64>);
+pub(super) type Run = (usize, StreamId, Option<u64>);
 
 /// What [`Running`] looks at.
 const RUNNING: &[Kind] = &[Kind::Crashed, Kind::Dropped, Kind::Ended, Kind::Started];
 
 impl Running {
-    fn observe(&mut self, fact: &Fact<'_>) {
+    pub(super) fn observe(&mut self, fact: &Fact<'_>) {
         match fact {
             Fact::Started { node, job, start } => {
                 let jobs = self.0.entry(*node).or_default();
@@ -51,7 +51,7 @@ impl Running {
         }
     }
 
-    fn of(&self, node: NodeId) -> impl Iterator<Item = &Run> {
+    pub(super) fn of(&self, node: NodeId) -> impl Iterator<Item = &Run> {
         self.0.get(&node).into_iter().flat_map(BTreeMap::values)
     }
 }

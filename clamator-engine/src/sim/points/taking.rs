@@ -85,9 +85,15 @@ impl Watch {
             (Command::XPending { key, .. } | Command::XPendingRange { key, .. }, Err(refusal)) => {
                 self.missing(node, service(key), refusal, Point::NoGroupOnPending)
             }
-            (Command::XClaim { ids, .. }, Ok(Reply::Ids(renewed))) => {
-                let all = renewed.len() == ids.len();
-                self.hits.hit(if all { Point::LeaseRenewed } else { Point::LeaseLeftOut });
+            (Command::XClaim { ids, hand_back, .. }, Ok(Reply::Ids(claimed))) => {
+                let all = claimed.len() == ids.len();
+                self.hits.hit(match hand_back {
+                    None if all => Point::LeaseRenewed,
+                    None => Point::LeaseLeftOut,
+                    Some(0) if all => Point::HandedBack,
+                    Some(_) if all => Point::HandedBackStarted,
+                    Some(_) => Point::HandBackLeftOut,
+                });
             }
             (Command::XGroupCreate { key, .. }, reply) => {
                 if let Some(service) = service(key) {
