@@ -50,9 +50,11 @@ impl<R: Runtime> Server<R> {
         ServerBuilder::new(prefix)
     }
 
-    /// Stops: takes no more requests, lets running handlers finish for at most `grace`, sends
-    /// their replies, then drops the handlers that are left and closes the connections. While
-    /// Redis does not answer this may take longer, by the command timeout and a blocking read.
+    /// Stops: takes no more requests and starts none, lets running handlers finish for at most
+    /// `grace`, sends their replies, then drops the handlers that are left and closes the
+    /// connections. What is not finished is handed back: any other worker takes it over with its
+    /// next look for such. While Redis does not answer this may take longer, by the command timeout
+    /// and a blocking read.
     ///
     /// A handler must not wait for the stop of its own server, which waits for the handler.
     ///
@@ -106,7 +108,7 @@ impl<R> fmt::Debug for Server<R> {
 #[non_exhaustive]
 pub struct Stopped {
     /// How many requests the server had been given and did not settle. They are still in Redis,
-    /// for other workers. 0 when the runtime went away before the server could tell.
+    /// for other workers, handed back as far as Redis could be reached. 0 when the runtime went away before the server could tell.
     pub left: usize,
 }
 

@@ -1,11 +1,11 @@
 //! What the published Python peer does wrong, each as a test that this server does it right.
 //!
-//! P1 to P6 and P8 of the project's list of faults found in the peers. Not P7 (reply streams that
-//! nobody deletes) nor P11 (handing back at the stop), for which there are no rules yet.
+//! P1 to P6, P8 and P11 of the project's list of faults found in the peers. Not P7 (reply streams
+//! that nobody deletes), for which there is no rule yet.
 
 use std::time::{Duration, Instant};
 
-use clamator_driver::{Concurrency, Runtime};
+use clamator_driver::{Concurrency, Runtime, ServerBuilder};
 use clamator_tests::capture::{Capture, unique};
 use clamator_tests::redis::RawConnection;
 use clamator_tests::world::Async;
@@ -21,6 +21,7 @@ clamator_tests::scenarios!(
     p5_a_request_sent_before_the_first_server_started_is_run,
     p6_a_lost_group_is_restored_without_a_hot_loop,
     p8_an_envelope_that_is_no_text_is_settled_on_sight,
+    p11_what_waits_at_a_stop_is_handed_back_at_once_and_runs_once,
 );
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -168,4 +169,30 @@ fn commands(raw: &mut RawConnection) -> i64 {
     let stats = raw.command(&[b"INFO", b"stats"]).text();
     let line = stats.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
     line.and_then(|count| count.parse().ok()).expect("Redis counts its commands")
+}
+
+/// P11: sixteen requests of 300 ms, which one server has read, are not run by it once it stops.
+async fn p11_what_waits_at_a_stop_is_handed_back_at_once_and_runs_once<R: Runtime>(runtime: R) {
+    let mut scene = Scene::without_server(&runtime).await;
+    let greedy = |builder: ServerBuilder<R>| builder.prefetch_time(60 * SECOND);
+    scene.serve(Concurrency::Serial, |builder| greedy(builder.instance("first"))).await;
+    let calls = scene.caller.calls(16, 300);
+    let read = |scene: &Scene<R>| {
+        usize::try_from(scene.pending()).is_ok_and(|it| it + scene.ledger.finished() == 16)
+    };
+    scene.await_that("the read of all", 5 * SECOND, read).await;
+    scene.serve(Concurrency::Serial, |builder| builder.instance("second")).await;
+    let (first, began) = (scene.servers.remove(0), Instant::now());
+    let stopped = runtime.within(SECOND, "one handler", first.stop(5 * SECOND)).await;
+    assert!(stopped.left >= 10, "{stopped:?}");
+    let taken = |scene: &Scene<R>| scene.ledger.by_instance().contains_key("second");
+    scene.await_that("a claim", SECOND * 3 / 2, taken).await;
+    assert!(began.elapsed() < SECOND * 5 / 2, "{:?}", began.elapsed());
+    calls.end(15 * SECOND).await;
+    scene.ledger.assert_sound(&[], 1);
+    let consumers = scene.redis.command("XINFO CONSUMERS faults:cmds:work work");
+    let names: Vec<_> =
+        consumers.array().iter().map(|consumer| consumer.array()[1].text()).collect();
+    assert_eq!(names, ["work:released", "work:second"]);
+    scene.assert_settled().await;
 }
