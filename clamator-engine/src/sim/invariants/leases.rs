@@ -69,7 +69,8 @@ impl Invariant for NotTakenBack {
                     let owned = entries.iter().map(|entry| ((key.clone(), entry.id), *node));
                     self.owners.extend(owned);
                 }
-                let (Command::XClaim { key, .. }, Reply::Ids(ids)) = (command, reply) else {
+                let (Command::XClaim { key, hand_back, .. }, Reply::Ids(ids)) = (command, reply)
+                else {
                     return Ok(());
                 };
                 let sent = self.sent.remove(&(*node, *ticket));
@@ -79,9 +80,15 @@ impl Invariant for NotTakenBack {
                 let anew = claim_idle * 2 + NOTICED_WITHIN;
                 let early = REWRITES.and(TAKING);
                 let late = late || scene.history.struck_within(scene.now, anew, early);
-                for id in ids.iter().filter(|_| !late) {
-                    let owner = self.owners.get(&(key.clone(), *id));
-                    if let Some(owner) = owner.filter(|owner| *owner != node) {
+                for id in ids {
+                    let entry = (key.clone(), *id);
+                    // What is handed back is nobody's, and whoever had it before may have it again.
+                    let owner = if hand_back.is_some() {
+                        self.owners.remove(&entry)
+                    } else {
+                        self.owners.insert(entry, *node)
+                    };
+                    if let Some(owner) = owner.filter(|owner| owner != node && !late) {
                         return Err(format!("{node} takes {id} back from {owner}"));
                     }
                 }
