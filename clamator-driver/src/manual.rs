@@ -28,7 +28,7 @@
 //! requests and starts none, lets what runs finish within a grace, sends the replies and closes the
 //! connections. What waits here is handed back at once: another server of the pool, of any language,
 //! takes it over with its next look. So is what a handler was dropped for when the grace was over,
-//! which then runs again. Stopping twice is harmless. A server that is dropped stops by itself, in
+//! which then runs again, perhaps beside tasks that the dropped handler has spawned. Stopping twice is harmless. A server that is dropped stops by itself, in
 //! the background. No signal is handled for you: wait for the one your platform sends, then stop.
 //!
 //! ```
@@ -394,7 +394,7 @@
 //! | a request that is malformed | is never answered | `Invalid Request`, when its id and reply stream can be read | the caller need not wait for a timeout |
 //! | a method of another service | runs | `Method not found` | a typing error does not run |
 //! | what is acknowledged | stays in the stream | is deleted | memory |
-//! | a stop | reads on, may answer without acknowledging, and leaves what is not finished to be found once it has been idle for long enough | starts nothing more, acknowledges what it answered, and hands back the rest | a restart makes nobody wait, and nothing run twice |
+//! | a stop | reads on, may answer without acknowledging, and leaves what is not finished to be found once it has been idle for long enough | starts nothing more, acknowledges what it answered, and hands back the rest | a restart makes nobody wait |
 //! | a call while Redis is down | is queued and may run later (TypeScript) | [`CallError::NotSent`] | the caller decides |
 //! | the outcome of a call that Redis did not confirm | an error like any other | [`CallError::OutcomeUnknown`] | only the caller knows whether it may be repeated |
 //! | integers in JSON | Python writes `5.0`, TypeScript rounds beyond 2^53 | read as they come; [`integer`] takes `5.0` too | no digit is lost on the way |

@@ -148,6 +148,11 @@ impl Refusal {
         Self { code: code.into(), message: message.into() }
     }
 
+    /// Whether it says that there is no such stream.
+    pub(crate) fn is_no_such_key(&self) -> bool {
+        self.code == "ERR" && self.message == "no such key"
+    }
+
     /// Sorts the refusal by what may be done next.
     #[must_use]
     pub fn kind(&self) -> RefusalKind {

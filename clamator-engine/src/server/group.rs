@@ -76,7 +76,7 @@ impl Server {
         let Some(service) = self.services.get_mut(index) else { return };
         let last = match reply {
             Ok(Reply::Stream(stream)) => Some(stream.last_generated),
-            Err(refusal) if refusal.code == "ERR" && refusal.message == "no such key" => None,
+            Err(refusal) if refusal.is_no_such_key() => None,
             // Nobody may look: taken for the same stream, as all others would be read twice.
             Err(refusal) if refusal.kind() == RefusalKind::Final => Some(StreamId::MAX),
             Ok(_) | Err(_) => return self.set_group(index, GroupState::Absent(retry_at)),

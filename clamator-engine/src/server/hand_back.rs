@@ -15,7 +15,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::held::{Key, State};
-use super::lease::window;
+use super::leases::window;
 use super::{Server, Stage};
 use crate::engine::Lane;
 use crate::reply::{Refusal, RefusalKind, Reply};
@@ -27,22 +27,28 @@ impl Server {
     pub(super) fn may_start(&self, index: usize, key: Key) -> bool {
         match &self.stage {
             Stage::Draining(_) if self.config.seeded.is(Bug::StopStartsOn) => true,
-            Stage::Draining(drain) => drain.is_in_grace() && !self.can_hand_back(index, key),
+            Stage::Draining(drain) => {
+                drain.is_in_grace(self.now) && self.cannot_hand_back(index, key)
+            }
             Stage::Running | Stage::Starting => true,
             Stage::Stopped => false,
         }
     }
 
-    fn can_hand_back(&self, index: usize, key: Key) -> bool {
-        let service = self.services.get(index);
-        service.is_some_and(|service| service.is_ready() && service.held.leases.has(key))
+    /// Whether it is known that this entry cannot be handed back, and is not being.
+    fn cannot_hand_back(&self, index: usize, key: Key) -> bool {
+        self.services.get(index).is_some_and(|service| {
+            let leases = &service.held.leases;
+            (service.is_absent() || !leases.has(key)) && !leases.is_asked(key)
+        })
     }
 
     /// Hands back what can be, at a stop, and lets go of what is not going to be started either.
     pub(super) fn hand_back(&mut self, index: usize) {
         let Stage::Draining(drain) = &self.stage else { return };
-        let (in_grace, seeded) = (drain.is_in_grace(), self.config.seeded);
+        let (in_grace, seeded) = (drain.is_in_grace(self.now), self.config.seeded);
         let uncounted = u64::from(!seeded.is(Bug::HandBackCounted));
+        self.ask_no_more(index);
         let Some(service) = self.services.get(index) else { return };
         // By how often they are to be taken to have been given out.
         let mut returned: BTreeMap<u64, Vec<Key>> = BTreeMap::new();
@@ -61,7 +67,7 @@ impl Server {
             };
             match given_out {
                 Some(_) if seeded.is(Bug::HandBackMissing) => left.push(key),
-                _ if !self.can_hand_back(index, key) => left.extend((!may_run).then_some(key)),
+                _ if self.cannot_hand_back(index, key) => left.extend((!may_run).then_some(key)),
                 Some(given_out) => returned.entry(given_out).or_default().push(key),
                 None => {}
             }
@@ -71,15 +77,19 @@ impl Server {
     }
 
     fn give_back(&mut self, index: usize, returned: BTreeMap<u64, Vec<Key>>) {
+        let now = self.now;
         let Some(service) = self.services.get(index) else { return };
-        if !self.lanes.is_open(Lane::Command) || service.held.leases.are_paused(self.now) {
+        let ready = service.is_ready() && self.lanes.is_open(Lane::Command);
+        if !ready || service.held.leases.are_paused(now) {
             return;
         }
         let window = window(self.config.peer_claim_idle(), self.config.seeded);
         let mut unsure = Vec::new();
-        for (given_out, keys) in returned {
-            let Some(service) = self.services.get(index) else { return };
-            let (groups, doubtful) = service.held.leases.sort(keys.into_iter(), window);
+        for (given_out, mut keys) in returned {
+            let Some(service) = self.services.get_mut(index) else { return };
+            let leases = &mut service.held.leases;
+            keys.retain(|key| leases.is_ripe(*key, now));
+            let (groups, doubtful) = leases.sort(keys.into_iter(), window);
             unsure.extend(doubtful);
             for group in groups {
                 self.send_claim(index, group, Some(given_out));
@@ -112,12 +122,30 @@ impl Server {
         }
     }
 
+    /// The lane has ended: whether they were handed back is not known.
+    pub(super) fn void_hand_back(&mut self, index: usize, keys: &[Key], sent: bool) {
+        if let Some(service) = self.services.get_mut(index).filter(|_| sent) {
+            service.held.leases.offer(keys);
+        }
+        self.void_renewal(index, keys);
+    }
+
+    /// Without a group there is nobody to ask how often entries were given out, nor whose they are.
+    fn ask_no_more(&mut self, index: usize) {
+        let Some(service) = self.services.get_mut(index).filter(|it| it.is_absent()) else {
+            return;
+        };
+        service.count_by_guess();
+        let doubtful = service.held.doubtful();
+        if !doubtful.is_empty() {
+            self.confirm(index, &doubtful);
+        }
+    }
+
     /// Holds these entries no longer, unsettled.
     fn let_go(&mut self, index: usize, keys: &[Key]) {
         let Some(service) = self.services.get_mut(index) else { return };
-        for key in keys {
-            service.held.remove(*key);
-        }
-        self.count_left(keys.len());
+        let let_go = keys.iter().filter(|key| service.held.remove(**key).is_some()).count();
+        self.count_left(let_go);
     }
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use clamator_proto::RequestId;
 
 use super::event::JobId;
-use super::lease::Leases;
+use super::leases::Leases;
 use super::request::ReplyTo;
 use crate::reply::Fields;
 use crate::seeded::{Bug, Seeded};
@@ -370,6 +370,11 @@ impl Held {
     pub(super) fn next_unsent(&self, alone: bool) -> Option<Key> {
         let suspects = self.suspects.first().filter(|_| alone);
         self.unsent.first().or(suspects).copied()
+    }
+
+    /// What needs nothing but to be acknowledged, once its lease is known to be valid.
+    pub(super) fn doubtful(&self) -> Vec<Key> {
+        self.doubtful.iter().copied().collect()
     }
 
     /// Whether there are replies that have to be sent alone.

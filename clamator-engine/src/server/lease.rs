@@ -17,235 +17,24 @@
 //! <https://redis.io/docs/latest/commands/xclaim/>
 
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::event::{Notice, ServerEvent};
 use super::held::{Key, State};
+use super::leases::{Group, IDLE_MIN, Lease, Standing, period, window};
 use super::missing::Missing;
 use super::reclaim::PENDING_COUNT;
 use super::{Aim, Server};
 use crate::command::Command;
 use crate::engine::Lane;
 use crate::reply::{Refusal, RefusalKind, Reply};
-use crate::seeded::{Bug, Seeded};
+use crate::seeded::Bug;
 use crate::stream_id::StreamId;
 use crate::time::Instant;
 
-/// Most entries of one XCLAIM.
-const RENEWED_MAX: usize = 256;
-/// The shortest idle time that Redis asks for at all.
-const IDLE_MIN: Duration = Duration::from_millis(1);
 /// Pause after a renewal that Redis did not take.
 const RENEW_PAUSE: Duration = Duration::from_secs(1);
-
-/// The leases of one service.
-#[derive(Debug, Default)]
-pub(super) struct Leases {
-    all: BTreeMap<Key, Lease>,
-    /// When they are looked at next, if there are any.
-    due: Option<Instant>,
-    /// Redis has not taken the last renewal: none is made before this time.
-    paused_until: Instant,
-    /// Whether this server may not renew any: until it is tried again, none runs out.
-    refused: bool,
-    /// Whether that was told.
-    told: bool,
-    /// Since when the group is there: what was asked before may tell of the one before.
-    group_since: Instant,
-    seeded: Seeded,
-}
-
-/// From when on an entry is this server's.
-#[derive(Clone, Copy, Debug)]
-struct Lease {
-    /// Until when nobody else can be given the entry: for `claim_idle` after the last command that
-    /// touched it was sent.
-    until: Instant,
-    /// When that was answered.
-    touched: Instant,
-    standing: Standing,
-    /// Whether an answer about it is awaited.
-    asked: bool,
-}
-
-/// What is known of an entry's touches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    /// From the last answer on, any touch is somebody else's.
-    Sure,
-    /// Somebody else may have touched it before that answer came.
-    Late,
-    /// It was given out by a group that is gone.
-    Void,
-}
-
-impl Lease {
-    /// Whether nobody else can have been given the entry.
-    fn is_valid(&self, now: Instant) -> bool {
-        now < self.until && self.standing != Standing::Void
-    }
-}
-
-impl Leases {
-    pub(super) fn new(seeded: Seeded) -> Self {
-        Self { seeded, ..Self::default() }
-    }
-
-    /// An entry was given to this server, or given again, by a command that was sent at `sent`.
-    pub(super) fn touch(&mut self, key: Key, sent: Instant, now: Instant, claim_idle: Duration) {
-        let until = sent + claim_idle;
-        // What was on its way for longer may be somebody else's before the next renewal arrives.
-        let late = now >= sent + claim_idle / 2 && !self.seeded.is(Bug::LateAnswerTrusted);
-        let standing = match () {
-            () if sent < self.group_since => Standing::Void,
-            () if late => Standing::Late,
-            () => Standing::Sure,
-        };
-        self.all.insert(key, Lease { until, touched: now, standing, asked: false });
-        let due = sent + period(claim_idle, self.seeded);
-        self.due = Some(self.due.map_or(due, |at| at.min(due)));
-    }
-
-    /// The group that gave the entries out is gone, and another one is there.
-    pub(super) fn void(&mut self, now: Instant) {
-        self.group_since = now;
-        for lease in self.all.values_mut() {
-            lease.standing = Standing::Void;
-        }
-    }
-
-    /// The entry is no longer held.
-    pub(super) fn remove(&mut self, key: Key) {
-        self.all.remove(&key);
-    }
-
-    /// The stream is another one: nobody else can be given the entries of the old one.
-    pub(super) fn clear(&mut self) {
-        self.all.clear();
-        self.due = None;
-    }
-
-    /// Whether nobody else can have been given the entry. One without a lease is of an earlier
-    /// stream, or a lease cannot be had.
-    fn is_valid(&self, key: Key, now: Instant) -> bool {
-        let trusted = self.refused || self.seeded.is(Bug::RunOutTrusted);
-        let lease = self.all.get(&key).filter(|_| !trusted);
-        lease.is_none_or(|lease| lease.is_valid(now))
-    }
-
-    /// Whether there is one that can be renewed, or given to somebody else.
-    pub(super) fn has(&self, key: Key) -> bool {
-        !self.refused && self.all.contains_key(&key)
-    }
-
-    /// None is renewed or handed back before this time.
-    pub(super) fn pause(&mut self, until: Instant) {
-        self.paused_until = until;
-        self.due = Some(until);
-    }
-
-    /// Whether commands about them have to wait.
-    pub(super) fn are_paused(&self, now: Instant) -> bool {
-        now < self.paused_until
-    }
-
-    /// Those that nothing is asked about of these entries: as groups that one command may claim,
-    /// and those of which nobody knows since when nobody else has touched them.
-    pub(super) fn sort(
-        &self,
-        keys: impl Iterator<Item = Key>,
-        window: Duration,
-    ) -> (Vec<Group>, Vec<Key>) {
-        let (mut known, mut doubtful) = (Vec::new(), Vec::new());
-        for key in keys {
-            let Some(lease) = self.all.get(&key).filter(|lease| !lease.asked) else { continue };
-            match lease.standing {
-                Standing::Sure => {
-                    let (touched, until) = (lease.touched, lease.until);
-                    known.push(Group { since: touched, touched, until, keys: vec![key] });
-                }
-                Standing::Late | Standing::Void => doubtful.push(key),
-            }
-        }
-        (grouped(known, window), doubtful)
-    }
-
-    /// Whether the entry was not given to this server again since this time.
-    pub(super) fn is_untouched(&self, key: Key, since: Instant) -> bool {
-        self.all.get(&key).is_some_and(|lease| lease.touched <= since)
-    }
-
-    /// They are to be looked at as soon as they may be, and none that has run out is trusted before.
-    pub(super) fn hurry(&mut self, now: Instant) {
-        self.refused = false;
-        if !self.all.is_empty() {
-            self.due = Some(now.max(self.paused_until));
-        }
-    }
-
-    pub(super) const fn due(&self) -> Option<Instant> {
-        self.due
-    }
-
-    /// An answer about these is awaited, or no longer.
-    pub(super) fn ask(&mut self, keys: &[Key], asked: bool) {
-        for key in keys {
-            if let Some(lease) = self.all.get_mut(key) {
-                lease.asked = asked;
-            }
-        }
-    }
-}
-
-/// Entries that one command may renew.
-#[derive(Debug)]
-pub(super) struct Group {
-    /// The times since which nobody else has touched them: the earliest and the latest. They are
-    /// near to each other: the command asks for the shorter idle time, which has to be longer than
-    /// it is on its way.
-    since: Instant,
-    touched: Instant,
-    /// The earliest of the times until which nobody else can be given them. It is later than both:
-    /// so whoever is given one of them touches it after the latest of these times.
-    until: Instant,
-    keys: Vec<Key>,
-}
-
-impl Group {
-    /// Whether one command may renew these too, whose time is not earlier.
-    fn takes(&self, next: &Self, window: Duration) -> bool {
-        next.touched < self.until.min(self.since + window) && self.keys.len() < RENEWED_MAX
-    }
-}
-
-/// Joins entries as far as one command may renew them.
-fn grouped(mut all: Vec<Group>, window: Duration) -> Vec<Group> {
-    all.sort_unstable_by_key(|group| group.touched);
-    let mut groups: Vec<Group> = Vec::new();
-    for next in all {
-        match groups.last_mut() {
-            Some(group) if group.takes(&next, window) => {
-                group.touched = next.touched;
-                group.until = group.until.min(next.until);
-                group.keys.extend(next.keys);
-            }
-            _ => groups.push(next),
-        }
-    }
-    groups
-}
-
-/// Touches so near to each other are renewed together.
-pub(super) fn window(claim_idle: Duration, seeded: Seeded) -> Duration {
-    period(claim_idle, seeded) / 4
-}
-
-/// How long after its last touch a lease is renewed.
-fn period(claim_idle: Duration, seeded: Seeded) -> Duration {
-    if seeded.is(Bug::RenewedLate) { claim_idle } else { claim_idle / 3 }
-}
 
 impl Server {
     /// Whether nobody else can have been given the entry. If it is not sure, it is found out.
@@ -254,7 +43,7 @@ impl Server {
         let is_serving = self.is_serving();
         let Some(service) = self.services.get_mut(index) else { return false };
         // A server that stops waits for no group, and without one there is nobody to ask.
-        let valid = service.held.leases.is_valid(key, now) || !(is_serving || service.is_ready());
+        let valid = service.held.leases.is_valid(key, now) || (!is_serving && service.is_absent());
         if !valid {
             service.held.leases.hurry(now);
         }
@@ -432,6 +221,16 @@ impl Server {
         service.held.leases.pause(self.now + RENEW_PAUSE.min(period));
     }
 
+    /// A lane has ended with a renewal under way. Redis may carry it out after what is sent next.
+    pub(super) fn lose_renewal(&mut self, index: usize, keys: &[Key], sent: bool) {
+        let until = self.now + self.config.command_timeout;
+        let service = self.services.get_mut(index).filter(|_| sent);
+        if let Some(service) = service {
+            service.held.leases.stray_until = until;
+        }
+        self.void_renewal(index, keys);
+    }
+
     /// This server may not renew anything: it goes on without, and tries again in its time.
     pub(super) fn renewal_refused(&mut self, index: usize, keys: &[Key], refusal: Refusal) {
         let Some(service) = self.services.get_mut(index) else { return };
@@ -454,46 +253,5 @@ impl Server {
             self.events.push_back(ServerEvent::LeaseLost(job));
         }
         self.dirty.insert(index);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const WINDOW: Duration = Duration::from_secs(8);
-
-    /// What was touched at this second, and is valid for ten from then on.
-    fn touched(second: u64) -> Group {
-        let at = Instant::from_start(Duration::from_secs(second));
-        let key = Key { epoch: 0, id: StreamId::new(second, 0) };
-        let until = at + Duration::from_secs(10);
-        Group { since: at, touched: at, until, keys: vec![key] }
-    }
-
-    fn seconds(groups: Vec<Group>) -> Vec<Vec<u64>> {
-        let seconds = |group: Group| group.keys.iter().map(|key| key.id.ms).collect();
-        groups.into_iter().map(seconds).collect()
-    }
-
-    #[test]
-    fn no_entry_is_renewed_with_one_that_was_touched_when_somebody_else_could_have_it() {
-        let all = [12, 1, 30, 9, 11, 20].map(touched);
-        let groups = grouped(all.into(), 10 * WINDOW);
-        assert_eq!(seconds(groups), [vec![1, 9], vec![11, 12, 20], vec![30]]);
-    }
-
-    #[test]
-    fn what_was_touched_long_after_another_is_renewed_apart() {
-        let all = [1, 8, 9, 16].map(touched);
-        assert_eq!(seconds(grouped(all.into(), WINDOW)), [vec![1, 8], vec![9, 16]]);
-    }
-
-    #[test]
-    fn one_command_renews_a_bounded_number() {
-        let all: Vec<Group> = (0..600).map(|_| touched(1)).collect();
-        let counts: Vec<usize> =
-            grouped(all, WINDOW).iter().map(|group| group.keys.len()).collect();
-        assert_eq!(counts, [256, 256, 88]);
     }
 }

@@ -62,6 +62,10 @@ impl Server {
                 };
                 ours.last_delivered
             }
+            Err(refusal) if refusal.is_no_such_key() => {
+                self.lose_group(index);
+                return self.void_renewal(index, &keys);
+            }
             // Nobody may look: taken for given out.
             Err(refusal) if refusal.kind() == RefusalKind::Final => StreamId::MAX,
             Ok(_) | Err(_) => return self.void_renewal(index, &keys),

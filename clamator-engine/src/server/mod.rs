@@ -16,6 +16,7 @@ mod hand_back;
 mod held;
 mod intake;
 mod lease;
+mod leases;
 mod missing;
 mod pace;
 mod reclaim;
@@ -25,6 +26,7 @@ mod settle;
 mod stop;
 #[cfg(test)]
 mod tests;
+mod timers;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -36,11 +38,11 @@ pub use self::event::{Answer, Job, JobId, Notice, PoisonFault, ServerEvent};
 use self::held::{Key, Run, Unstarted};
 use self::missing::Missing;
 use self::request::{Judge, Verdict};
-use self::service::{ReadKind, Service};
+use self::service::Service;
 use self::settle::{Retry, UnderWay};
 use self::stop::Drain;
 use crate::command::Command;
-use crate::engine::{Deadline, Engine, Input, Lane, Loss, Output, Timer};
+use crate::engine::{Engine, Input, Lane, Loss, Output};
 use crate::jitter::Jitter;
 use crate::lanes::{Ended, Lanes};
 use crate::reply::{Refusal, RefusalKind, Reply};
@@ -186,8 +188,8 @@ impl Server {
         self.ensure_group(service);
         self.send_replies(service);
         self.start_waiting(service);
-        self.renew(service);
         self.hand_back(service);
+        self.renew(service);
         self.count_deliveries(service);
         self.read(service);
         self.claim(service);
@@ -351,11 +353,9 @@ impl Server {
             match aim {
                 Aim::Acknowledge { epoch, ids } => self.unacknowledge(service, epoch, ids),
                 Aim::CheckConsumer | Aim::RemoveConsumer => self.consumer_done(),
-                Aim::CheckLeases { keys, .. }
-                | Aim::HandBack { keys }
-                | Aim::Renew { keys, .. } => {
-                    self.void_renewal(service, &keys);
-                }
+                Aim::CheckLeases { keys, .. } => self.void_renewal(service, &keys),
+                Aim::HandBack { keys } => self.void_hand_back(service, &keys, voided.sent),
+                Aim::Renew { keys, .. } => self.lose_renewal(service, &keys, voided.sent),
                 Aim::Claim { count, .. } => self.void_claim(service, count, voided.sent),
                 Aim::Count { .. } => self.void_count(service),
                 Aim::CreateGroup { .. } | Aim::InspectStream => self.void_creation(service),
@@ -414,35 +414,6 @@ impl Server {
         }
         ready
     }
-
-    fn deadline(&self) -> Option<Deadline> {
-        let tick = match &self.stage {
-            Stage::Draining(drain) => Some(Deadline::new(drain.deadline(), Timer::Grace)),
-            Stage::Running | Stage::Starting => Some(Deadline::new(self.tick_at, Timer::Reclaim)),
-            Stage::Stopped => return None,
-        };
-        let retry = self.retry.as_ref().map(|retry| Deadline::new(retry.at, Timer::RetryReplies));
-        let of_service = |service: &Service| {
-            let acks = service.acks_paused_until;
-            let acks = acks.map(|at| Deadline::new(at, Timer::RetryReplies));
-            let renewal = service.held.leases.due().filter(|_| service.is_ready());
-            let renewal = renewal.map(|at| Deadline::new(at, Timer::Renew));
-            let renewal = renewal.filter(|_| self.lanes.is_open(Lane::Command));
-            [self.group_deadline(service), reader_deadline(service), acks, renewal]
-        };
-        [self.lanes.deadline(), retry]
-            .into_iter()
-            .chain(self.services.iter().flat_map(of_service))
-            .fold(tick, Deadline::earlier)
-    }
-}
-
-fn reader_deadline(service: &Service) -> Option<Deadline> {
-    let free = service.reader.under_way != Some(ReadKind::History);
-    let again = service.reader.history_again.filter(|_| free);
-    let again = again.map(|at| Deadline::new(at, Timer::History));
-    let paused = service.reader.paused_until.map(|at| Deadline::new(at, Timer::Heal));
-    Deadline::earlier(again, paused)
 }
 
 impl Engine for Server {

@@ -194,6 +194,11 @@ impl Service {
         Key { epoch: self.epoch, id }
     }
 
+    /// Whether there is no group, and none is being created.
+    pub(super) const fn is_absent(&self) -> bool {
+        matches!(self.group.state, GroupState::Absent(_))
+    }
+
     pub(super) fn is_ready(&self) -> bool {
         self.group.state == GroupState::Ready
     }

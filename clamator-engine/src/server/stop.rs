@@ -43,8 +43,8 @@ enum Step {
 
 impl Drain {
     /// Whether handlers may run.
-    pub(super) const fn is_in_grace(&self) -> bool {
-        matches!(self.step, Step::Working)
+    pub(super) fn is_in_grace(&self, now: Instant) -> bool {
+        matches!(self.step, Step::Working) && now < self.until
     }
 
     pub(super) const fn deadline(&self) -> Instant {
@@ -144,8 +144,11 @@ impl Server {
             let Some(service) = self.services.get(index) else {
                 continue;
             };
-            // A read whose lane ended may still be given something until its BLOCK ends.
-            let unsure = service.reader.history.is_some() || service.reader.history_again.is_some();
+            // A read whose lane ended may still be given something until its BLOCK ends, and a
+            // renewal take back what was handed back.
+            let unsure = service.reader.history.is_some()
+                || service.reader.history_again.is_some()
+                || self.now < service.held.leases.stray_until;
             if service.is_ready() && !unsure {
                 let command = self.own_pending(service, StreamId::ZERO, StreamId::MAX, 1);
                 awaited += usize::from(self.send(index, command, Aim::CheckConsumer));

@@ -18,6 +18,9 @@ fn stopping(grace: Duration) -> (Rig<Server>, Job) {
     (rig, job)
 }
 
+/// So long after an entry was given out Redis can tell that nobody has touched it since.
+const RIPE: Duration = Duration::from_millis(1);
+
 /// What is being handed back: which entries, how idle they must be, how often they were given out.
 fn hand_back(rig: &mut Rig<Server>) -> (Sent, Vec<StreamId>, Duration, u64) {
     let sent = rig.take("XCLAIM");
@@ -63,6 +66,8 @@ fn what_a_read_still_brings_at_a_stop_is_handed_back() {
     rig.stop(5 * SECOND);
     rig.deliver(vec![notification(1)]);
     rig.no_job();
+    assert_eq!(rig.count("XCLAIM"), 0, "that would be in vain");
+    rig.run(RIPE);
     assert_eq!(handed_back(&mut rig), (vec![id(1)], 0));
     rig.remove_consumer();
     assert_eq!(rig.stopped(), Some(1));
@@ -76,6 +81,8 @@ fn what_a_read_brings_after_the_grace_is_handed_back() {
     rig.run(SECOND / 2);
     rig.deliver(vec![notification(1)]);
     rig.no_job();
+    assert_eq!(rig.count("XCLAIM"), 0, "that would be in vain");
+    rig.run(RIPE);
     assert_eq!(handed_back(&mut rig), (vec![id(1)], 0));
 }
 
@@ -88,6 +95,7 @@ fn what_was_taken_over_is_counted_and_handed_back_as_it_was_before() {
     rig.answer("XAUTOCLAIM", claimed(StreamId::ZERO, vec![notification(1)]));
     assert_eq!(rig.count("XCLAIM"), 0);
     rig.answer("XPENDING", Reply::PendingRange(vec![pending(1, 4)]));
+    rig.run(RIPE);
     assert_eq!(handed_back(&mut rig), (vec![id(1)], 3));
     rig.no_job();
 }
@@ -139,7 +147,37 @@ fn after_its_lane_was_lost_it_is_found_out_whether_it_was_handed_back() {
     rig.lose(Lane::Command);
     rig.run(2 * SECOND);
     rig.open_lanes();
+    let row = crate::reply::PendingEntry { idle_ms: 3000, ..pending(2, 1) };
+    rig.answer("XPENDING", Reply::PendingRange(vec![row]));
     assert_eq!(handed_back(&mut rig), (vec![id(2)], 0));
+}
+
+#[test]
+fn what_may_have_been_handed_back_and_is_gone_was_run_by_another() {
+    let (mut rig, job) = stopping(5 * SECOND);
+    hand_back(&mut rig);
+    rig.lose(Lane::Command);
+    rig.run(2 * SECOND);
+    rig.open_lanes();
+    rig.answer("XPENDING", Reply::PendingRange(vec![]));
+    rig.answer("XINFO GROUPS", groups(id(50)));
+    rig.end(&job);
+    rig.no_job();
+    assert_eq!(rig.count("XRANGE"), 0);
+}
+
+#[test]
+fn what_is_being_handed_back_does_not_start_although_the_group_is_gone() {
+    let (mut rig, job) = stopping(5 * SECOND);
+    let (sent, ids, ..) = hand_back(&mut rig);
+    rig.habit = |_| None;
+    rig.end(&job);
+    rig.answer("XADD", added());
+    let acknowledge = rig.take("XACK");
+    rig.refuse(acknowledge.token, "NOGROUP");
+    rig.no_job();
+    rig.reply(sent.token, Reply::Ids(ids));
+    rig.no_job();
 }
 
 #[test]

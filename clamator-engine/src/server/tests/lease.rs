@@ -351,5 +351,6 @@ fn nothing_is_started_behind_a_lost_handler_at_a_stop() {
     rig.end(&job);
     rig.answer("XPENDING", Reply::PendingRange(vec![pending(1, 3)]));
     rig.no_job();
+    rig.run(Duration::from_millis(1));
     assert_eq!(rig.count("XCLAIM"), 1, "it is handed back");
 }

@@ -13,7 +13,7 @@ use super::{Fact, Invariant, Kind, REWRITES, Scene};
 use crate::command::Command;
 use crate::sim::fault::{Fault, FaultSet};
 use crate::sim::history::NodeKind;
-use crate::sim::network::NodeId;
+use crate::sim::network::{Executed, NodeId};
 use crate::sim::verb::{Verb, Verbs};
 use crate::stream_id::StreamId;
 use crate::time::Instant;
@@ -61,7 +61,7 @@ impl Invariant for HandsBackWhole {
     }
 
     fn about(&self) -> &'static [Kind] {
-        &[Kind::Crashed, Kind::Dropped, Kind::Ended, Kind::Sent, Kind::Started]
+        &[Kind::Crashed, Kind::Dropped, Kind::Ended, Kind::Executed, Kind::Sent, Kind::Started]
     }
 
     fn verbs(&self) -> Verbs {
@@ -73,12 +73,12 @@ impl Invariant for HandsBackWhole {
         if let Fact::Started { node, start, .. } = fact {
             self.started.insert((*node, start.service, start.entry));
         }
-        let Fact::Sent {
-            node,
-            command: Command::XClaim { key, group, ids, hand_back: Some(told), .. },
-            ..
-        } = fact
-        else {
+        let (node, command) = match fact {
+            Fact::Sent { node, command, .. } => (node, *command),
+            Fact::Executed(Executed { node, command, reply: Ok(_), .. }) => (node, command),
+            _ => return Ok(()),
+        };
+        let Command::XClaim { key, group, ids, hand_back: Some(told), .. } = command else {
             return Ok(());
         };
         // One id may be of two entries, of two streams. Who may not count guesses.
@@ -96,6 +96,9 @@ impl Invariant for HandsBackWhole {
         for id in ids {
             if self.running.of(*node).any(|run| (run.0, run.1) == (service, *id)) {
                 return Err(format!("{node} hands {id} back, which it runs"));
+            }
+            if matches!(fact, Fact::Executed(_)) {
+                continue;
             }
             let started = self.started.contains(&(*node, service, *id));
             let pending = scene.network.streams().pending_entry(scene.now, key, group, *id);

@@ -7,6 +7,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 
 use bytes::Bytes;
 
@@ -112,7 +113,7 @@ fn given<'a>(command: &'a Command, reply: &'a Reply) -> Option<(&'a Bytes, &'a [
 #[derive(Debug, Default)]
 pub(super) struct OutcomeIsOwn {
     /// Whom Redis gave each entry last, by service and id.
-    owners: BTreeMap<(usize, StreamId), NodeId>,
+    owners: BTreeMap<(usize, StreamId), Option<NodeId>>,
 }
 
 /// Faults by which a worker is given what another one holds for good reason, or cannot help it.
@@ -136,8 +137,10 @@ impl Invariant for OutcomeIsOwn {
             let Some(service) = command.key().and_then(|key| scene.history.service_of(key)) else {
                 return Ok(());
             };
+            // What is handed back is nobody's.
+            let kept = !matches!(command, Command::XClaim { hand_back: Some(_), .. });
             for id in had(command, reply) {
-                self.owners.insert((service, id), *node);
+                self.owners.insert((service, id), kept.then_some(*node));
             }
         }
         let Fact::Sent { node, command: Command::XAdd { fields, max_len: Some(_), .. }, .. } = fact
@@ -157,10 +160,8 @@ impl Invariant for OutcomeIsOwn {
         }
         for entry in &call.entries {
             let owner = self.owners.get(&(call.service, *entry));
-            if let Some(owner) = owner.filter(|owner| *owner != node) {
-                return Err(format!(
-                    "{node} answers {entry}, which was given to {owner}: {call:?}"
-                ));
+            if let Some(owner) = owner.filter(|owner| **owner != Some(*node)) {
+                return Err(format!("{node} answers {entry}, whose owner is {owner:?}: {call:?}"));
             }
         }
         Ok(())
@@ -197,6 +198,24 @@ struct Touches {
     free: Instant,
     /// When the commands that are under way were sent.
     sent: BTreeMap<u64, Instant>,
+    /// The ranges of the looks that are under way, by service.
+    looks: BTreeMap<u64, (usize, RangeInclusive<StreamId>)>,
+}
+
+impl Touches {
+    fn send(&mut self, ticket: u64, service: usize, command: &Command, now: Instant) {
+        if let Command::XPendingRange { start, end, .. } = command {
+            self.looks.insert(ticket, (service, *start..=*end));
+        }
+        self.sent.insert(ticket, now);
+    }
+
+    fn is_asked(&self, entry: &(usize, StreamId)) -> bool {
+        let looked_at = |(service, ids): &(usize, RangeInclusive<StreamId>)| {
+            *service == entry.0 && ids.contains(&entry.1)
+        };
+        self.asked.contains(entry) || self.looks.values().any(looked_at)
+    }
 }
 
 impl RenewsInTime {
@@ -226,9 +245,9 @@ impl RenewsInTime {
                 worker.heard.retain(|(of, id), _| *of != service || !ids.contains(id));
             }
             worker.asked.extend(asked);
-            worker.sent.insert(*ticket, scene.now);
-            return;
+            return worker.send(*ticket, service, command, scene.now);
         };
+        worker.looks.remove(ticket);
         let sent = worker.sent.remove(ticket).unwrap_or_default();
         worker.asked.retain(|entry| !asked.contains(entry));
         let reply = match reply {
@@ -314,6 +333,7 @@ impl Invariant for RenewsInTime {
             | Fact::Opened { node, lane: Lane::Command } => {
                 if let Some(worker) = self.workers.get_mut(*node) {
                     worker.asked.clear();
+                    worker.looks.clear();
                     worker.free = scene.now;
                 }
             }
@@ -329,7 +349,7 @@ impl Invariant for RenewsInTime {
                 let longest = scene.plan.claim_idle / 2;
                 for (entry, heard) in &worker.heard {
                     let age = scene.now.since((*heard).max(worker.free));
-                    if age > longest && !worker.asked.contains(entry) {
+                    if age > longest && !worker.is_asked(entry) {
                         return Err(format!("{node} has not renewed {} for {age:?}", entry.1));
                     }
                 }

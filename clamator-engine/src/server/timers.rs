@@ -1,0 +1,45 @@
+//! When a server has something to do by itself.
+//!
+//! Not what it does then: that is the rule's whose timer it is.
+
+use super::service::{Counting, ReadKind, Service};
+use super::{Server, Stage};
+use crate::engine::{Deadline, Lane, Timer};
+
+impl Server {
+    /// When the server has something to do by itself, whatever comes in.
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        let tick = match &self.stage {
+            Stage::Draining(drain) => {
+                let grace = Some(Deadline::new(drain.deadline(), Timer::Grace));
+                let tick = Deadline::new(self.tick_at, Timer::Reclaim);
+                let waits = |it: &Service| it.reclaim.counting == Counting::Refused;
+                let waits = self.services.iter().any(waits);
+                Deadline::earlier(grace, Some(tick).filter(|_| waits))
+            }
+            Stage::Running | Stage::Starting => Some(Deadline::new(self.tick_at, Timer::Reclaim)),
+            Stage::Stopped => return None,
+        };
+        let retry = self.retry.as_ref().map(|retry| Deadline::new(retry.at, Timer::RetryReplies));
+        let of_service = |service: &Service| {
+            let acks = service.acks_paused_until;
+            let acks = acks.map(|at| Deadline::new(at, Timer::RetryReplies));
+            let renewal = service.held.leases.due().filter(|_| service.is_ready());
+            let renewal = renewal.map(|at| Deadline::new(at, Timer::Renew));
+            let renewal = renewal.filter(|_| self.lanes.is_open(Lane::Command));
+            [self.group_deadline(service), reader_deadline(service), acks, renewal]
+        };
+        [self.lanes.deadline(), retry]
+            .into_iter()
+            .chain(self.services.iter().flat_map(of_service))
+            .fold(tick, Deadline::earlier)
+    }
+}
+
+fn reader_deadline(service: &Service) -> Option<Deadline> {
+    let free = service.reader.under_way != Some(ReadKind::History);
+    let again = service.reader.history_again.filter(|_| free);
+    let again = again.map(|at| Deadline::new(at, Timer::History));
+    let paused = service.reader.paused_until.map(|at| Deadline::new(at, Timer::Heal));
+    Deadline::earlier(again, paused)
+}
