@@ -108,7 +108,8 @@ impl<R> fmt::Debug for Server<R> {
 #[non_exhaustive]
 pub struct Stopped {
     /// How many requests the server had been given and did not settle. They are still in Redis,
-    /// for other workers, handed back as far as Redis could be reached. 0 when the runtime went away before the server could tell.
+    /// for other workers, and handed back as far as Redis could be reached. 0 when the runtime went
+    /// away before the server could tell.
     pub left: usize,
 }
 

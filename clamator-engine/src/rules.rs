@@ -35,8 +35,8 @@
 //!
 //! **4.4 Leases.** What is held, running or waiting, is renewed at a third of `claim_idle`, unless
 //! another worker has taken it over: nothing is taken back. A lease is valid for `claim_idle` after
-//! the command was sent that touched the entry last. What a handler comes to whose lease is lost is
-//! not heard (`server/lease.rs`).
+//! the command was sent that touched the entry last, and no longer than its group is there. What a
+//! handler comes to whose lease is lost is not heard (`server/lease.rs`, `server/missing.rs`).
 //!
 //! **4.5 Reclaim.** Once a second, spread by 25 %, what other consumers left idle for `claim_idle`
 //! is taken over, with a cursor that is carried on. What is already held starts no second handler.

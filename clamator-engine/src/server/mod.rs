@@ -4,8 +4,9 @@
 //! read → run → reply XADD → its answer → XACK and XDEL; each step may be repeated, none is
 //! undone by the failure of a later one, and no failure runs a handler again in this process.
 //! Rules are cited by the numbers of [`rules`](crate::rules): the group (4.1) is in `group`,
-//! reading (4.3, 4.5) in `intake`, taking over (4.5) in `reclaim`, judging entries (4.6–4.8) in
-//! `request`, replies and acknowledgements in `settle`, the stop (4.10) in `stop`.
+//! reading (4.3, 4.5) in `intake`, leases (4.4) in `lease` and `missing`, taking over (4.5) in
+//! `reclaim`, judging entries (4.6–4.8) in `request`, replies and acknowledgements in `settle`, the
+//! stop (4.10) in `stop` and `hand_back`.
 //!
 //! Commands: <https://redis.io/docs/latest/commands/xreadgroup/>
 
