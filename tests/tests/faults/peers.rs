@@ -1,17 +1,17 @@
 //! What the published Python peer does wrong, each as a test that this server does it right.
 //!
-//! P1 to P6, P8 and P11 of the project's list of faults found in the peers. Not P7 (reply streams
+//! P1 to P6 and P8 to P11 of the project's list of faults found in the peers. Not P7 (reply streams
 //! that nobody deletes), for which there is no rule yet.
 
 use std::time::{Duration, Instant};
 
-use clamator_driver::{Concurrency, Runtime, ServerBuilder};
+use clamator_driver::{CallError, Concurrency, Runtime, ServerBuilder};
 use clamator_tests::capture::{Capture, unique};
 use clamator_tests::redis::RawConnection;
 use clamator_tests::world::Async;
 use tracing::Level;
 
-use crate::scene::{COMMANDS, RAW, RECOVERY_MAX, REPLIES, Scene, add_request};
+use crate::scene::{COMMANDS, RAW, RECOVERY_MAX, REPLIES, Scene, add_request, envelope};
 
 clamator_tests::scenarios!(
     p1_a_queue_longer_than_claim_idle_runs_once_and_one_by_one,
@@ -21,6 +21,8 @@ clamator_tests::scenarios!(
     p5_a_request_sent_before_the_first_server_started_is_run,
     p6_a_lost_group_is_restored_without_a_hot_loop,
     p8_an_envelope_that_is_no_text_is_settled_on_sight,
+    p9_a_reply_that_cannot_be_read_is_an_error_at_once,
+    p10_fields_and_members_that_nobody_knows_are_passed_over,
     p11_what_waits_at_a_stop_is_handed_back_at_once_and_runs_once,
 );
 
@@ -164,11 +166,55 @@ async fn p8_an_envelope_that_is_no_text_is_settled_on_sight<R: Runtime>(runtime:
     assert_eq!(scene.servers[0].counters().await.poison, 1, "judged more than once");
 }
 
-/// How many commands Redis has carried out, these included.
-fn commands(raw: &mut RawConnection) -> i64 {
-    let stats = raw.command(&[b"INFO", b"stats"]).text();
-    let line = stats.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
-    line.and_then(|count| count.parse().ok()).expect("Redis counts its commands")
+/// P9: the caller of a reply that is none need not wait for its timeout to learn that.
+async fn p9_a_reply_that_cannot_be_read_is_an_error_at_once<R: Runtime>(runtime: R) {
+    let scene = Scene::without_server(&runtime).await;
+    let (mut raw, began) = (scene.redis.connect(), Instant::now());
+    let mut call = runtime.task({
+        let caller = scene.caller.clone();
+        async move { caller.call(0).await }
+    });
+    scene.await_that("the request", 5 * SECOND, |scene| scene.length(COMMANDS) == 1).await;
+    let entries = scene.redis.command("XRANGE faults:cmds:work - +");
+    let sent = entries.array()[0].array()[1].array()[3].text();
+    let (_, id) = sent.rsplit_once(r#""id":""#).expect("the request has an id");
+    let (id, _) = id.split_once('"').expect("the id is a string");
+    // Neither a result nor an error.
+    let reply = format!(r#"{{"jsonrpc":"2.0","id":"{id}"}}"#);
+    let words = ["XADD", REPLIES, "*", "type", "rpc", "envelope", &reply];
+    raw.command(&words.map(str::as_bytes));
+    let ended = runtime.within(5 * SECOND, "the error", &mut call).await;
+    assert!(matches!(ended, Err(CallError::Protocol(_))), "{ended:?}");
+    assert!(began.elapsed() < 10 * SECOND);
+}
+
+/// P10: what a later version writes beside what there is today does no harm, at either end.
+async fn p10_fields_and_members_that_nobody_knows_are_passed_over<R: Runtime>(runtime: R) {
+    let scene = Scene::start(&runtime).await;
+    let mut raw = scene.redis.connect();
+    let known = envelope(1, 0);
+    let more = known.strip_suffix('}').expect("it is an object");
+    let more = format!(r#"{more},"later":{{"deep":[1,null]}}}}"#);
+    let words = [
+        "XADD",
+        COMMANDS,
+        "*",
+        "type",
+        "other",
+        "later",
+        "field",
+        "envelope",
+        &more,
+        "reply-to",
+        RAW,
+        "traceparent",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    ];
+    raw.command(&words.map(str::as_bytes));
+    scene.await_that("its reply", 5 * SECOND, |scene| scene.length(RAW) == 1).await;
+    assert_eq!(scene.ledger.starts_max(), 1);
+    assert_eq!(scene.servers[0].counters().await.poison, 0);
+    scene.assert_settled().await;
 }
 
 /// P11: sixteen requests of 300 ms, which one server has read, are not run by it once it stops.
@@ -195,4 +241,11 @@ async fn p11_what_waits_at_a_stop_is_handed_back_at_once_and_runs_once<R: Runtim
         consumers.array().iter().map(|consumer| consumer.array()[1].text()).collect();
     assert_eq!(names, ["work:released", "work:second"]);
     scene.assert_settled().await;
+}
+
+/// How many commands Redis has carried out, these included.
+fn commands(raw: &mut RawConnection) -> i64 {
+    let stats = raw.command(&[b"INFO", b"stats"]).text();
+    let line = stats.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
+    line.and_then(|count| count.parse().ok()).expect("Redis counts its commands")
 }
