@@ -135,7 +135,10 @@ impl Server {
         let Some(service) = self.services.get_mut(index).filter(|it| it.is_absent()) else {
             return;
         };
-        service.count_by_guess();
+        if !service.held.uncounted().is_empty() {
+            service.count_by_guess();
+            self.dirty.insert(index);
+        }
         let doubtful = service.held.doubtful();
         if !doubtful.is_empty() {
             self.confirm(index, &doubtful);

@@ -206,3 +206,41 @@ fn whoever_may_not_hand_back_leaves_what_has_not_started_when_the_grace_is_over(
     rig.no_job();
     assert_eq!(rig.stopped(), Some(2));
 }
+
+#[test]
+fn what_another_read_brings_while_it_is_handed_back_is_not_handed_back_twice_at_once() {
+    let mut rig = rig();
+    rig.habit = quiet;
+    rig.deliver(vec![request(1)]);
+    rig.job();
+    rig.lose(Lane::Blocking(0));
+    rig.run(SECOND);
+    rig.open_lanes();
+    rig.answer("XREADGROUP", Reply::Entries(vec![request(2)]));
+    rig.answer("XPENDING", Reply::PendingRange(vec![pending(2, 2)]));
+    let look = rig.take("XREADGROUP");
+    rig.run(RIPE);
+    rig.stop(5 * SECOND);
+    hand_back(&mut rig);
+    rig.reply(look.token, Reply::Entries(vec![request(2)]));
+    rig.run(2 * RIPE);
+    assert_eq!(rig.count("XCLAIM"), 0);
+}
+
+#[test]
+fn without_a_group_what_is_not_counted_is_served_within_the_grace() {
+    let (mut rig, count) = reclaim::uncounted();
+    rig.stop(5 * SECOND);
+    rig.refuse(count.token, "NOGROUP");
+    assert_eq!(rig.jobs().len(), 2);
+}
+
+#[test]
+fn a_count_that_redis_refuses_for_a_while_is_asked_for_again_during_a_stop() {
+    let (mut rig, count) = reclaim::uncounted();
+    rig.stop(5 * SECOND);
+    rig.refuse(count.token, "BUSY");
+    assert_eq!(rig.count("XPENDING"), 0);
+    rig.run(2 * SECOND);
+    assert_eq!(rig.count("XPENDING"), 1);
+}

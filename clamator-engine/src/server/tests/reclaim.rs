@@ -8,7 +8,7 @@ use crate::engine::Lane;
 use crate::reply::{PendingEntry, StreamInfo};
 
 /// A server whose two claimed entries wait for their delivery counts.
-fn uncounted() -> (Rig<Server>, Sent) {
+pub(super) fn uncounted() -> (Rig<Server>, Sent) {
     let mut rig = rig_with_handlers(2);
     let sent = claim(&mut rig);
     rig.reply(sent.token, claimed(StreamId::ZERO, vec![request(1), request(2)]));

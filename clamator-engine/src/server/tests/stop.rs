@@ -239,3 +239,40 @@ fn a_stop_does_not_wait_for_acknowledgements_to_a_stream_that_is_gone() {
     rig.remove_consumer();
     assert_eq!(rig.stopped(), Some(0));
 }
+
+#[test]
+fn without_a_group_a_stop_does_not_wait_to_know_whose_a_reply_is() {
+    let mut rig = rig();
+    rig.habit = quiet;
+    rig.deliver(vec![request(1)]);
+    let job = rig.job();
+    rig.run(SECOND / 10);
+    let read = rig.take("XREADGROUP");
+    rig.refuse(read.token, "NOGROUP");
+    rig.stop(200 * SECOND);
+    // The process did nothing for a long time.
+    rig.now = rig.now + 100 * SECOND;
+    rig.end(&job);
+    assert_eq!(rig.count("XADD"), 1);
+}
+
+#[test]
+fn the_consumer_stays_while_a_lost_renewal_may_take_back_what_was_handed_back() {
+    let mut rig = rig();
+    rig.habit = quiet;
+    rig.deliver(vec![request(1)]);
+    let job = rig.job();
+    rig.run(21 * SECOND);
+    rig.take("XCLAIM");
+    rig.lose(Lane::Command);
+    rig.run(SECOND);
+    rig.open_lanes();
+    rig.end(&job);
+    rig.answer("XADD", added());
+    rig.acknowledged();
+    rig.events();
+    rig.stop(5 * SECOND);
+    rig.unblocked();
+    assert_eq!((rig.count("XPENDING"), rig.count("XGROUP DELCONSUMER")), (0, 0));
+    assert_eq!(rig.stopped(), Some(0));
+}
