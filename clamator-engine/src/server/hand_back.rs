@@ -95,7 +95,7 @@ impl Server {
                 self.send_claim(index, group, Some(given_out));
             }
         }
-        self.check_leases(index, unsure);
+        self.check_leases(index, unsure, false);
     }
 
     pub(super) fn handle_handed_back(
@@ -118,7 +118,7 @@ impl Server {
         if !left_out.is_empty() {
             // It is another worker's, or was touched when Redis's clock was ahead of what it is now.
             self.void_renewal(index, &left_out);
-            self.check_leases(index, left_out);
+            self.check_leases(index, left_out, false);
         }
     }
 

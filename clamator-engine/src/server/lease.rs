@@ -73,7 +73,7 @@ impl Server {
         for group in groups {
             self.send_claim(index, group, None);
         }
-        self.check_leases(index, doubtful);
+        self.check_leases(index, doubtful, false);
     }
 
     /// What is not valid for longer than this.
@@ -137,7 +137,7 @@ impl Server {
             leases.touch(*key, sent, now, claim_idle);
         }
         self.confirm(index, &renewed);
-        self.check_leases(index, left_out);
+        self.check_leases(index, left_out, false);
     }
 
     /// These entries are this server's. What only waited to know that is acknowledged.
@@ -151,21 +151,23 @@ impl Server {
         self.dirty.insert(index);
     }
 
-    /// Asks which of these are pending for this consumer, and for how long they are idle.
-    pub(super) fn check_leases(&mut self, index: usize, keys: Vec<Key>) {
+    /// Asks which of these are pending for this consumer, and for how long they are idle. If all are
+    /// known to be given out by the group, what is not found is somebody else's.
+    pub(super) fn check_leases(&mut self, index: usize, keys: Vec<Key>, given_out: bool) {
         let Some(service) = self.services.get_mut(index) else { return };
         let (Some(first), Some(last)) = (keys.iter().min(), keys.iter().max()) else { return };
         let (first, last) = (first.id, last.id);
         service.held.leases.ask(&keys, true);
         let Some(service) = self.services.get(index) else { return };
         let command = self.own_pending(service, first, last, PENDING_COUNT);
-        self.send(index, command, Aim::CheckLeases { keys, sent: self.now });
+        self.send(index, command, Aim::CheckLeases { keys, given_out, sent: self.now });
     }
 
     pub(super) fn handle_leases_checked(
         &mut self,
         index: usize,
         keys: Vec<Key>,
+        given_out: bool,
         sent: Instant,
         reply: Result<Reply, Refusal>,
     ) {
@@ -210,7 +212,11 @@ impl Server {
             leases.hurry(now);
         }
         self.confirm(index, &valid);
-        self.seek_missing(index, missing, sent);
+        if given_out {
+            self.seek_given_out(index, missing, sent);
+        } else {
+            self.seek_missing(index, missing, sent);
+        }
     }
 
     /// The outcome of a renewal or of a look is unknown, or it was refused for a while.

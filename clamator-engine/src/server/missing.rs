@@ -1,7 +1,8 @@
 //! Entries that this server holds and does not find pending for itself: who has them (rule 4.4).
 //!
 //! Not the noticing of it (`lease`). Mostly somebody else has taken the entry over, and its lease
-//! is lost. But nobody may have it:
+//! is lost: that is sure when it is not found after it is known to have been given out. But nobody
+//! may have it:
 //!
 //! - It was deleted from the stream, and Redis has dropped what was pending of it. If nobody else
 //!   can have been given it before, nobody will be: it is kept, and needs no lease.
@@ -70,12 +71,25 @@ impl Server {
             Err(refusal) if refusal.kind() == RefusalKind::Final => StreamId::MAX,
             Ok(_) | Err(_) => return self.void_renewal(index, &keys),
         };
+        // What was given out meanwhile may be this server's, as another lane will tell: it is looked
+        // for once more.
+        let (given_out, undelivered): (Vec<Missing>, Vec<Missing>) =
+            missing.into_iter().partition(|it| it.key.id <= given_to);
+        self.check_leases(index, given_out.iter().map(|it| it.key).collect(), true);
+        for it in undelivered {
+            self.seek_entry(index, it, false, sent);
+        }
+    }
+
+    /// These entries were given out by the group, and are not this server's.
+    pub(super) fn seek_given_out(&mut self, index: usize, missing: Vec<Missing>, sent: Instant) {
         for it in missing {
-            let given_out = it.key.id <= given_to;
-            if given_out && !it.valid {
-                self.judge_missing(index, it, sent, Whereabouts::Elsewhere);
+            if it.valid {
+                let leases = self.services.get_mut(index).map(|it| &mut it.held.leases);
+                leases.into_iter().for_each(|leases| leases.ask(&[it.key], true));
+                self.seek_entry(index, it, true, sent);
             } else {
-                self.seek_entry(index, it, given_out, sent);
+                self.judge_missing(index, it, sent, Whereabouts::Elsewhere);
             }
         }
     }

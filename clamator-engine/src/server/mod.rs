@@ -119,7 +119,7 @@ enum Aim {
     Acknowledge { epoch: u32, ids: Vec<StreamId> },
     CheckConsumer,
     CheckGhost(StreamId),
-    CheckLeases { keys: Vec<Key>, sent: Instant },
+    CheckLeases { keys: Vec<Key>, given_out: bool, sent: Instant },
     Claim { start: StreamId, count: usize, sent: Instant },
     Count { first: StreamId, last: StreamId },
     CreateGroup { restore: Option<StreamId> },
@@ -313,8 +313,8 @@ impl Server {
             }
             Aim::CheckConsumer => self.handle_consumer_checked(service, &reply),
             Aim::CheckGhost(id) => self.handle_ghost_checked(service, id, &reply),
-            Aim::CheckLeases { keys, sent } => {
-                self.handle_leases_checked(service, keys, sent, reply);
+            Aim::CheckLeases { keys, given_out, sent } => {
+                self.handle_leases_checked(service, keys, given_out, sent, reply);
             }
             Aim::Renew { keys, sent } => self.handle_renewed(service, keys, sent, reply),
             Aim::Claim { start, count, sent } => {

@@ -3,6 +3,7 @@
 //! Not the order of the stop (`stop`).
 
 use super::intake::pending;
+use super::missing::given_out;
 use super::*;
 use crate::engine::Lane;
 
@@ -121,7 +122,7 @@ fn what_another_worker_has_is_not_handed_back() {
     let (sent, ..) = hand_back(&mut rig);
     rig.reply(sent.token, Reply::Ids(vec![]));
     rig.answer("XPENDING", Reply::PendingRange(vec![]));
-    rig.answer("XINFO GROUPS", groups(id(2)));
+    given_out(&mut rig, id(2));
     rig.answer("XRANGE", Reply::Entries(vec![request(2)]));
     finish(&mut rig, &job);
     assert_eq!((rig.count("XCLAIM"), rig.stopped()), (0, Some(0)));
@@ -160,7 +161,7 @@ fn what_may_have_been_handed_back_and_is_gone_was_run_by_another() {
     rig.run(2 * SECOND);
     rig.open_lanes();
     rig.answer("XPENDING", Reply::PendingRange(vec![]));
-    rig.answer("XINFO GROUPS", groups(id(50)));
+    given_out(&mut rig, id(50));
     rig.end(&job);
     rig.no_job();
     assert_eq!(rig.count("XRANGE"), 0);

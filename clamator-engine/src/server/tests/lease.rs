@@ -3,6 +3,7 @@
 //! Not the taking over (`reclaim`).
 
 use super::intake::pending;
+use super::missing::given_out;
 use super::*;
 use crate::engine::Lane;
 use crate::reply::PendingEntry;
@@ -52,7 +53,7 @@ fn lose_first(rig: &mut Rig<Server>) -> StreamId {
 
 /// Tells of an entry that was not found that it was given out and is in the stream.
 fn give_away(rig: &mut Rig<Server>, id: StreamId) {
-    rig.answer("XINFO GROUPS", groups(id));
+    given_out(rig, id);
     // Of one whose lease had run out nothing more is asked.
     if rig.count("XRANGE") > 0 {
         rig.answer("XRANGE", Reply::Entries(vec![request(id.ms)]));

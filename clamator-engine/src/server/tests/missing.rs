@@ -55,6 +55,12 @@ fn remake_group(rig: &mut Rig<Server>) {
     rig.habit = quiet;
 }
 
+/// So far the group has given entries out; what was looked for is not found all the same.
+pub(super) fn given_out(rig: &mut Rig<Server>, last_delivered: StreamId) {
+    rig.answer("XINFO GROUPS", groups(last_delivered));
+    rig.answer("XPENDING", Reply::PendingRange(vec![]));
+}
+
 /// Neither entry is pending for this server, and so far the group has given entries out.
 fn not_found(rig: &mut Rig<Server>, last_delivered: StreamId) {
     rig.answer("XPENDING", Reply::PendingRange(vec![]));
@@ -64,7 +70,7 @@ fn not_found(rig: &mut Rig<Server>, last_delivered: StreamId) {
 #[test]
 fn an_entry_that_was_deleted_is_answered_as_nobody_else_can_have_it() {
     let (mut rig, job) = missing();
-    rig.answer("XINFO GROUPS", groups(id(9)));
+    given_out(&mut rig, id(9));
     rig.answer("XRANGE", Reply::Entries(vec![]));
     rig.answer("XRANGE", Reply::Entries(vec![]));
     assert_eq!(rig.engine.counters().leases_lost, 0);
@@ -86,7 +92,7 @@ fn an_entry_that_was_deleted_after_its_lease_had_run_out_may_have_been_run_by_an
     rig.end(&job);
     rig.answer("XCLAIM", Reply::Ids(vec![]));
     rig.answer("XPENDING", Reply::PendingRange(vec![]));
-    rig.answer("XINFO GROUPS", groups(id(9)));
+    given_out(&mut rig, id(9));
     assert_eq!((rig.count("XRANGE"), rig.count("XADD")), (0, 0));
     assert_eq!(rig.engine.counters().leases_lost, 1);
 }
@@ -96,6 +102,7 @@ fn whoever_may_look_at_neither_groups_nor_entries_gives_up_what_is_not_found() {
     let (mut rig, _) = missing();
     let groups = rig.take("XINFO GROUPS");
     rig.refuse(groups.token, "NOPERM");
+    rig.answer("XPENDING", Reply::PendingRange(vec![]));
     for _ in 0..2 {
         let entry = rig.take("XRANGE");
         rig.refuse(entry.token, "NOPERM");
@@ -113,8 +120,9 @@ fn what_was_given_to_this_server_again_meanwhile_is_not_missing() {
     let read = rig.take("XREADGROUP");
     rig.reply(read.token, Reply::Entries(vec![request(1)]));
     rig.reply(sought.token, groups(id(9)));
-    rig.answer("XRANGE", Reply::Entries(vec![request(1)]));
-    assert_eq!(rig.engine.counters().leases_lost, 0);
+    let row = PendingEntry { idle_ms: 10, ..pending(1, 1) };
+    rig.answer("XPENDING", Reply::PendingRange(vec![row]));
+    assert_eq!((rig.count("XRANGE"), rig.engine.counters().leases_lost), (0, 0));
     rig.end(&job);
     assert_eq!(rig.count("XADD"), 1);
 }
@@ -159,7 +167,8 @@ fn what_runs_and_another_group_has_not_given_out_yet_is_looked_for_when_it_ends(
     rig.end(&job);
     assert_eq!(rig.count("XADD"), 0);
     // Somebody else was given it meanwhile.
-    not_found(&mut rig, id(1));
+    rig.answer("XPENDING", Reply::PendingRange(vec![]));
+    given_out(&mut rig, id(1));
     rig.answer("XRANGE", Reply::Entries(vec![request(1)]));
     assert_eq!(rig.engine.counters().leases_lost, 1);
     assert_eq!((rig.count("XADD"), rig.count("XACK")), (0, 0));
@@ -188,4 +197,17 @@ fn what_a_read_brings_that_was_sent_to_the_group_before_is_not_trusted() {
     let row = PendingEntry { idle_ms: 10, ..pending(1, 1) };
     rig.answer("XPENDING", Reply::PendingRange(vec![row]));
     assert_eq!(rig.job().entry, id(1));
+}
+
+#[test]
+fn what_another_group_gives_to_this_server_while_it_is_looked_for_stays_its_own() {
+    let (mut rig, job) = anew();
+    rig.answer("XPENDING", Reply::PendingRange(vec![]));
+    // The read that was under way has given both to this server; its answer is on its way.
+    rig.answer("XINFO GROUPS", groups(id(2)));
+    let row = |number| PendingEntry { idle_ms: 1, ..pending(number, 1) };
+    rig.answer("XPENDING", Reply::PendingRange(vec![row(1), row(2)]));
+    assert_eq!((rig.count("XRANGE"), rig.engine.counters().leases_lost), (0, 0));
+    rig.end(&job);
+    assert_eq!(rig.count("XADD"), 1);
 }
