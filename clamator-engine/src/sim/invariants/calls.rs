@@ -8,8 +8,11 @@ use alloc::string::String;
 use core::time::Duration;
 
 use super::{Fact, Invariant, Kind, Scene};
+use crate::call::CallError;
 use crate::command::Command;
+use crate::engine::Lane;
 use crate::reply::Reply;
+use crate::sim::by_node::ByNode;
 use crate::sim::fault::Fault;
 use crate::sim::history::{NodeKind, Outcome, id_in, number_in};
 use crate::sim::network::NodeId;
@@ -244,7 +247,12 @@ impl Invariant for SentOnce {
 #[derive(Debug, Default)]
 pub(super) struct FreshSucceed {
     succeeded: u64,
+    /// When each process lost its command lane last.
+    lost: ByNode<Instant>,
 }
+
+/// How long after a half-open connection has ended there may be no other.
+const REOPENED_WITHIN: Duration = Duration::from_secs(2);
 
 impl Invariant for FreshSucceed {
     fn title(&self) -> (&'static str, &'static str) {
@@ -252,15 +260,23 @@ impl Invariant for FreshSucceed {
     }
 
     fn about(&self) -> &'static [Kind] {
-        &[Kind::Finished, Kind::Over]
+        &[Kind::Finished, Kind::Lost, Kind::Over]
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        if let Fact::Lost { node, lane: Lane::Command } = fact {
+            self.lost.insert(*node, scene.now);
+        }
         if let Fact::Finished { number, outcome } = fact
-            && scene.history.calls.get(number).is_some_and(|call| call.fresh)
+            && let Some(call) = scene.history.calls.get(number).filter(|call| call.fresh)
         {
             self.succeeded += 1;
-            if let Err(error) = outcome {
+            // A connection may turn out to have been half open all the time.
+            let lost = self.lost.get(call.client);
+            let lost = lost.is_some_and(|at| scene.now.since(*at) < REOPENED_WITHIN);
+            if let Err(error) = outcome
+                && !(lost && matches!(error, CallError::NotSent))
+            {
                 return Err(format!("call {number} failed: {error}"));
             }
         }

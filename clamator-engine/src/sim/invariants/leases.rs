@@ -326,7 +326,11 @@ impl Invariant for RenewsInTime {
         self.hear(scene, fact);
         match fact {
             Fact::Struck(fault) if REWRITES.and(TAKING).contains(*fault) => {
-                self.workers = ByNode::default();
+                // What is under way stays so.
+                let nodes: Vec<NodeId> = self.workers.keys().collect();
+                for node in nodes {
+                    self.workers.of(node).heard.clear();
+                }
             }
             Fact::Closed { node, lane: Lane::Command }
             | Fact::Lost { node, lane: Lane::Command }
