@@ -155,6 +155,8 @@ impl Invariant for OutcomeIsOwn {
         if scene.history.kind_of(*node) != Some(NodeKind::Server)
             || (call.made_at < healed && healed <= scene.now)
             || scene.history.struck_since(call.made_at, REWRITES.and(TAKING))
+            // Whoever could not renew goes on without leases until it tries again.
+            || scene.history.struck_since(Instant::ZERO, FaultSet::of(&[Fault::NoPermission]))
         {
             return Ok(());
         }
