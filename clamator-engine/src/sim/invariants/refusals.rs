@@ -64,7 +64,10 @@ impl Invariant for StopsReadingWhenFull {
             }
             // A reply whose entry is another worker's by now is kept no longer (4.4).
             Fact::Replied { node, command: Command::XPendingRange { .. }, .. } => {
-                self.looks.insert(*node, scene.now);
+                let before = self.looks.insert(*node, scene.now);
+                if before.is_some_and(|at| scene.now.since(at) < SOUGHT_WITHIN) {
+                    self.full.remove(node);
+                }
             }
             Fact::Replied {
                 node,
