@@ -26,6 +26,13 @@ pub(super) struct StopsReadingWhenFull {
 /// How long after that a worker may find that an entry is another's.
 const SOUGHT_WITHIN: Duration = Duration::from_secs(5);
 
+impl StopsReadingWhenFull {
+    /// Whether the worker is about to find what it no longer has, or has just found it.
+    fn looks_now(&self, node: NodeId, now: Instant) -> bool {
+        self.looks.get(&node).is_some_and(|at| now.since(*at) < SOUGHT_WITHIN)
+    }
+}
+
 impl Invariant for StopsReadingWhenFull {
     fn title(&self) -> (&'static str, &'static str) {
         ("nothing-is-read-while-redis-is-full", "4.12")
@@ -52,8 +59,10 @@ impl Invariant for StopsReadingWhenFull {
             Fact::Replied {
                 node, command: Command::XAdd { max_len: Some(_), .. }, reply, ..
             } if scene.history.kind_of(*node) == Some(NodeKind::Server) => match reply {
+                // What a look has found to be another worker's is not kept when it is refused.
                 Err(refusal) if refusal.kind() == RefusalKind::Heals => {
-                    self.full.insert(*node);
+                    let kept = !self.looks_now(*node, scene.now);
+                    self.full.extend(Some(*node).filter(|_| kept));
                 }
                 Ok(_) | Err(_) => {
                     self.full.remove(node);
@@ -63,20 +72,19 @@ impl Invariant for StopsReadingWhenFull {
                 self.full.remove(node);
             }
             // A reply whose entry is another worker's by now is kept no longer (4.4).
-            Fact::Replied { node, command: Command::XPendingRange { .. }, .. } => {
-                let before = self.looks.insert(*node, scene.now);
-                if before.is_some_and(|at| scene.now.since(at) < SOUGHT_WITHIN) {
-                    self.full.remove(node);
-                }
-            }
             Fact::Replied {
                 node,
-                command: Command::XInfoGroups { .. } | Command::XRange { .. },
+                command:
+                    command @ (Command::XPendingRange { .. }
+                    | Command::XInfoGroups { .. }
+                    | Command::XRange { .. }),
                 ..
             } => {
-                let look = self.looks.get(node);
-                if look.is_some_and(|at| scene.now.since(*at) < SOUGHT_WITHIN) {
+                if self.looks_now(*node, scene.now) {
                     self.full.remove(node);
+                }
+                if matches!(command, Command::XPendingRange { .. }) {
+                    self.looks.insert(*node, scene.now);
                 }
             }
             Fact::Sent {
