@@ -132,6 +132,8 @@ impl Action {
 #[derive(Debug)]
 pub(crate) struct Ended<P> {
     pub(crate) voided: Vec<Voided<P>>,
+    /// Whether Redis said that it cannot go on: then none of the commands ended it.
+    pub(crate) unfit: bool,
 }
 
 /// A command that got no reply.
@@ -301,7 +303,8 @@ impl<P> Lanes<P> {
     /// A seeded bug: gives up the oldest command, and not its connection.
     fn give_first_up(&mut self, lane: Lane) -> Option<Ended<P>> {
         let flying = self.state(lane)?.flying.pop_front()?;
-        Some(Ended { voided: alloc::vec![Voided { purpose: flying.purpose, sent: true }] })
+        let voided = alloc::vec![Voided { purpose: flying.purpose, sent: true }];
+        Some(Ended { voided, unfit: false })
     }
 
     /// When [`Self::tick`] has something to do.
@@ -396,10 +399,11 @@ impl<P> Lanes<P> {
             let waiting = state.waiting.drain(..);
             voided.extend(waiting.map(|waiting| Voided { purpose: waiting.purpose, sent: false }));
         }
+        let unfit = matches!(loss, Loss::Unfit(_));
         if self.is_news(Trouble::of(&loss)) {
             self.actions.push_back(Action::Disconnected(loss));
         }
-        Ended { voided }
+        Ended { voided, unfit }
     }
 
     /// Notes a trouble. Tells whether it was not announced since all lanes were open.

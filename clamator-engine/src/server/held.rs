@@ -309,6 +309,13 @@ impl Held {
         Some(outbound)
     }
 
+    /// Redis has answered this reply: it is not what ends lanes.
+    pub(super) fn clear_reply(&mut self, key: Key) {
+        if let Some(State::Replying(outbound)) = self.entries.get_mut(&key) {
+            outbound.losses = 0;
+        }
+    }
+
     /// Drops an entry, whatever became of it.
     pub(super) fn remove(&mut self, key: Key) -> Option<State> {
         self.leases.remove(key);

@@ -362,7 +362,7 @@ impl Server {
                 Aim::CreateGroup { .. } | Aim::InspectStream => self.void_creation(service),
                 Aim::History { .. } => self.void_history(service, voided.sent),
                 Aim::Read { .. } => self.void_read(service, voided.sent),
-                Aim::Reply(key) => self.lose_reply(service, key, voided.sent),
+                Aim::Reply(key) => self.lose_reply(service, key, voided.sent && !ended.unfit),
                 Aim::SeekEntry { missing, .. } => self.void_renewal(service, &[missing.key]),
                 Aim::SeekGroup { missing, .. } => {
                     let keys: Vec<Key> = missing.iter().map(|it| it.key).collect();

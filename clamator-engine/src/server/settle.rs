@@ -198,6 +198,9 @@ impl Server {
             }
             RefusalKind::Heals if seeded.is(Bug::ReplyWithoutPause) => self.void_reply(index, key),
             RefusalKind::Heals => {
+                if let Some(service) = self.services.get_mut(index) {
+                    service.held.clear_reply(key);
+                }
                 self.void_reply(index, key);
                 let at = self.now + self.jitter.spread(RETRY_MIN);
                 self.retry.get_or_insert(Retry { at, pause: RETRY_MIN });
@@ -226,11 +229,11 @@ impl Server {
 
     /// A lane has ended with a reply under way. It is sent again, unless it is the reply that
     /// ends lanes, as one does that is larger than Redis is set to take: then an error is sent.
-    pub(super) fn lose_reply(&mut self, index: usize, key: Key, sent: bool) {
+    pub(super) fn lose_reply(&mut self, index: usize, key: Key, suspected: bool) {
         let patient = self.config.seeded.is(Bug::ReplyEndsLanes);
         self.reply_done();
         let Some(service) = self.services.get_mut(index) else { return };
-        let lost = if sent && !patient { service.held.lose_reply(key) } else { None };
+        let lost = if suspected && !patient { service.held.lose_reply(key) } else { None };
         if let Some(outbound) = lost.filter(|it| it.losses >= LOSSES_MAX) {
             let reply = ReplyTo { key: outbound.key.clone(), id: outbound.id.clone() };
             let message = "each connection ended on which the result was written";

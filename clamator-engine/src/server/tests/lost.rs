@@ -75,6 +75,48 @@ fn a_reply_with_which_every_lane_ends_becomes_an_error_and_all_others_go_on() {
 }
 
 #[test]
+fn a_reply_is_no_suspect_where_redis_said_why_the_lane_ends() {
+    let mut rig = rig_after(0);
+    rig.habit = quiet;
+    for _ in 0..10 {
+        let mut sent = replies(&mut rig);
+        assert_eq!(sent.len(), 2, "{sent:?}");
+        rig.refuse(sent.remove(0).0.token, "READONLY");
+        assert_eq!(rig.closed, [Lane::Command]);
+        rig.closed.clear();
+        rig.run(2 * SECOND);
+        rig.open_lanes();
+    }
+    let texts: Vec<String> = replies(&mut rig).into_iter().map(|(_, text)| text).collect();
+    assert!(texts.iter().all(|text| text.contains("\"result\"")), "{texts:?}");
+}
+
+#[test]
+fn a_reply_that_redis_has_answered_is_no_suspect() {
+    let mut rig = rig();
+    rig.habit = quiet;
+    rig.deliver(vec![request(1)]);
+    let job = rig.job();
+    rig.end(&job);
+    let try_again = |rig: &mut Rig<Server>| {
+        while rig.count("XADD") == 0 {
+            rig.run(SECOND / 4);
+        }
+    };
+    for _ in 0..8 {
+        for (sent, text) in replies(&mut rig) {
+            assert!(text.contains("\"result\""), "{text}");
+            rig.refuse(sent.token, "OOM");
+        }
+        try_again(&mut rig);
+        lose(&mut rig, Lane::Command);
+        try_again(&mut rig);
+    }
+    let (_, text) = replies(&mut rig).pop().unwrap();
+    assert!(text.contains("\"result\""), "{text}");
+}
+
+#[test]
 fn a_new_reply_does_not_wait_for_one_that_is_suspected_and_is_not_sent_along_with_it() {
     let mut rig = rig_after(3);
     let (suspect, _) = replies(&mut rig).pop().unwrap();
