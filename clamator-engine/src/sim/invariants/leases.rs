@@ -74,11 +74,9 @@ impl Invariant for NotTakenBack {
                 else {
                     return Ok(());
                 };
-                let sent = self.sent.remove(&(*node, *ticket));
-                let claim_idle = scene.plan.claim_idle;
-                let late = sent.is_none_or(|sent| scene.now.since(sent) >= claim_idle * 3 / 4);
+                let late = is_late(scene, self.sent.remove(&(*node, *ticket)));
                 // A group that is made anew gives out at once what others hold.
-                let anew = claim_idle * 2 + NOTICED_WITHIN;
+                let anew = scene.plan.claim_idle * 2 + NOTICED_WITHIN;
                 let early = REWRITES.and(TAKING);
                 let late = late || scene.history.struck_within(scene.now, anew, early);
                 for id in ids {
@@ -114,6 +112,14 @@ fn given<'a>(command: &'a Command, reply: &'a Reply) -> Option<(&'a Bytes, &'a [
 pub(super) struct OutcomeIsOwn {
     /// Whom Redis gave each entry last, by service and id.
     owners: BTreeMap<(usize, StreamId), Option<NodeId>>,
+    /// When each renewal was sent.
+    sent: BTreeMap<(NodeId, u64), Instant>,
+}
+
+/// Whether a renewal was on its way for about `claim_idle`: it may take an entry from another worker
+/// that has just been given it, and neither can know.
+fn is_late(scene: &Scene<'_>, sent: Option<Instant>) -> bool {
+    sent.is_none_or(|sent| scene.now.since(sent) >= scene.plan.claim_idle * 3 / 4)
 }
 
 /// Faults by which a worker is given what another one holds for good reason, or cannot help it.
@@ -133,14 +139,24 @@ impl Invariant for OutcomeIsOwn {
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
-        if let Fact::Executed(Executed { node, command, reply: Ok(reply), .. }) = fact {
+        if let Fact::Sent { node, command: Command::XClaim { .. }, ticket, .. } = fact {
+            self.sent.insert((*node, *ticket), scene.now);
+        }
+        if let Fact::Executed(Executed { node, ticket, command, reply: Ok(reply), .. }) = fact {
             let Some(service) = command.key().and_then(|key| scene.history.service_of(key)) else {
                 return Ok(());
             };
+            let claims = matches!(command, Command::XClaim { .. });
+            let late = claims && is_late(scene, self.sent.remove(&(*node, *ticket)));
             // What is handed back is nobody's.
             let kept = !matches!(command, Command::XClaim { hand_back: Some(_), .. });
             for id in had(command, reply) {
-                self.owners.insert((service, id), kept.then_some(*node));
+                let entry = (service, id);
+                if late {
+                    self.owners.remove(&entry);
+                } else {
+                    self.owners.insert(entry, kept.then_some(*node));
+                }
             }
         }
         let Fact::Sent { node, command: Command::XAdd { fields, max_len: Some(_), .. }, .. } = fact
@@ -198,6 +214,8 @@ struct Touches {
     asked: BTreeSet<(usize, StreamId)>,
     /// Since when nothing has hindered it.
     free: Instant,
+    /// When it acknowledged each entry last: what names it and was asked for before says nothing.
+    acknowledged: BTreeMap<(usize, StreamId), Instant>,
     /// When the commands that are under way were sent.
     sent: BTreeMap<u64, Instant>,
     /// The ranges of the looks that are under way, by service.
@@ -245,6 +263,7 @@ impl RenewsInTime {
         let Fact::Replied { reply, .. } = fact else {
             if let Command::XAck { ids, .. } = command {
                 worker.heard.retain(|(of, id), _| *of != service || !ids.contains(id));
+                worker.acknowledged.extend(ids.iter().map(|id| ((service, *id), scene.now)));
             }
             worker.asked.extend(asked);
             return worker.send(*ticket, service, command, scene.now);
@@ -272,10 +291,11 @@ impl RenewsInTime {
             return;
         }
         for entry in given(command, reply).into_iter().flat_map(|(_, entries)| entries) {
+            let key = (service, entry.id);
             if entry.fields.is_none() {
-                worker.heard.remove(&(service, entry.id));
-            } else {
-                worker.heard.insert((service, entry.id), scene.now);
+                worker.heard.remove(&key);
+            } else if worker.acknowledged.get(&key).is_none_or(|at| *at < sent) {
+                worker.heard.insert(key, scene.now);
             }
         }
         let here: BTreeSet<StreamId> = match reply {

@@ -143,6 +143,12 @@ impl Invariant for LooksBack {
                     Some(_) | None => {}
                 }
             }
+            // A claim may be lost with it: then both looks are taken anew, the second one later.
+            Fact::Closed { node, lane: Lane::Command }
+            | Fact::Lost { node, lane: Lane::Command } => {
+                let own = self.lanes.iter_mut().filter(|((of, _), _)| of == node);
+                own.for_each(|(_, look)| look.again = None);
+            }
             Fact::Closed { node, lane } | Fact::Lost { node, lane } => {
                 let look = self.lanes.entry((*node, *lane)).or_default();
                 let owed = look.owed || look.reading;
