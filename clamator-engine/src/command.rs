@@ -27,6 +27,15 @@ pub enum Command {
         /// Key to delete.
         key: Bytes,
     },
+    /// `PEXPIRE key ttl`.
+    PExpire {
+        /// Key that is deleted when the time is over.
+        key: Bytes,
+        /// How long it lives from now on; whole milliseconds.
+        ttl: Duration,
+    },
+    /// `TIME`.
+    Time,
     /// `XACK key group id…`.
     XAck {
         /// Stream.
@@ -173,6 +182,13 @@ pub enum Command {
         /// How long to wait for an entry, whole milliseconds, never zero; `None` does not wait.
         block: Option<Duration>,
     },
+    /// `XTRIM key MINID ~ min_id`: deletes the oldest entries, as far as that is cheap.
+    XTrim {
+        /// Stream.
+        key: Bytes,
+        /// Entries from this id on are kept.
+        min_id: StreamId,
+    },
 }
 
 /// Where a consumer group starts to read.
@@ -200,8 +216,9 @@ impl Command {
     #[must_use]
     pub const fn key(&self) -> Option<&Bytes> {
         match self {
-            Self::ClientUnblock { .. } => None,
+            Self::ClientUnblock { .. } | Self::Time => None,
             Self::Del { key }
+            | Self::PExpire { key, .. }
             | Self::XAck { key, .. }
             | Self::XAdd { key, .. }
             | Self::XAutoClaim { key, .. }
@@ -215,7 +232,8 @@ impl Command {
             | Self::XPendingRange { key, .. }
             | Self::XRange { key, .. }
             | Self::XRead { key, .. }
-            | Self::XReadGroup { key, .. } => Some(key),
+            | Self::XReadGroup { key, .. }
+            | Self::XTrim { key, .. } => Some(key),
         }
     }
 
@@ -225,6 +243,8 @@ impl Command {
         match self {
             Self::ClientUnblock { client } => spell.words(&["CLIENT", "UNBLOCK"]).number(*client),
             Self::Del { key } => spell.words(&["DEL"]).bytes(key),
+            Self::PExpire { key, ttl } => spell.words(&["PEXPIRE"]).bytes(key).millis(*ttl),
+            Self::Time => spell.words(&["TIME"]),
             Self::XAck { key, group, ids } => spell.words(&["XACK"]).all(&[key, group]).ids(ids),
             Self::XAdd { key, create, max_len, fields } => {
                 spell.words(&["XADD"]).bytes(key).words(if *create {
@@ -277,6 +297,9 @@ impl Command {
                     ReadFrom::History(after) => spell.id(*after),
                     ReadFrom::New => spell.words(&[">"]),
                 }
+            }
+            Self::XTrim { key, min_id } => {
+                spell.words(&["XTRIM"]).bytes(key).words(&["MINID", "~"]).id(*min_id)
             }
         };
     }

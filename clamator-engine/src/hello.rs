@@ -10,7 +10,8 @@ use core::str;
 use core::time::Duration;
 
 use crate::engine::{Hello, Loss, Version};
-use crate::resp::{Value, bytes, pairs};
+use crate::reply::Reply;
+use crate::resp::{ReplyShape, Value, bytes, pairs};
 
 impl Hello {
     /// Reads the reply to `HELLO`. The clock is not in it: see [`Self::decode_time`].
@@ -34,10 +35,10 @@ impl Hello {
     /// Reads the reply to `TIME`: what has passed since the Unix epoch; `None` when it was refused.
     #[must_use]
     pub fn decode_time(reply: &Value) -> Option<Duration> {
-        let Value::Array(parts) = reply else { return None };
-        let mut parts = parts.iter().cloned().map(number);
-        let (seconds, micros) = (parts.next()??, parts.next()??);
-        Some(Duration::from_secs(seconds).saturating_add(Duration::from_micros(micros)))
+        match ReplyShape::Time.decode(reply.clone()) {
+            Ok(Ok(Reply::Time(time))) => Some(time),
+            Ok(_) | Err(_) => None,
+        }
     }
 }
 
@@ -57,10 +58,6 @@ fn hello(reply: Value) -> Option<Hello> {
     hello.client_id = client_id;
     hello.valkey = valkey;
     Some(hello)
-}
-
-fn number(value: Value) -> Option<u64> {
-    str::from_utf8(&bytes(value)?).ok()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use bytes::Bytes;
 
@@ -40,7 +41,7 @@ pub enum Reply {
     Groups(Vec<GroupInfo>),
     /// `XCLAIM … JUSTID`: what was claimed.
     Ids(Vec<StreamId>),
-    /// `XACK`, `XDEL`, `DEL`, `CLIENT UNBLOCK`, `XGROUP DELCONSUMER`: how many.
+    /// `XACK`, `XDEL`, `XTRIM`, `DEL`, `PEXPIRE`, `CLIENT UNBLOCK`, `XGROUP DELCONSUMER`: how many.
     Integer(i64),
     /// `XGROUP CREATE`: done.
     Ok,
@@ -55,6 +56,8 @@ pub enum Reply {
     PendingRange(Vec<PendingEntry>),
     /// `XINFO STREAM`.
     Stream(StreamInfo),
+    /// `TIME`: what has passed since the Unix epoch by Redis's clock.
+    Time(Duration),
 }
 
 /// An entry of a stream.

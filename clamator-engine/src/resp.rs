@@ -9,6 +9,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::Bytes;
 
@@ -62,6 +63,8 @@ pub enum ReplyShape {
     Read,
     /// For [`Reply::Stream`].
     Stream,
+    /// For [`Reply::Time`].
+    Time,
 }
 
 /// A reply that does not have its command's shape.
@@ -80,9 +83,12 @@ impl Command {
         match self {
             Self::ClientUnblock { .. }
             | Self::Del { .. }
+            | Self::PExpire { .. }
             | Self::XAck { .. }
             | Self::XDel { .. }
-            | Self::XGroupDelConsumer { .. } => ReplyShape::Integer,
+            | Self::XGroupDelConsumer { .. }
+            | Self::XTrim { .. } => ReplyShape::Integer,
+            Self::Time => ReplyShape::Time,
             Self::XAdd { .. } => ReplyShape::Added,
             Self::XAutoClaim { .. } => ReplyShape::Claimed,
             Self::XClaim { .. } => ReplyShape::Ids,
@@ -118,6 +124,7 @@ impl ReplyShape {
             Self::Range => range(value),
             Self::Read => read(value),
             Self::Stream => stream(value),
+            Self::Time => time(value).map(Reply::Time),
         };
         reply.map(Ok).ok_or(Undecodable { expected: self })
     }
@@ -250,6 +257,14 @@ fn stream(value: Value) -> Option<Reply> {
         }
     }
     None
+}
+
+/// `[seconds, microseconds]`.
+fn time(value: Value) -> Option<Duration> {
+    let number = |value: Value| core::str::from_utf8(&bytes(value)?).ok()?.parse().ok();
+    let mut parts = array(value)?.into_iter().map(number);
+    let (seconds, micros) = (parts.next()??, parts.next()??);
+    Some(Duration::from_secs(seconds).saturating_add(Duration::from_micros(micros)))
 }
 
 /// A map, or RESP2's flat array of keys and values.

@@ -178,6 +178,10 @@ bugs! {
     ReplyRefusedBlocks = "P2",
     /// A reply with which every lane ends is sent again for ever, along with all others.
     ReplyEndsLanes = "rule 4.6, found in a review",
+    /// A reply creates its stream again, though the stream is not told how long it lives.
+    ReplyStreamMadeAnew = "P7, rule 4.11",
+    /// Reply streams are not told how long they live.
+    ReplyStreamsLiveOn = "P7, rule 4.11",
     /// A reply that Redis could not take is sent again at once.
     ReplyWithoutPause = "I16",
     /// A reply is written to whatever key the request names.

@@ -31,6 +31,8 @@ fn commands_are_spelled_as_redis_wants_them() {
     let cases = [
         (Command::ClientUnblock { client: 7 }, "CLIENT UNBLOCK 7"),
         (Command::Del { key: key() }, "DEL k"),
+        (Command::PExpire { key: key(), ttl: Duration::from_micros(1_500_900) }, "PEXPIRE k 1500"),
+        (Command::Time, "TIME"),
         (
             Command::XAck { key: key(), group: group(), ids: vec![id, StreamId::MAX] },
             "XACK k g 10-2 18446744073709551615-18446744073709551615",
@@ -129,6 +131,7 @@ fn commands_are_spelled_as_redis_wants_them() {
             },
             "XREADGROUP GROUP g c COUNT 100 STREAMS k 0-0",
         ),
+        (Command::XTrim { key: key(), min_id: id }, "XTRIM k MINID ~ 10-2"),
     ];
     for (command, words) in cases {
         assert_eq!(spelled(&command), words);

@@ -32,6 +32,16 @@ pub(super) fn check(command: &Command, dialect: Dialect, wall_ms: u64) -> Result
             within(whole_millis(*idle_min), 0, MAX, idle)?;
             within(*count, 1, dialect.claim_count_max(), "COUNT must be > 0")
         }
+        Command::PExpire { ttl, .. } => {
+            let millis = whole_millis(*ttl);
+            number(millis)?;
+            within(
+                millis,
+                0,
+                MAX.saturating_sub(wall_ms),
+                "invalid expire time in 'pexpire' command",
+            )
+        }
         Command::XDel { ids, .. } => some(ids, "'xdel' command"),
         Command::XPendingRange { count, .. } | Command::XRange { count, .. } => number(*count),
         Command::XRead { count, block, .. } | Command::XReadGroup { count, block, .. } => {
@@ -43,11 +53,13 @@ pub(super) fn check(command: &Command, dialect: Dialect, wall_ms: u64) -> Result
         // Redis looks for the group first: see `claim`.
         Command::XClaim { .. }
         | Command::Del { .. }
+        | Command::Time
         | Command::XGroupCreate { .. }
         | Command::XGroupDelConsumer { .. }
         | Command::XInfoGroups { .. }
         | Command::XInfoStream { .. }
-        | Command::XPending { .. } => Ok(()),
+        | Command::XPending { .. }
+        | Command::XTrim { .. } => Ok(()),
     }
 }
 

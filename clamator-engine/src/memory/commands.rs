@@ -37,9 +37,14 @@ impl Keyspace {
     /// What Redis answers when it does not carry the command out; nothing was changed.
     pub(super) fn execute(&mut self, wall_ms: u64, command: Command) -> Result<Outcome, Refusal> {
         arguments::check(&command, self.dialect(), wall_ms)?;
+        self.expire(wall_ms);
         let reply = match command {
             Command::ClientUnblock { client } => return Ok(Outcome::Unblock(client)),
             Command::Del { key } => Reply::Integer(self.delete(&key).into()),
+            Command::PExpire { key, ttl } => {
+                Reply::Integer(self.limit(key, wall_ms, whole_millis(ttl)).into())
+            }
+            Command::Time => Reply::Time(Duration::from_millis(wall_ms)),
             Command::XAck { key, group, ids } => self.ack(&key, &group, &ids)?,
             Command::XAdd { key, create, max_len, fields } => {
                 self.add(wall_ms, key, create, max_len, fields)?
@@ -82,6 +87,10 @@ impl Keyspace {
             Command::XReadGroup { key, group, consumer, from, count, block } => {
                 let read = Read { count, key, source: Source::Group { group, consumer, from } };
                 return self.read_or_wait(wall_ms, read, block);
+            }
+            Command::XTrim { key, min_id } => {
+                let log = self.stream_mut(&key)?.map(|stream| &mut stream.log);
+                integer(log.map_or(0, |log| log.trim_below(min_id)))
             }
         };
         Ok(Outcome::Reply(reply))

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::dialect::Dialect;
+use super::expiries::Expiries;
 use super::group::Group;
 use super::log::Log;
 use super::refusals::{no_group, wrong_type};
@@ -19,6 +20,7 @@ use crate::stream_id::StreamId;
 #[derive(Clone, Debug)]
 pub(super) struct Keyspace {
     dialect: Dialect,
+    expiries: Expiries,
     keys: BTreeMap<Bytes, Value>,
     ready: Vec<Bytes>,
 }
@@ -40,19 +42,46 @@ pub(super) struct Stream {
 
 impl Keyspace {
     /// Makes a keyspace without keys.
-    pub(super) const fn new(dialect: Dialect) -> Self {
-        Self { dialect, keys: BTreeMap::new(), ready: Vec::new() }
+    pub(super) fn new(dialect: Dialect) -> Self {
+        let expiries = Expiries::default();
+        Self { dialect, expiries, keys: BTreeMap::new(), ready: Vec::new() }
     }
 
     /// Deletes a key. Tells whether it existed.
     pub(super) fn delete(&mut self, key: &[u8]) -> bool {
         let Some((key, _)) = self.keys.remove_entry(key) else { return false };
+        self.expiries.clear(&key);
         self.signal(key);
         true
     }
 
+    /// Lets a key live so long from now on; not at all for zero. Tells whether there is such a key.
+    pub(super) fn limit(&mut self, key: Bytes, wall_ms: u64, ttl_ms: u64) -> bool {
+        if ttl_ms == 0 {
+            return self.delete(&key);
+        }
+        let exists = self.keys.contains_key(&key);
+        if exists {
+            self.expiries.set(key, wall_ms.saturating_add(ttl_ms));
+        }
+        exists
+    }
+
+    /// Deletes the keys whose time is over.
+    pub(super) fn expire(&mut self, wall_ms: u64) {
+        while let Some(key) = self.expiries.over(wall_ms) {
+            self.delete(&key);
+        }
+    }
+
+    /// How long a key has left to live, in milliseconds; `None` for one that lives on.
+    pub(super) fn ttl_ms(&self, key: &[u8], wall_ms: u64) -> Option<u64> {
+        Some(self.expiries.of(key)?.saturating_sub(wall_ms))
+    }
+
     /// Deletes all keys.
     pub(super) fn flush(&mut self) {
+        self.expiries = Expiries::default();
         self.ready.extend(core::mem::take(&mut self.keys).into_keys());
     }
 
@@ -64,12 +93,14 @@ impl Keyspace {
     /// Makes the keys hold what others hold.
     pub(super) fn replace(&mut self, others: Self) {
         self.flush();
+        self.expiries = others.expiries;
         self.keys = others.keys;
         self.ready.extend(self.keys.keys().cloned());
     }
 
     /// Makes a key hold something that is no stream.
     pub(super) fn set_other(&mut self, key: Bytes) {
+        self.expiries.clear(&key);
         self.keys.insert(key.clone(), Value::Other);
         self.signal(key);
     }

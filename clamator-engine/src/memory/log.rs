@@ -13,7 +13,7 @@ use crate::reply::{Entry, Fields};
 use crate::stream_id::StreamId;
 
 /// Most entries that one approximate trimming removes: `LIMIT`, 100 times the node size.
-const TRIM_MAX: u64 = 10_000;
+const TRIM_MAX: usize = 10_000;
 
 /// The entries of a stream.
 #[derive(Clone, Debug, Default)]
@@ -61,14 +61,31 @@ impl Log {
         while self.len > max_len
             && let Some(node) = self.nodes.first_entry()
         {
-            let len = u64::try_from(node.get().len()).unwrap_or(u64::MAX);
-            if len > left || self.len - len < max_len {
+            let live = node.get().len();
+            let len = u64::try_from(live).unwrap_or(u64::MAX);
+            if live > left || self.len - len < max_len {
                 break;
             }
-            left -= len;
+            left -= live;
             self.len -= len;
             node.remove();
         }
+    }
+
+    /// `MINID ~`: removes whole nodes from the start while all their entries, deleted ones
+    /// included, have smaller ids. Tells how many entries that were.
+    pub(super) fn trim_below(&mut self, min_id: StreamId) -> usize {
+        let mut removed = 0;
+        while let Some(node) = self.nodes.first_entry() {
+            let len = node.get().len();
+            if node.get().reaches(min_id) || removed + len > TRIM_MAX {
+                break;
+            }
+            removed += len;
+            node.remove();
+        }
+        self.len -= u64::try_from(removed).unwrap_or(u64::MAX);
+        removed
     }
 
     /// `MAXLEN =`: removes entries from the start until `max_len` remain. Tells how many.
@@ -209,6 +226,26 @@ mod tests {
         }
         log.trim(100);
         assert_eq!(log.len(), 100);
+    }
+
+    #[test]
+    fn trimming_by_id_removes_whole_nodes_and_nothing_from_the_bound_on() {
+        let mut log = filled(350);
+        let below = |ms| StreamId::new(ms, 0);
+        assert_eq!((log.trim_below(below(100)), log.len()), (0, 350));
+        assert_eq!((log.trim_below(below(101)), log.len()), (100, 250));
+        // A deleted entry keeps its node as long as it would itself.
+        assert!(log.remove(below(200)));
+        assert_eq!((log.trim_below(below(200)), log.len()), (0, 249));
+        assert_eq!((log.trim_below(below(201)), log.len()), (99, 150));
+        assert_eq!(log.trim_below(StreamId::MAX), 150);
+        assert_eq!((log.len(), log.last_generated()), (0, below(350)));
+    }
+
+    #[test]
+    fn one_trimming_by_id_removes_at_most_10000_entries() {
+        let mut log = filled(10_500);
+        assert_eq!((log.trim_below(StreamId::MAX), log.len()), (10_000, 500));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 mod arguments;
 mod commands;
 mod dialect;
+mod expiries;
 mod group;
 mod keyspace;
 mod log;
@@ -257,6 +258,12 @@ impl Streams {
         self.keys.names()
     }
 
+    /// `PTTL key`; `None` for a key that lives on, or is not there.
+    #[must_use]
+    pub fn ttl(&self, now: Instant, key: &[u8]) -> Option<Duration> {
+        self.keys.ttl_ms(key, self.wall_ms(now)).map(Duration::from_millis)
+    }
+
     /// The ids of a stream's entries, oldest first; none when there is no such stream.
     pub fn ids(&self, key: &[u8]) -> impl Iterator<Item = StreamId> {
         let stream = self.keys.stream(key).ok().flatten();
@@ -330,6 +337,8 @@ impl Streams {
     }
 
     fn expire(&mut self, now: Instant, is_over: impl Fn(Instant) -> bool) {
+        self.keys.expire(self.wall_ms(now));
+        self.wake(now);
         while let Some((until, connection)) = self.waits.first()
             && is_over(until)
         {

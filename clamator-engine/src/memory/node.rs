@@ -85,6 +85,11 @@ impl Node {
         self.entries.iter().rev().find(|(_, fields)| fields.is_some()).map(|(id, _)| *id)
     }
 
+    /// Tells whether an entry, deleted or not, has this id or a greater one.
+    pub(super) fn reaches(&self, id: StreamId) -> bool {
+        self.entries.last().is_some_and(|(last, _)| *last >= id)
+    }
+
     /// Lists the entries from this id on.
     pub(super) fn from(&self, start: StreamId) -> impl Iterator<Item = (StreamId, &Fields)> {
         let place = self.place(start).unwrap_or_else(|place| place);

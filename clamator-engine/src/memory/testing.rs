@@ -155,7 +155,8 @@ fn show(reply: Result<Reply, Refusal>) -> String {
         | Reply::Ids(_)
         | Reply::Pending { .. }
         | Reply::PendingRange(_)
-        | Reply::Stream(_)) => format!("{other:?}"),
+        | Reply::Stream(_)
+        | Reply::Time(_)) => format!("{other:?}"),
     }
 }
 

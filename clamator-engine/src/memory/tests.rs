@@ -238,3 +238,61 @@ fn the_next_end_of_a_wait_is_known_without_asking() {
     desk.streams.disconnect(desk.now, first);
     assert_eq!(desk.streams.due(), None);
 }
+
+#[test]
+fn a_key_lives_until_the_last_millisecond_of_its_time() {
+    let mut desk = Desk::with_group();
+    let expire = |millis| Command::PExpire { key: KEY, ttl: Duration::from_millis(millis) };
+    assert_eq!(desk.ask(expire(20)), "1");
+    desk.sleep(5);
+    assert_eq!(desk.streams.ttl(desk.now, &KEY), Some(Duration::from_millis(15)));
+    assert_eq!((desk.ask(add()), desk.ask(expire(10))), ("1005-0".into(), "1".into()));
+    desk.sleep(10);
+    assert_eq!(desk.ask(read(0)), "[1005-0]");
+    desk.sleep(1);
+    assert_eq!((desk.ask(read(0)), desk.ask(expire(10))), ("[]".into(), "0".into()));
+    assert_eq!(desk.streams.keys().count(), 0);
+}
+
+#[test]
+fn a_key_that_is_made_anew_lives_on() {
+    let expire = |millis| Command::PExpire { key: KEY, ttl: Duration::from_millis(millis) };
+    let ends: [fn(&mut Desk); 3] = [
+        |desk| assert_eq!(desk.ask(Command::Del { key: KEY }), "1"),
+        |desk| desk.streams.flush_all(desk.now),
+        |desk| desk.streams.set_string(desk.now, KEY),
+    ];
+    for end in ends {
+        let mut desk = Desk::with_group();
+        assert_eq!(desk.ask(expire(20)), "1");
+        end(&mut desk);
+        desk.ask(add());
+        desk.sleep(30);
+        desk.ask(add());
+        assert_eq!((desk.streams.ttl(desk.now, &KEY), desk.streams.keys().count()), (None, 1));
+    }
+    let mut desk = Desk::with_group();
+    assert_eq!(desk.ask(expire(0)), "1");
+    assert_eq!(desk.streams.keys().count(), 0, "no time is none");
+}
+
+#[test]
+fn an_older_copy_of_the_data_knows_how_long_its_keys_live() {
+    let mut desk = Desk::with_group();
+    let ttl = Duration::from_millis(20);
+    assert_eq!(desk.ask(Command::PExpire { key: KEY, ttl }), "1");
+    let copy = desk.streams.snapshot();
+    assert_eq!(desk.ask(Command::Del { key: KEY }), "1");
+    desk.streams.restore(desk.now, copy);
+    assert_eq!(desk.streams.ttl(desk.now, &KEY), Some(ttl));
+    desk.sleep(21);
+    assert_eq!(desk.replies(), []);
+    assert_eq!(desk.streams.keys().count(), 0);
+}
+
+#[test]
+fn the_time_is_that_of_the_clock() {
+    let mut desk = Desk::with_group();
+    desk.sleep(5);
+    assert_eq!(desk.ask(Command::Time), "Time(1.005s)");
+}

@@ -14,6 +14,11 @@ use crate::wire;
 /// The shortest idle time that Redis can tell from none.
 const CLAIM_IDLE_MIN: Duration = Duration::from_millis(1);
 
+/// Shorter, and a reply might be gone before its client reads it.
+const TTL_MIN: Duration = Duration::from_secs(1);
+/// Longer, and Redis might refuse it.
+const TTL_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
+
 /// Settings of a server.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -52,6 +57,10 @@ pub struct ServerConfig {
     pub relaxed_reply_to: bool,
     /// About how many entries a reply stream keeps. Default 1024, at least 1.
     pub reply_stream_max_len: u64,
+    /// How long a reply stream lives that nobody writes to or deletes: what a client that was killed
+    /// leaves behind. Default 1 h, at least 1 s, at most 10 years; longer than any client may take to
+    /// read a reply.
+    pub reply_stream_ttl: Duration,
     /// Decides the spread of timers. Take it from a random source, or fix it to repeat a run.
     pub seed: u64,
     pub(crate) seeded: Seeded,
@@ -75,6 +84,7 @@ impl ServerConfig {
             reclaim_tick: Duration::from_secs(1),
             relaxed_reply_to: false,
             reply_stream_max_len: 1024,
+            reply_stream_ttl: Duration::from_secs(3600),
             seed,
             seeded: Seeded::default(),
         }
@@ -92,6 +102,7 @@ impl ServerConfig {
         self.read_block = wire::read_block(self.read_block);
         // Redis counts with signed numbers.
         self.reply_stream_max_len = self.reply_stream_max_len.clamp(1, i64::MAX.cast_unsigned());
+        self.reply_stream_ttl = self.reply_stream_ttl.clamp(TTL_MIN, TTL_MAX);
         self.reclaim_tick = self.reclaim_tick.max(Duration::from_millis(10));
         self
     }

@@ -82,6 +82,11 @@ pub enum Notice {
         /// What Redis said.
         refusal: Refusal,
     },
+    /// A reply stream could not be told how long it lives. Told once; it is tried again.
+    ExpiryRefused {
+        /// What Redis said.
+        refusal: Refusal,
+    },
     /// A consumer group could not be created. It is tried again.
     GroupRefused {
         /// Whose group.

@@ -96,6 +96,8 @@ pub(super) struct Outbound {
     pub(super) envelope: Bytes,
     /// The request that it answers.
     pub(super) id: RequestId,
+    /// Whether it creates its stream in any case.
+    pub(super) anew: bool,
     /// How many lanes have ended with it under way.
     pub(super) losses: u32,
     /// Whether its lease was lost while it was under way: its entry is not acknowledged.
@@ -307,6 +309,13 @@ impl Held {
         }
         outbound.losses += 1;
         Some(outbound)
+    }
+
+    /// The reply's stream is missing: it is to be created. Tells which; `None` when it was to be.
+    pub(super) fn write_anew(&mut self, key: Key) -> Option<Bytes> {
+        let Some(State::Replying(outbound)) = self.entries.get_mut(&key) else { return None };
+        let before = core::mem::replace(&mut outbound.anew, true);
+        (!before).then(|| outbound.key.clone())
     }
 
     /// Redis has answered this reply: it is not what ends lanes.

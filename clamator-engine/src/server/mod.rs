@@ -11,7 +11,9 @@
 //! Commands: <https://redis.io/docs/latest/commands/xreadgroup/>
 
 mod config;
+mod counters;
 mod event;
+mod expiry;
 mod group;
 mod hand_back;
 mod held;
@@ -32,10 +34,13 @@ mod timers;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
+use bytes::Bytes;
 use clamator_proto::Keys;
 
 pub use self::config::{Concurrency, ServerConfig, ServiceConfig, StartFrom};
+pub use self::counters::ServerCounters;
 pub use self::event::{Answer, Job, JobId, Notice, PoisonFault, ServerEvent};
+use self::expiry::ReplyStreams;
 use self::held::{Key, Run, Unstarted};
 use self::missing::Missing;
 use self::request::{Judge, Verdict};
@@ -70,33 +75,10 @@ pub struct Server {
     /// Set while Redis cannot take replies.
     retry: Option<Retry>,
     replies: UnderWay,
+    reply_streams: ReplyStreams,
     stage: Stage,
     events: VecDeque<ServerEvent>,
     counters: ServerCounters,
-}
-
-/// What a server has seen since it started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ServerCounters {
-    /// Entries that were given to this server although they are no longer in the stream.
-    pub entries_deleted: u64,
-    /// Entries that were handed back at the stop, for another worker.
-    pub entries_handed_back: u64,
-    /// Consumer groups that were gone and were created again.
-    pub groups_restored: u64,
-    /// Entries that another worker may have been given while they were held here.
-    pub leases_lost: u64,
-    /// Jobs that were started.
-    pub jobs_started: u64,
-    /// Jobs among them whose entry had been given to a worker before.
-    pub jobs_redelivered: u64,
-    /// Entries that are no request.
-    pub poison: u64,
-    /// Replies that Redis will never accept.
-    pub replies_refused: u64,
-    /// Requests whose reply was asked for outside this deployment.
-    pub reply_to_refused: u64,
 }
 
 #[derive(Debug)]
@@ -124,6 +106,7 @@ enum Aim {
     Count { first: StreamId, last: StreamId },
     CreateGroup { restore: Option<StreamId> },
     Delete,
+    Expire(Bytes),
     FindGhosts,
     HandBack { keys: Vec<Key> },
     History { epoch: u32, sent: Instant },
@@ -165,6 +148,7 @@ impl Server {
             ticks: 0,
             retry: None,
             replies: UnderWay::default(),
+            reply_streams: ReplyStreams::default(),
             stage: Stage::Starting,
             events: VecDeque::new(),
             counters: ServerCounters::default(),
@@ -323,6 +307,7 @@ impl Server {
             Aim::Count { first, last } => self.handle_counted(service, first, last, reply),
             Aim::CreateGroup { restore } => self.handle_created(service, restore, reply),
             Aim::Delete | Aim::Unblock => {}
+            Aim::Expire(stream) => self.handle_expiry(stream, reply),
             Aim::FindGhosts => self.handle_ghosts(service, reply),
             Aim::HandBack { keys } => self.handle_handed_back(service, keys, reply),
             Aim::History { epoch, sent } => self.handle_history(service, epoch, sent, reply),
@@ -355,6 +340,7 @@ impl Server {
                 Aim::Acknowledge { epoch, ids } => self.unacknowledge(service, epoch, ids),
                 Aim::CheckConsumer | Aim::RemoveConsumer => self.consumer_done(),
                 Aim::CheckLeases { keys, .. } => self.void_renewal(service, &keys),
+                Aim::Expire(stream) => self.doubt_expiry(stream),
                 Aim::HandBack { keys } => self.void_hand_back(service, &keys, voided.sent),
                 Aim::Renew { keys, .. } => self.lose_renewal(service, &keys, voided.sent),
                 Aim::Claim { count, .. } => self.void_claim(service, count, voided.sent),
@@ -395,6 +381,7 @@ impl Server {
             self.ticks += 1;
             self.drop_overdue();
             self.tick_reclaim();
+            self.tick_expiry();
             self.tick_marks();
         }
         self.dirty.extend(0..self.services.len());

@@ -128,8 +128,8 @@ impl Server {
             return;
         };
         let (stream, id) = (reply.key.clone(), reply.id.clone());
-        let outbound =
-            Outbound { key: stream, envelope: envelope.into(), id, losses: 0, lost: false };
+        let envelope = envelope.into();
+        let outbound = Outbound { key: stream, envelope, id, anew: false, losses: 0, lost: false };
         service.held.insert_replying(key, outbound);
         let seeded = self.config.seeded;
         if seeded.is(Bug::AckBeforeReply) || seeded.is(Bug::AckWithReply) {
@@ -167,15 +167,19 @@ impl Server {
         let Some(outbound) = service.held.send_reply(key) else { return true };
         self.replies.replies += 1;
         self.replies.suspect = outbound.is_suspect();
-        let Outbound { key: stream, envelope, .. } = outbound;
+        let Outbound { key: stream, envelope, anew, .. } = outbound;
+        let creates = anew || !self.reply_streams.is_limited(&stream, self.now);
         let command = Command::XAdd {
-            key: stream,
-            create: true,
+            key: stream.clone(),
+            create: creates || self.config.seeded.is(Bug::ReplyStreamMadeAnew),
             max_len: Some(self.config.reply_stream_max_len)
                 .filter(|_| !self.config.seeded.is(Bug::ReplyUnbounded)),
             fields: wire::fields(envelope, None),
         };
         self.send(index, command, Aim::Reply(key));
+        if creates {
+            self.limit_reply_stream(index, stream);
+        }
         true
     }
 
@@ -185,7 +189,10 @@ impl Server {
             if self.retry.take().is_some() {
                 self.dirty.extend(0..self.services.len());
             }
-            return self.settle(index, key);
+            return match reply {
+                Ok(Reply::Added(None)) => self.write_anew(index, key),
+                _ => self.settle(index, key),
+            };
         };
         let seeded = self.config.seeded;
         let blocks = seeded.is(Bug::ReplyRefusedBlocks) && refusal.kind() == RefusalKind::Final;
@@ -215,6 +222,18 @@ impl Server {
                 self.notice(Notice::ReplyRefused { service, entry: key.id, refusal });
                 self.settle(index, key);
             }
+        }
+    }
+
+    /// The stream that was there for an earlier reply is gone: this one creates it.
+    fn write_anew(&mut self, index: usize, key: Key) {
+        let Some(service) = self.services.get_mut(index) else { return };
+        match service.held.write_anew(key) {
+            Some(stream) => {
+                self.reply_streams.forget(&stream);
+                self.void_reply(index, key);
+            }
+            None => self.settle(index, key),
         }
     }
 

@@ -4,6 +4,7 @@
 //! numbers in `rules`.
 
 mod depth;
+mod expiry;
 mod group;
 mod hand_back;
 mod intake;
@@ -109,6 +110,7 @@ fn groups(last_delivered: StreamId) -> Reply {
 /// Answers every reading of the mark: one group, nothing pending.
 fn marks(command: &Command) -> Option<Reply> {
     match command {
+        Command::PExpire { .. } => Some(Reply::Integer(1)),
         Command::XInfoGroups { .. } => Some(groups(id(50))),
         Command::XPending { .. } => Some(Reply::Pending { count: 0, first: None }),
         _ => None,

@@ -51,6 +51,7 @@ pub(super) struct Plan {
     /// How long a blocking read waits.
     pub(super) read_block: Duration,
     pub(super) reply_stream_max_len: u64,
+    pub(super) reply_stream_ttl: Duration,
     pub(super) servers: u32,
     pub(super) services: usize,
     pub(super) timeout: Duration,
@@ -104,6 +105,8 @@ impl Plan {
             python_claim_idle: claim_idle * u32::try_from(dice.between(1, 6)).unwrap_or(1),
             read_block,
             reply_stream_max_len: if overflows { 2 } else { 1024 },
+            // Much longer than a client can be kept from reading.
+            reply_stream_ttl: dice.scale(Duration::from_secs(60), Duration::from_secs(3600)),
             servers: u32::try_from(dice.between(1, 3)).unwrap_or(1),
             services: if dice.chance(25) { 2 } else { 1 },
             timeout,

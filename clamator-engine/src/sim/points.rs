@@ -121,6 +121,8 @@ points! {
     ExecutedAfterLaneEnded,
     /// A handler started for a call that had timed out (4.9).
     ExpiredCallRan,
+    /// A reply stream could not be told how long it lives (4.11).
+    ExpiryRefused,
     /// An entry was found to be gone after a claim that named none (4.5).
     GhostFound,
     /// An entry was given out as new a second time (4.1).
@@ -215,6 +217,8 @@ points! {
     ReplyRefusedForEver,
     /// A reply was refused for a while, and accepted later (4.12).
     ReplyRefusedThenAccepted,
+    /// A reply stream that was there for an earlier reply was gone (4.11).
+    ReplyStreamGone,
     /// A reply was found when the reply lane was opened again (5.1).
     ReplyFoundAfterReconnect,
     /// A reply was found only by reading the reply stream again (5.1).

@@ -29,6 +29,8 @@ macro_rules! verbs {
 verbs! {
     ClientUnblock,
     Del,
+    PExpire,
+    Time,
     XAck,
     XAdd,
     XAutoClaim,
@@ -43,6 +45,7 @@ verbs! {
     XRange,
     XRead,
     XReadGroup,
+    XTrim,
 }
 
 /// Some of the verbs.

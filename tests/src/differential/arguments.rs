@@ -176,6 +176,15 @@ impl Arguments {
         })
     }
 
+    /// A time that no sequence lives to see the end of, or one that no key can live for.
+    pub fn ttl(&self, dice: &mut Dice) -> Duration {
+        let edges = [I64_MAX - (1 << 41), I64_MAX, I64_MAX + 1, u64::MAX];
+        if dice.chance(20) {
+            return Duration::from_millis(edges[index(dice, 4)]);
+        }
+        FOR_LONG + Duration::from_millis(dice.between(0, 1000))
+    }
+
     pub fn block(&self, dice: &mut Dice) -> Duration {
         let edges = [I64_MAX, I64_MAX + 1, u64::MAX];
         if dice.chance(2) { Duration::from_millis(edges[index(dice, 3)]) } else { FOR_LONG }

@@ -31,7 +31,7 @@ pub fn sequence(seed: u64) -> Vec<Step> {
 }
 
 /// What may be done, and how often if nothing speaks against it.
-const DEEDS: [(What, u64); 29] = [
+const DEEDS: [(What, u64); 32] = [
     (What::Ack, 90),
     (What::Add, 220),
     (What::AddMany, 8),
@@ -42,6 +42,8 @@ const DEEDS: [(What, u64); 29] = [
     (What::Del, 5),
     (What::DeleteConsumer, 15),
     (What::DeleteEntries, 60),
+    (What::Expire, 12),
+    (What::ExpireSoon, 3),
     (What::InfoGroups, 15),
     (What::InfoStream, 15),
     (What::MeddleDelete, 10),
@@ -58,6 +60,7 @@ const DEEDS: [(What, u64); 29] = [
     (What::ReadGroupBlocking, 55),
     (What::ReadHistory, 50),
     (What::Sleep, 8),
+    (What::TrimBelow, 25),
     (What::Unblock, 25),
     (What::WaitOut, 2),
     (What::WaitOutGroup, 3),
@@ -75,6 +78,8 @@ enum What {
     Del,
     DeleteConsumer,
     DeleteEntries,
+    Expire,
+    ExpireSoon,
     InfoGroups,
     InfoStream,
     MeddleDelete,
@@ -91,6 +96,7 @@ enum What {
     ReadGroupBlocking,
     ReadHistory,
     Sleep,
+    TrimBelow,
     Unblock,
     WaitOut,
     WaitOutGroup,
@@ -207,6 +213,10 @@ impl Author {
                 let duration = Duration::from_micros(self.dice.between(500, 4000));
                 self.push(seat, Deed::Sleep(duration));
             }
+            What::ExpireSoon => {
+                let ttl = Duration::from_millis(self.dice.between(0, 4));
+                self.push(seat, Deed::Outlive(Command::PExpire { key, ttl }));
+            }
             What::WaitOut | What::WaitOutGroup => self.wait_out(what, key, group),
             _ => unreachable!("all others are commands"),
         }
@@ -242,6 +252,7 @@ impl Author {
             What::Del => Command::Del { key },
             What::DeleteConsumer => Command::XGroupDelConsumer { key, group, consumer },
             What::DeleteEntries => Command::XDel { ids: arguments.ids(dice, &key), key },
+            What::Expire => Command::PExpire { key, ttl: arguments.ttl(dice) },
             What::InfoGroups => Command::XInfoGroups { key },
             What::InfoStream => Command::XInfoStream { key },
             What::Pending => Command::XPending { key, group },
@@ -269,6 +280,7 @@ impl Author {
                 let block = dice.chance(10).then(|| arguments.block(dice));
                 Command::XReadGroup { key, group, consumer, from, count, block }
             }
+            What::TrimBelow => Command::XTrim { min_id: arguments.id(dice, &key), key },
             What::Unblock => Command::ClientUnblock { client: client(dice) },
             _ => return None,
         })
@@ -292,6 +304,7 @@ impl Author {
                     *group = odd;
                 }
                 Command::Del { key }
+                | Command::PExpire { key, .. }
                 | Command::XAck { key, .. }
                 | Command::XAdd { key, .. }
                 | Command::XAutoClaim { key, .. }
@@ -305,7 +318,8 @@ impl Author {
                 | Command::XPendingRange { key, .. }
                 | Command::XRange { key, .. }
                 | Command::XRead { key, .. }
-                | Command::XReadGroup { key, .. } => *key = odd,
+                | Command::XReadGroup { key, .. }
+                | Command::XTrim { key, .. } => *key = odd,
                 _ => {}
             }
         }

@@ -5,6 +5,8 @@
 //! step. Where something cannot be told to the millisecond, or not in order, it is left out.
 
 use std::io;
+use std::thread;
+use std::time::Duration;
 
 use clamator_engine::{Command, Value};
 
@@ -99,6 +101,25 @@ impl Player {
         self.event(label, seat, Happening::Tick, (soonest.min(until), until));
         self.tell(tickets[0], value);
         self.settle()
+    }
+
+    /// Waits until a key has expired.
+    pub(super) fn outlive(
+        &mut self,
+        label: Option<u64>,
+        seat: usize,
+        command: &Command,
+    ) -> io::Result<()> {
+        self.flush()?;
+        if self.seats.iter().any(|seat| !seat.open.is_empty()) {
+            return Ok(());
+        }
+        self.ask(label, seat, command)?;
+        self.flush()?;
+        if let Command::PExpire { ttl, .. } = command {
+            thread::sleep(*ttl + Duration::from_millis(2));
+        }
+        Ok(())
     }
 
     /// Ends what still waits: every sequence leaves idle connections behind.

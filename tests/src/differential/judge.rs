@@ -229,6 +229,10 @@ impl<'a> Run<'a> {
                 Sight::Consumers(self.streams.consumers(key, group).cloned().collect())
             }
             Look::Len(key) => Sight::Len(i64::try_from(self.streams.len(key)).unwrap_or(i64::MAX)),
+            Look::Ttl(key) => {
+                let ttl = self.streams.ttl(self.now, key);
+                Sight::Ttl(ttl.and_then(|ttl| u64::try_from(ttl.as_millis()).ok()))
+            }
             Look::Pending(key, group) => Sight::Pending(self.streams.pending(self.now, key, group)),
         }
     }
@@ -304,6 +308,7 @@ const fn depends_on_time(happening: &Happening) -> bool {
             command,
             Command::ClientUnblock { .. }
                 | Command::Del { .. }
+                | Command::PExpire { .. }
                 | Command::XAdd { .. }
                 | Command::XAutoClaim { .. }
                 | Command::XClaim { .. }
@@ -312,7 +317,7 @@ const fn depends_on_time(happening: &Happening) -> bool {
                 | Command::XRead { block: Some(_), .. }
                 | Command::XReadGroup { .. }
         ),
-        Happening::Look(look, _) => matches!(look, Look::Pending(..)),
+        Happening::Look(look, _) => matches!(look, Look::Pending(..) | Look::Ttl(_)),
         Happening::Meddle(..) | Happening::Tick => true,
         Happening::Close => false,
     }

@@ -1,6 +1,6 @@
 //! What every sequence ends in: a look at all that it may have left behind.
 //!
-//! Not only what engines may ask: also `XLEN`, `XINFO CONSUMERS` and all of `XPENDING`, since a
+//! Not only what engines may ask: also `XLEN`, `PTTL`, `XINFO CONSUMERS` and all of `XPENDING`, since a
 //! state that is wrong is a wrong reply to come. Everything is read through the connection that is
 //! nobody's.
 
@@ -18,7 +18,7 @@ use super::trace::{Happening, Look, Sight};
 /// Looks at every stream and group that the steps name.
 pub fn look_at_all(player: &mut Player, steps: &[Step]) -> io::Result<()> {
     let commands = steps.iter().flat_map(|step| match &step.deed {
-        Deed::Ask(command) => [Some(command), None],
+        Deed::Ask(command) | Deed::Outlive(command) => [Some(command), None],
         Deed::WaitOut { read, behind } => [Some(read), behind.as_ref()],
         _ => [None, None],
     });
@@ -42,7 +42,8 @@ pub fn look_at_all(player: &mut Player, steps: &[Step]) -> io::Result<()> {
     let commands: Vec<Command> =
         keys.iter().cloned().flat_map(of_key).chain(groups.iter().cloned().map(of_group)).collect();
     player.control_ask(&commands)?;
-    let mut looks: Vec<Look> = keys.into_iter().map(Look::Len).collect();
+    let mut looks: Vec<Look> =
+        keys.into_iter().flat_map(|key| [Look::Len(key.clone()), Look::Ttl(key)]).collect();
     for (key, group) in groups {
         looks.push(Look::Consumers(key.clone(), group.clone()));
         looks.push(Look::Pending(key, group));
@@ -62,6 +63,7 @@ impl Player {
                 Look::Pending(key, group) => {
                     self.control.push_words(&[b"XPENDING", key, group, b"-", b"+", b"1000000"]);
                 }
+                Look::Ttl(key) => self.control.push_words(&[b"PTTL", key]),
             }
             self.control.push_words(&[b"TIME"]);
         }
@@ -89,6 +91,11 @@ fn sight(look: &Look, value: Value) -> Sight {
         Look::Pending(..) => match ReplyShape::PendingRange.decode(value) {
             Ok(Ok(Reply::PendingRange(pending))) => Some(Sight::Pending(pending)),
             Ok(Err(_)) => Some(Sight::Pending(vec![])),
+            _ => None,
+        },
+        // Less than nothing for a key that lives on, or is not there.
+        Look::Ttl(_) => match ReplyShape::Integer.decode(value) {
+            Ok(Ok(Reply::Integer(ttl))) => Some(Sight::Ttl(u64::try_from(ttl).ok())),
             _ => None,
         },
     }

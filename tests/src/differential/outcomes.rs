@@ -5,6 +5,7 @@
 //! versions of Redis do is asked of those.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use clamator_engine::{Command, ReadFrom, Refusal, Reply, StreamId, Version};
 
@@ -31,13 +32,16 @@ enum On {
 }
 
 /// What must be met.
-const REQUIRED: [(&str, On); 78] = [
+const REQUIRED: [(&str, On); 85] = [
     ("CLIENT UNBLOCK", On::All),
     ("CLIENT UNBLOCK: it waited", On::All),
     ("CLIENT UNBLOCK: it did not wait", On::All),
     ("DEL", On::All),
     ("DEL: there was one", On::All),
     ("DEL: there was none", On::All),
+    ("PEXPIRE", On::All),
+    ("PEXPIRE: there was one", On::All),
+    ("PEXPIRE: there was none", On::All),
     ("XACK", On::All),
     ("XACK: some", On::All),
     ("XACK: none", On::All),
@@ -88,6 +92,9 @@ const REQUIRED: [(&str, On); 78] = [
     ("XREADGROUP history: none", On::All),
     ("XREADGROUP history: nil body", On::All),
     ("XREADGROUP history: behind the greatest id", On::All),
+    ("XTRIM", On::All),
+    ("XTRIM: some", On::All),
+    ("XTRIM: none", On::All),
     ("blocked read ended by XADD", On::All),
     ("blocked read ended by CLIENT UNBLOCK", On::All),
     ("blocked read ended by DEL", On::Since(7, 0)),
@@ -97,6 +104,7 @@ const REQUIRED: [(&str, On); 78] = [
     ("blocked read ended by XGROUP DESTROY", On::All),
     ("blocked read ended by its time", On::All),
     ("command behind a blocked read", On::All),
+    ("a key expired", On::All),
     ("connection closed", On::All),
     ("connection closed while it waited", On::All),
     ("operator: DEL", On::All),
@@ -156,6 +164,7 @@ pub const fn kind(command: &Command) -> &'static str {
     match command {
         Command::ClientUnblock { .. } => "CLIENT UNBLOCK",
         Command::Del { .. } => "DEL",
+        Command::PExpire { .. } => "PEXPIRE",
         Command::XAck { .. } => "XACK",
         Command::XAdd { .. } => "XADD",
         Command::XAutoClaim { .. } => "XAUTOCLAIM",
@@ -171,6 +180,7 @@ pub const fn kind(command: &Command) -> &'static str {
         Command::XRead { .. } => "XREAD",
         Command::XReadGroup { from: ReadFrom::New, .. } => "XREADGROUP >",
         Command::XReadGroup { .. } => "XREADGROUP history",
+        Command::XTrim { .. } => "XTRIM",
         _ => "another command",
     }
 }
@@ -298,6 +308,9 @@ fn of_reply(command: &Command, reply: &Reply, met: &mut Vec<&'static str>) {
             met.push(either(!pending.is_empty(), names));
         }
         (_, Reply::Stream(_)) => met.push("XINFO STREAM: some"),
+        (Command::PExpire { ttl, .. }, Reply::Integer(1)) if *ttl < Duration::from_secs(1) => {
+            met.push("a key expired");
+        }
         (command, Reply::Integer(number)) => met.push(of_number(command, *number > 0)),
         _ => {}
     }
@@ -309,10 +322,14 @@ const fn of_number(command: &Command, some: bool) -> &'static str {
         (Command::ClientUnblock { .. }, false) => "CLIENT UNBLOCK: it did not wait",
         (Command::Del { .. }, true) => "DEL: there was one",
         (Command::Del { .. }, false) => "DEL: there was none",
+        (Command::PExpire { .. }, true) => "PEXPIRE: there was one",
+        (Command::PExpire { .. }, false) => "PEXPIRE: there was none",
         (Command::XAck { .. }, true) => "XACK: some",
         (Command::XAck { .. }, false) => "XACK: none",
         (Command::XDel { .. }, true) => "XDEL: some",
         (Command::XDel { .. }, false) => "XDEL: none",
+        (Command::XTrim { .. }, true) => "XTRIM: some",
+        (Command::XTrim { .. }, false) => "XTRIM: none",
         (_, true) => "XGROUP DELCONSUMER: some",
         (_, false) => "XGROUP DELCONSUMER: none",
     }

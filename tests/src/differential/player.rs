@@ -84,6 +84,7 @@ impl Player {
             Deed::Ask(command) => self.ask(label, seat, command),
             Deed::Close => self.close(label, seat),
             Deed::Meddle(meddling) => self.meddle(label, meddling),
+            Deed::Outlive(command) => self.outlive(label, seat, command),
             Deed::Sleep(duration) => {
                 self.flush()?;
                 thread::sleep(*duration);

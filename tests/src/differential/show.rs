@@ -116,6 +116,7 @@ fn spell_look(look: &Look) -> String {
         Look::Pending(key, group) => {
             format!("XPENDING {} {} - + 1000000", quote(key), quote(group))
         }
+        Look::Ttl(key) => format!("PTTL {}", quote(key)),
     }
 }
 
@@ -169,6 +170,7 @@ pub fn sight(sight: &Sight) -> String {
         Sight::Len(len) => format!("(integer) {len}"),
         Sight::Odd(value) => value.clone(),
         Sight::Pending(rows) => pending(rows),
+        Sight::Ttl(ttl) => format!("{ttl:?} ms"),
     }
 }
 

@@ -85,7 +85,7 @@ fn plainer(step: &Step) -> Vec<Step> {
             all.push(with(Deed::WaitOut { read: read.clone(), behind: None }));
         }
         Deed::Sleep(_) => all.push(with(Deed::Sleep(Duration::from_millis(1)))),
-        Deed::Close | Deed::Meddle(_) => {}
+        Deed::Close | Deed::Meddle(_) | Deed::Outlive(_) => {}
     }
     all
 }

@@ -27,6 +27,9 @@ pub enum Deed {
     Close,
     /// An operator does something, on a connection that is nobody's.
     Meddle(Meddling),
+    /// A `PEXPIRE`, and time until it is over, while nobody waits: nothing tells when exactly a
+    /// server removes a key for which somebody does.
+    Outlive(Command),
     /// Time passes.
     Sleep(Duration),
     /// A blocking read whose time runs out, and a command behind it in the same write. Nobody else
@@ -105,6 +108,7 @@ fn ids(command: &mut Command) -> Vec<&mut StreamId> {
             ids.iter_mut().collect()
         }
         Command::XAutoClaim { start, .. }
+        | Command::XTrim { min_id: start, .. }
         | Command::XGroupCreate { start: GroupStart::After(start), .. } => vec![start],
         Command::XPendingRange { start, end, .. } | Command::XRange { start, end, .. } => {
             vec![start, end]

@@ -53,6 +53,8 @@ pub enum Look {
     Len(Bytes),
     /// `XPENDING key group - + count`, for all that is pending.
     Pending(Bytes, Bytes),
+    /// `PTTL key`.
+    Ttl(Bytes),
 }
 
 /// What is seen. A group or stream that is not there looks like one that is empty.
@@ -61,6 +63,8 @@ pub enum Sight {
     Consumers(Vec<Bytes>),
     Len(i64),
     Pending(Vec<clamator_engine::PendingEntry>),
+    /// Milliseconds that the key has left to live; `None` when it lives on, or is not there.
+    Ttl(Option<u64>),
     /// The server said something else.
     Odd(String),
 }

@@ -158,6 +158,7 @@ impl Invariant for SpeaksSeldom {
             Notice::ReadRefused { .. } => "read refused",
             Notice::RenewalRefused { .. } => "renewal refused",
             Notice::ConsumerLeft { .. }
+            | Notice::ExpiryRefused { .. }
             | Notice::HandlerOverdue { .. }
             | Notice::NotFound { .. }
             | Notice::Poison { .. }

@@ -15,6 +15,7 @@ mod lanes;
 mod leases;
 mod reading;
 mod refusals;
+mod reply_streams;
 mod runs;
 mod settling;
 mod taking;
@@ -102,7 +103,7 @@ fn about(kind: Kind, verb: Option<Verb>) -> usize {
 impl Invariants {
     pub(super) fn new() -> Self {
         let mut invariants = Self { all: Vec::new(), about: [0; ABOUT_END] };
-        let all: [Box<dyn Invariant>; 59] = [
+        let all: [Box<dyn Invariant>; 60] = [
             Box::new(calls::EndsOnce),
             Box::new(calls::CancelledIsSilent),
             Box::new(calls::EndsInTime),
@@ -132,7 +133,8 @@ impl Invariants {
             Box::new(settling::SpareOthers::default()),
             Box::new(settling::Settles),
             Box::new(settling::ReplyKeys),
-            Box::new(settling::BoundsReplies),
+            Box::new(reply_streams::BoundsReplies),
+            Box::new(reply_streams::LivesForLimitedTime::default()),
             Box::new(refusals::StopsReadingWhenFull::default()),
             Box::new(refusals::FinalIsFinal::default()),
             Box::new(reading::Bounded),

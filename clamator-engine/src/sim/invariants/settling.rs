@@ -346,32 +346,3 @@ impl Invariant for ReplyKeys {
         Ok(())
     }
 }
-
-/// A reply stream keeps no more replies than it may (4.11).
-#[derive(Debug)]
-pub(super) struct BoundsReplies;
-
-impl Invariant for BoundsReplies {
-    fn title(&self) -> (&'static str, &'static str) {
-        ("a-reply-stream-is-bounded", "4.11")
-    }
-
-    fn about(&self) -> &'static [Kind] {
-        &[Kind::Sent]
-    }
-
-    fn verbs(&self) -> Verbs {
-        Verbs::of(&[Verb::XAdd])
-    }
-
-    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
-        let Fact::Sent { node, command: Command::XAdd { key, max_len, .. }, .. } = fact else {
-            return Ok(());
-        };
-        let served = scene.history.kind_of(*node) == Some(NodeKind::Server);
-        if served && *max_len != Some(scene.plan.reply_stream_max_len) {
-            return Err(format!("{node} adds to {key:?}, which may keep {max_len:?}"));
-        }
-        Ok(())
-    }
-}

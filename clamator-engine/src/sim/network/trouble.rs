@@ -21,10 +21,14 @@ pub enum Trouble {
     NoAck,
     /// `NOPERM` to claims.
     NoClaim,
+    /// `NOPERM` to asking for the time.
+    NoClock,
     /// `NOPERM` to counting what is pending.
     NoCount,
     /// `NOPERM` to deleting entries.
     NoDelete,
+    /// `NOPERM` to letting keys expire.
+    NoExpiry,
     /// `NOPERM` to making groups and deleting consumers.
     NoGroup,
     /// `NOPERM` to looking at streams and groups.
@@ -46,8 +50,10 @@ impl Trouble {
     pub(in super::super) const FORBIDDEN: &[Self] = &[
         Self::NoAck,
         Self::NoClaim,
+        Self::NoClock,
         Self::NoCount,
         Self::NoDelete,
+        Self::NoExpiry,
         Self::NoGroup,
         Self::NoLook,
         Self::NoRead,
@@ -67,8 +73,10 @@ impl Trouble {
             }
             Self::NoAck
             | Self::NoClaim
+            | Self::NoClock
             | Self::NoCount
             | Self::NoDelete
+            | Self::NoExpiry
             | Self::NoGroup
             | Self::NoLook
             | Self::NoRead
@@ -93,7 +101,9 @@ const NO_PERMISSION: &str = "User app has no permissions to run the command";
 const fn forbidden(command: &Command) -> Trouble {
     match command {
         Command::ClientUnblock { .. } => Trouble::NoUnblock,
-        Command::Del { .. } | Command::XDel { .. } => Trouble::NoDelete,
+        Command::Del { .. } | Command::XDel { .. } | Command::XTrim { .. } => Trouble::NoDelete,
+        Command::PExpire { .. } => Trouble::NoExpiry,
+        Command::Time => Trouble::NoClock,
         Command::XAck { .. } => Trouble::NoAck,
         Command::XAdd { .. } => Trouble::NoWrite,
         Command::XAutoClaim { .. } | Command::XClaim { .. } => Trouble::NoClaim,
@@ -115,6 +125,7 @@ const fn needs_memory(command: &Command) -> bool {
 const fn writes(command: &Command) -> bool {
     match command {
         Command::Del { .. }
+        | Command::PExpire { .. }
         | Command::XAck { .. }
         | Command::XAdd { .. }
         | Command::XAutoClaim { .. }
@@ -122,8 +133,10 @@ const fn writes(command: &Command) -> bool {
         | Command::XDel { .. }
         | Command::XGroupCreate { .. }
         | Command::XGroupDelConsumer { .. }
-        | Command::XReadGroup { .. } => true,
+        | Command::XReadGroup { .. }
+        | Command::XTrim { .. } => true,
         Command::ClientUnblock { .. }
+        | Command::Time
         | Command::XInfoGroups { .. }
         | Command::XInfoStream { .. }
         | Command::XPending { .. }

@@ -196,6 +196,9 @@ impl Watch {
                     eye.refused.push(envelope.clone());
                 }
             }
+            (Command::XAdd { .. }, Ok(Reply::Added(None))) => {
+                self.hits.hit(Point::ReplyStreamGone);
+            }
             (Command::XAdd { fields, .. }, Ok(_)) => {
                 let refused = eye.refused.len();
                 if refused > 0 {
@@ -230,6 +233,7 @@ impl Watch {
         let point = match notice {
             Notice::AckRefused { .. } => Point::AckRefused,
             Notice::ConsumerLeft { .. } | Notice::HandlerOverdue { .. } => return,
+            Notice::ExpiryRefused { .. } => Point::ExpiryRefused,
             Notice::GroupRefused { .. } => Point::GroupRefused,
             Notice::GroupRestored { after: StreamId::ZERO, .. } => Point::GroupRestoredAtStart,
             Notice::GroupRestored { .. } => Point::GroupRestoredAtMark,

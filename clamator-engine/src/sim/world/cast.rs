@@ -133,6 +133,7 @@ impl World {
         config.command_timeout = self.plan.command_timeout;
         config.read_block = self.plan.read_block;
         config.reply_stream_max_len = self.plan.reply_stream_max_len;
+        config.reply_stream_ttl = self.plan.reply_stream_ttl;
         let services = self.history.services.iter().filter_map(|names| {
             let contract = Contract::new(ServiceName::new(names.service).ok()?);
             let contract = contract.request(MethodName::new("echo").ok()?).ok()?;

@@ -167,6 +167,8 @@ fn step_of(command: &Command) -> Option<Step> {
         Command::XAdd { max_len: Some(_), .. } => Some(Step::Replied),
         Command::ClientUnblock { .. }
         | Command::Del { .. }
+        | Command::PExpire { .. }
+        | Command::Time
         | Command::XAdd { max_len: None, .. }
         | Command::XAutoClaim { .. }
         | Command::XClaim { .. }
@@ -179,6 +181,7 @@ fn step_of(command: &Command) -> Option<Step> {
         | Command::XPendingRange { .. }
         | Command::XRange { .. }
         | Command::XRead { .. }
-        | Command::XReadGroup { .. } => None,
+        | Command::XReadGroup { .. }
+        | Command::XTrim { .. } => None,
     }
 }
