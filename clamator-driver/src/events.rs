@@ -57,6 +57,9 @@ impl Speaker<'_> {
             Notice::HandlerOverdue { service, entry } => warn!(
                 target: "clamator", instance, %service, %entry, "RPC handler overdue"
             ),
+            Notice::ExpiryRefused { refusal } => warn!(
+                target: "clamator", instance, error = %refusal, "redis expiry refused"
+            ),
             Notice::NotFound { service, entry } => warn!(
                 target: "clamator", instance, %service, %entry, "RPC method not found"
             ),

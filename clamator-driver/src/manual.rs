@@ -250,8 +250,8 @@
 //!
 //! | key | what | when it goes |
 //! |---|---|---|
-//! | `<prefix>:cmds:<service>` | stream of requests and notifications, with the group `<service>` and a consumer `<service>:<instance>` for each server | the stream never; what is acknowledged is deleted from it; a consumer when its server stops |
-//! | `<prefix>:replies:<instance>` | stream of a client's replies, of about [1024][ServerBuilder::reply_stream_max_len] entries | when the client stops; a reply that comes later, or to a client that was killed, leaves it behind |
+//! | `<prefix>:cmds:<service>` | stream of requests and notifications, with the group `<service>` and a consumer `<service>:<instance>` for each server | the stream never; what is acknowledged is deleted from it, and what peers have acknowledged is [trimmed][ServerBuilder::trim_tick], but for about a hundred entries; a consumer when its server stops |
+//! | `<prefix>:replies:<instance>` | stream of a client's replies, of about [1024][ServerBuilder::reply_stream_max_len] entries | when the client stops; what a client that was killed leaves, or a reply that comes later, after [1 h][ServerBuilder::reply_stream_ttl] |
 //!
 //! Other keys under the prefix are not touched. A prefix may contain anything; with a `{tag}` in
 //! it, all keys of a deployment are in one slot of a cluster.
@@ -372,7 +372,7 @@
 //! | warn | `RPC notification failed`, `RPC method not found` | a notification that came to nothing |
 //! | warn | `redis disconnected` | no connection, and why; once for each kind of reason |
 //! | warn | `redis poison envelope`, `reply-to refused`, `redis reply refused` | one entry of a stream |
-//! | warn | `redis read refused`, `redis ack refused`, `redis group refused`, `redis renewal refused` | Redis refuses; it is tried again |
+//! | warn | `redis read refused`, `redis ack refused`, `redis group refused`, `redis renewal refused`, `redis expiry refused` | Redis refuses; it is tried again |
 //! | warn | `RPC lease lost`, `RPC handler overdue` | a handler that is not going to be heard |
 //! | warn | `redis group restored`, `redis consumer not removed` | what became of a server's group |
 //! | warn | `redis reply parse failed` | an entry of a client's reply stream |
@@ -423,6 +423,8 @@
 //! [ServerBuilder::peer_claim_idle]: crate::ServerBuilder::peer_claim_idle
 //! [ServerBuilder::relaxed_reply_to]: crate::ServerBuilder::relaxed_reply_to
 //! [ServerBuilder::reply_stream_max_len]: crate::ServerBuilder::reply_stream_max_len
+//! [ServerBuilder::reply_stream_ttl]: crate::ServerBuilder::reply_stream_ttl
+//! [ServerBuilder::trim_tick]: crate::ServerBuilder::trim_tick
 //! [ServerBuilder::start]: crate::ServerBuilder::start
 //! [Target::url]: crate::Target::url
 //! [peers]: #what-differs-from-the-python-and-typescript-peers

@@ -229,6 +229,22 @@ impl<R: Runtime> ServerBuilder<R> {
         self
     }
 
+    /// How long a reply stream lives that nobody writes to or deletes: what a client that was killed
+    /// leaves behind. Default 1 h, at least 1 s, at most 10 years; longer than any client may take to
+    /// read a reply. Each reply stream is told with `PEXPIRE` by the first reply that creates it, and
+    /// once in a quarter of this time.
+    pub const fn reply_stream_ttl(mut self, ttl: Duration) -> Self {
+        self.config.reply_stream_ttl = ttl;
+        self
+    }
+
+    /// Time between two trimmings of a stream in which something was acknowledged since: what peers
+    /// leave behind that acknowledge and do not delete. Default 5 s, at least 10 ms, spread by ±25 %.
+    pub const fn trim_tick(mut self, tick: Duration) -> Self {
+        self.config.trim_tick = tick;
+        self
+    }
+
     /// Starts the server: resolves when every service is being served.
     ///
     /// # Errors

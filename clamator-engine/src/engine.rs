@@ -292,6 +292,8 @@ pub enum Timer {
     Reread,
     /// Replies that Redis could not take.
     RetryReplies,
+    /// The trimming of streams.
+    Trim,
 }
 
 #[cfg(test)]

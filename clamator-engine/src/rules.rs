@@ -61,7 +61,10 @@
 //! be given to it any more and nothing is pending for it (`server/stop.rs`).
 //!
 //! **4.11 Bounds.** What is settled is deleted, behind its acknowledgement, while no other group
-//! reads the stream. Reply streams are trimmed to about a length. Command streams never are.
+//! reads the stream. What peers have acknowledged and left is trimmed, up to what each group has yet
+//! to be given or has pending (`server/trim.rs`); by their length command streams never are. Reply
+//! streams are, to about a length, and live for a limited time after the last reply
+//! (`server/expiry.rs`).
 //!
 //! **4.12 Redis in trouble.** While Redis takes no writes, finished replies are kept and tried
 //! again, nothing more is read, and nothing runs twice.

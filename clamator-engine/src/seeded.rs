@@ -206,6 +206,12 @@ bugs! {
     StopUnbounded = "rule 4.10",
     /// The tick is the same in every server.
     TickUnjittered = "docket PR#463",
+    /// A stream is trimmed without regard to other groups.
+    TrimForgetsOthers = "rule 4.11, trim past another group's PEL",
+    /// A stream is trimmed up to what was given out last, whatever is pending.
+    TrimIgnoresPending = "jac#7696, rule 4.11",
+    /// Nothing is trimmed.
+    TrimMissing = "P4, rule 4.11",
     /// An expired call is known, and keeps its place, until its reply comes.
     TimeoutLeaks = "redisrpc#24",
     /// A waiting read is not ended when the stop begins.

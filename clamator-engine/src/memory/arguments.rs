@@ -35,12 +35,9 @@ pub(super) fn check(command: &Command, dialect: Dialect, wall_ms: u64) -> Result
         Command::PExpire { ttl, .. } => {
             let millis = whole_millis(*ttl);
             number(millis)?;
-            within(
-                millis,
-                0,
-                MAX.saturating_sub(wall_ms),
-                "invalid expire time in 'pexpire' command",
-            )
+            let complaint =
+                alloc::format!("invalid expire time in {}", dialect.pexpire_in_errors());
+            within(millis, 0, MAX.saturating_sub(wall_ms), &complaint)
         }
         Command::XDel { ids, .. } => some(ids, "'xdel' command"),
         Command::XPendingRange { count, .. } | Command::XRange { count, .. } => number(*count),
@@ -202,6 +199,16 @@ mod tests {
         assert_eq!(refused(&read(Some(Duration::MAX))), timeout);
         assert_eq!(refused(&read(Some(Duration::from_secs(1)))), "");
         assert_eq!(refused(&read(None)), "");
+    }
+
+    #[test]
+    fn a_key_must_not_outlive_what_redis_can_count() {
+        let expire = |millis| Command::PExpire { key: KEY, ttl: Duration::from_millis(millis) };
+        assert_eq!(refused(&expire(MAX - 1000)), "");
+        assert_eq!(refused(&expire(MAX - 999)), "ERR invalid expire time in 'pexpire' command");
+        assert_eq!(refused(&expire(MAX + 1)), "ERR value is not an integer or out of range");
+        let old = check(&expire(MAX), Dialect::new(Version::OLDEST), 1000);
+        assert_eq!(old, Err(Refusal::new("ERR", "invalid expire time in pexpire")));
     }
 
     #[test]

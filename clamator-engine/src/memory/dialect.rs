@@ -59,6 +59,11 @@ impl Dialect {
         if self.0 >= Version::new(7, 0, 0) { "'xadd' command" } else { "XADD" }
     }
 
+    /// What a `PEXPIRE` is called whose time is beyond what Redis can count.
+    pub(super) fn pexpire_in_errors(self) -> &'static str {
+        if self.0 >= Version::new(7, 0, 0) { "'pexpire' command" } else { "pexpire" }
+    }
+
     /// The greatest `COUNT` of a claim.
     pub(super) fn claim_count_max(self) -> u64 {
         let max = i64::MAX.cast_unsigned();

@@ -72,6 +72,12 @@ impl Log {
         }
     }
 
+    /// How many entries [`Self::trim_below`] would remove, but for its limit.
+    pub(super) fn trimmable(&self, min_id: StreamId) -> u64 {
+        let nodes = self.nodes.values().take_while(|node| !node.reaches(min_id));
+        nodes.map(|node| u64::try_from(node.len()).unwrap_or(u64::MAX)).sum()
+    }
+
     /// `MINID ~`: removes whole nodes from the start while all their entries, deleted ones
     /// included, have smaller ids. Tells how many entries that were.
     pub(super) fn trim_below(&mut self, min_id: StreamId) -> usize {

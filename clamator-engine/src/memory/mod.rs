@@ -322,6 +322,13 @@ impl Streams {
         self.keys.stream(key).ok().flatten().map_or(0, |stream| stream.log.len())
     }
 
+    /// How many entries `XTRIM key MINID ~ min_id` would delete.
+    #[must_use]
+    pub fn trimmable(&self, key: &[u8], min_id: StreamId) -> u64 {
+        let stream = self.keys.stream(key).ok().flatten();
+        stream.map_or(0, |stream| stream.log.trimmable(min_id))
+    }
+
     /// `XPENDING key group - +` without a limit; nothing when there is no such group.
     #[must_use]
     pub fn pending(&self, now: Instant, key: &[u8], group: &[u8]) -> Vec<PendingEntry> {

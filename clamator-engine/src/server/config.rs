@@ -14,6 +14,8 @@ use crate::wire;
 /// The shortest idle time that Redis can tell from none.
 const CLAIM_IDLE_MIN: Duration = Duration::from_millis(1);
 
+/// Shorter, and a server would do little else.
+const TICK_MIN: Duration = Duration::from_millis(10);
 /// Shorter, and a reply might be gone before its client reads it.
 const TTL_MIN: Duration = Duration::from_secs(1);
 /// Longer, and Redis might refuse it.
@@ -63,6 +65,9 @@ pub struct ServerConfig {
     pub reply_stream_ttl: Duration,
     /// Decides the spread of timers. Take it from a random source, or fix it to repeat a run.
     pub seed: u64,
+    /// Time between two trimmings of a stream in which something was acknowledged since. Default
+    /// 5 s, at least 10 ms, spread by ±25 %.
+    pub trim_tick: Duration,
     pub(crate) seeded: Seeded,
 }
 
@@ -86,6 +91,7 @@ impl ServerConfig {
             reply_stream_max_len: 1024,
             reply_stream_ttl: Duration::from_secs(3600),
             seed,
+            trim_tick: Duration::from_secs(5),
             seeded: Seeded::default(),
         }
     }
@@ -103,7 +109,8 @@ impl ServerConfig {
         // Redis counts with signed numbers.
         self.reply_stream_max_len = self.reply_stream_max_len.clamp(1, i64::MAX.cast_unsigned());
         self.reply_stream_ttl = self.reply_stream_ttl.clamp(TTL_MIN, TTL_MAX);
-        self.reclaim_tick = self.reclaim_tick.max(Duration::from_millis(10));
+        self.reclaim_tick = self.reclaim_tick.max(TICK_MIN);
+        self.trim_tick = self.trim_tick.max(TICK_MIN);
         self
     }
 }

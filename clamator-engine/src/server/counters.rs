@@ -10,6 +10,8 @@ pub struct ServerCounters {
     pub entries_deleted: u64,
     /// Entries that were handed back at the stop, for another worker.
     pub entries_handed_back: u64,
+    /// Entries that others had acknowledged and left behind, and that this server deleted.
+    pub entries_trimmed: u64,
     /// Consumer groups that were gone and were created again.
     pub groups_restored: u64,
     /// Entries that another worker may have been given while they were held here.

@@ -68,6 +68,7 @@ impl Server {
             let at = if late { at + 10 * CREATE_PAUSE } else { at };
             service.group.state = GroupState::Absent(at);
             service.group.lost = true;
+            service.trim.give_up();
         }
     }
 
@@ -172,7 +173,7 @@ impl Server {
 
     /// Reads the low-water mark: first the groups, *then* what is pending. In the other order an
     /// entry given out in between would be above neither.
-    fn read_mark(&mut self, index: usize) {
+    pub(super) fn read_mark(&mut self, index: usize) {
         let Some(service) = self.services.get_mut(index) else {
             return;
         };
@@ -217,11 +218,12 @@ impl Server {
         let ours_only = groups.iter().all(|group| group.name == service.group_name);
         service.group.sole = Some(ours_only);
         let last_delivered = ours.map(|group| group.last_delivered);
+        service.trim.note_others(groups, &service.group_name);
         let pending = core::mem::replace(&mut service.group.last_delivered, last_delivered);
         if self.config.seeded.is(Bug::MarkReadReversed) {
             service.group.mark = last_delivered.map(|last| last.min(pending.unwrap_or(last)));
         }
-        if ours.is_none() {
+        if last_delivered.is_none() {
             self.lose_group(index);
         }
     }
@@ -231,6 +233,7 @@ impl Server {
         for index in 0..self.services.len() {
             if let Some(service) = self.services.get_mut(index) {
                 service.group.sole = None;
+                service.trim.forget();
             }
             self.read_mark(index);
         }
@@ -251,11 +254,14 @@ impl Server {
         let Some(last_delivered) = service.group.last_delivered.take() else {
             return;
         };
-        let first = if seeded.is(Bug::MarkIgnoresPending) { &None } else { first };
-        if service.is_ready() {
-            let threshold = first.map_or(last_delivered.next(), |id| id.min(last_delivered.next()));
-            service.group.mark = Some(threshold.previous());
+        if !service.is_ready() {
+            return;
         }
+        let first = if seeded.is(Bug::MarkIgnoresPending) { &None } else { first };
+        let threshold = first.map_or(last_delivered.next(), |id| id.min(last_delivered.next()));
+        service.group.mark = Some(threshold.previous());
+        let ignores = seeded.is(Bug::TrimIgnoresPending);
+        self.trim_below(index, if ignores { last_delivered.next() } else { threshold });
     }
 
     pub(super) fn group_deadline(&self, service: &Service) -> Option<Deadline> {

@@ -30,6 +30,7 @@ mod stop;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod trim;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -72,6 +73,7 @@ pub struct Server {
     next_job: u64,
     tick_at: Instant,
     ticks: u64,
+    trim_at: Instant,
     /// Set while Redis cannot take replies.
     retry: Option<Retry>,
     replies: UnderWay,
@@ -119,6 +121,8 @@ enum Aim {
     Reply(Key),
     SeekEntry { missing: Missing, given_out: bool, sent: Instant },
     SeekGroup { missing: Vec<Missing>, sent: Instant },
+    Trim,
+    TrimPending { round: u32 },
     Unblock,
 }
 
@@ -135,6 +139,7 @@ impl Server {
         let lanes = u16::try_from(services.len()).unwrap_or(u16::MAX);
         let mut jitter = Jitter::new(config.seed);
         let tick_at = now + jitter.spread(config.reclaim_tick);
+        let trim_at = now + jitter.spread(config.trim_tick);
         Self {
             keys,
             now,
@@ -146,6 +151,7 @@ impl Server {
             next_job: 0,
             tick_at,
             ticks: 0,
+            trim_at,
             retry: None,
             replies: UnderWay::default(),
             reply_streams: ReplyStreams::default(),
@@ -323,6 +329,8 @@ impl Server {
             Aim::SeekGroup { missing, sent } => {
                 self.handle_group_sought(service, missing, sent, reply);
             }
+            Aim::Trim => self.handle_trimmed(service, &reply),
+            Aim::TrimPending { round } => self.handle_trim_pending(service, round, &reply),
         }
     }
 
@@ -354,6 +362,7 @@ impl Server {
                     let keys: Vec<Key> = missing.iter().map(|it| it.key).collect();
                     self.void_renewal(service, &keys);
                 }
+                Aim::Trim | Aim::TrimPending { .. } => self.void_trim(service),
                 Aim::CheckGhost(_)
                 | Aim::Delete
                 | Aim::FindGhosts
@@ -374,6 +383,9 @@ impl Server {
         }
         self.tick_history();
         self.tick_retry();
+        if self.trim_at <= self.now {
+            self.tick_trim();
+        }
         if self.tick_at <= self.now {
             let tick = self.config.reclaim_tick;
             let even = self.config.seeded.is(Bug::TickUnjittered);

@@ -14,6 +14,7 @@ use super::config::{Concurrency, ServerConfig, ServiceConfig, StartFrom};
 use super::held::{Held, Key};
 use super::intake::{PAGE, READ_MAX};
 use super::pace::Pace;
+use super::trim::Trim;
 use crate::engine::Lane;
 use crate::page::Page;
 use crate::stream_id::StreamId;
@@ -37,6 +38,7 @@ pub(super) struct Service {
     pub(super) group: Group,
     pub(super) reader: Reader,
     pub(super) reclaim: Reclaim,
+    pub(super) trim: Trim,
     pub(super) held: Held,
     pub(super) pace: Pace,
     /// What is to be acknowledged with the next XACK.
@@ -175,6 +177,7 @@ impl Service {
             },
             reader: Reader::new(),
             reclaim: Reclaim::new(),
+            trim: Trim::default(),
             held: Held::new(server.seeded),
             pace: Pace::default(),
             acks: Vec::new(),

@@ -14,6 +14,7 @@ mod missing;
 mod reclaim;
 mod settle;
 mod stop;
+mod trim;
 
 use alloc::format;
 use alloc::string::String;
@@ -111,6 +112,7 @@ fn groups(last_delivered: StreamId) -> Reply {
 fn marks(command: &Command) -> Option<Reply> {
     match command {
         Command::PExpire { .. } => Some(Reply::Integer(1)),
+        Command::XTrim { .. } => Some(Reply::Integer(0)),
         Command::XInfoGroups { .. } => Some(groups(id(50))),
         Command::XPending { .. } => Some(Reply::Pending { count: 0, first: None }),
         _ => None,

@@ -17,7 +17,10 @@ impl Server {
                 let waits = self.services.iter().any(waits);
                 Deadline::earlier(grace, Some(tick).filter(|_| waits))
             }
-            Stage::Running | Stage::Starting => Some(Deadline::new(self.tick_at, Timer::Reclaim)),
+            Stage::Running | Stage::Starting => {
+                let trim = Deadline::new(self.trim_at, Timer::Trim);
+                Deadline::earlier(Some(Deadline::new(self.tick_at, Timer::Reclaim)), Some(trim))
+            }
             Stage::Stopped => return None,
         };
         let retry = self.retry.as_ref().map(|retry| Deadline::new(retry.at, Timer::RetryReplies));

@@ -249,6 +249,8 @@ points! {
     StoppedBeforeReading,
     /// A server stopped and left entries (4.10).
     StoppedWithEntriesLeft,
+    /// A server trimmed what peers had left (4.11).
+    StreamTrimmed,
     /// A stopped server's read was ended by UNBLOCK (4.10).
     StopUnblocked,
     /// A stopped server's read ran out (4.10).

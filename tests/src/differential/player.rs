@@ -94,7 +94,12 @@ impl Player {
         }
     }
 
-    fn ask(&mut self, label: Option<u64>, seat: usize, command: &Command) -> io::Result<()> {
+    pub(super) fn ask(
+        &mut self,
+        label: Option<u64>,
+        seat: usize,
+        command: &Command,
+    ) -> io::Result<()> {
         // An id that is not known before the batch is answered cannot be spelled.
         let is_in_batch = |label: &u64| self.batch.iter().any(|(other, _)| *other == Some(*label));
         let waits_for_id = labels(command).iter().any(is_in_batch);

@@ -119,6 +119,19 @@ fn plainer_commands(command: &Command) -> Vec<Command> {
                 consumer: consumer.clone(),
             }]
         }
+        // Of what is idle for no time: any other would keep the steps in which time passes.
+        Command::XAutoClaim { key, group, consumer, idle_min, start, count }
+            if !idle_min.is_zero() =>
+        {
+            vec![Command::XAutoClaim {
+                key: key.clone(),
+                group: group.clone(),
+                consumer: consumer.clone(),
+                idle_min: Duration::ZERO,
+                start: *start,
+                count: *count,
+            }]
+        }
         // By one reader: whoever takes over from another keeps the step in which it does.
         Command::XReadGroup { key, group, from, count, block, .. } => {
             vec![Command::XReadGroup {

@@ -1,7 +1,6 @@
 //! What the published Python peer does wrong, each as a test that this server does it right.
 //!
-//! P1 to P6 and P8 to P11 of the project's list of faults found in the peers. Not P7 (reply streams
-//! that nobody deletes), for which there is no rule yet.
+//! P1 to P11 of the project's list of faults found in the peers.
 
 use std::time::{Duration, Instant};
 
@@ -18,8 +17,10 @@ clamator_tests::scenarios!(
     p2_a_reply_key_of_the_wrong_type_harms_only_its_own_caller,
     p3_idle_entries_behind_350_fresh_ones_are_taken_over,
     p4_streams_do_not_grow,
+    p4_what_peers_have_acknowledged_and_left_is_trimmed_and_nothing_else,
     p5_a_request_sent_before_the_first_server_started_is_run,
     p6_a_lost_group_is_restored_without_a_hot_loop,
+    p7_a_reply_that_nobody_waits_for_any_more_does_not_stay_for_ever,
     p8_an_envelope_that_is_no_text_is_settled_on_sight,
     p9_a_reply_that_cannot_be_read_is_an_error_at_once,
     p10_fields_and_members_that_nobody_knows_are_passed_over,
@@ -100,6 +101,52 @@ async fn p4_streams_do_not_grow<R: Runtime>(runtime: R) {
     scene.assert_settled().await;
 }
 
+/// P4, in a pool: what a peer leaves behind goes, but for what it or another group still needs.
+async fn p4_what_peers_have_acknowledged_and_left_is_trimmed_and_nothing_else<R: Runtime>(
+    runtime: R,
+) {
+    let mut scene = Scene::without_server(&runtime).await;
+    let ask = |scene: &Scene<R>, words: String| scene.redis.command(&words);
+    for group in ["work", "audit"] {
+        ask(&scene, format!("XGROUP CREATE {COMMANDS} {group} 0 MKSTREAM"));
+    }
+    let mut raw = scene.redis.connect();
+    for number in 0..1000 {
+        add_request(&mut raw, number, 0, RAW);
+    }
+    // A peer has been given all, and acknowledges all but one; another group half of that.
+    let read = |group: &str, count: usize| {
+        let read = format!("XREADGROUP GROUP {group} peer COUNT {count} STREAMS {COMMANDS} >");
+        let entries = ask(&scene, read).array()[0].array()[1].array().to_vec();
+        entries.iter().map(|entry| entry.array()[0].text()).collect::<Vec<String>>()
+    };
+    let (ids, audited) = (read("work", 1000), read("audit", 500));
+    let acknowledge = |scene: &Scene<R>, group: &str, ids: &[String]| {
+        ask(scene, format!("XACK {COMMANDS} {group} {}", ids.join(" "))).integer()
+    };
+    assert_eq!(acknowledge(&scene, "work", &ids[..900]), 900);
+    assert_eq!(acknowledge(&scene, "work", &ids[901..]), 99);
+    assert_eq!(acknowledge(&scene, "audit", &audited), 500);
+    let is_there = |scene: &Scene<R>, id: &String| {
+        !ask(scene, format!("XRANGE {COMMANDS} {id} {id}")).array().is_empty()
+    };
+    scene.serve(Concurrency::Serial, |builder| builder.trim_tick(SECOND / 4)).await;
+    // Whole nodes of at most a hundred entries go.
+    let trimmed = |scene: &Scene<R>| (500..600).contains(&scene.length(COMMANDS));
+    scene.await_that("the first trimming", 10 * SECOND, trimmed).await;
+    assert!(is_there(&scene, &ids[500]), "the other group has yet to be given it");
+    ask(&scene, format!("XGROUP DESTROY {COMMANDS} audit"));
+    add_request(&mut raw, 1000, 0, RAW);
+    let trimmed = |scene: &Scene<R>| scene.length(COMMANDS) < 200;
+    scene.await_that("the second trimming", 15 * SECOND, trimmed).await;
+    assert!(is_there(&scene, &ids[900]), "it is pending");
+    assert_eq!(acknowledge(&scene, "work", &ids[900..=900]), 1);
+    let trimmed = |scene: &Scene<R>| scene.length(COMMANDS) < 100;
+    scene.await_that("the third trimming", 15 * SECOND, trimmed).await;
+    assert_eq!(scene.ledger.finished(), 1, "what a peer has acknowledged is not run");
+    assert!(scene.servers[0].counters().await.entries_trimmed >= 900);
+}
+
 /// P5: what was sent before the first server ever started is served.
 async fn p5_a_request_sent_before_the_first_server_started_is_run<R: Runtime>(runtime: R) {
     let mut scene = Scene::without_server(&runtime).await;
@@ -146,6 +193,26 @@ async fn p6_a_lost_group_is_restored_without_a_hot_loop<R: Runtime>(runtime: R) 
     let healed = Instant::now();
     assert!(scene.caller.call(0).await.is_ok());
     assert!(healed.elapsed() <= RECOVERY_MAX, "{:?}", healed.elapsed());
+}
+
+/// P7: a reply creates the stream again that its client has deleted as it stopped.
+async fn p7_a_reply_that_nobody_waits_for_any_more_does_not_stay_for_ever<R: Runtime>(runtime: R) {
+    let mut scene = Scene::without_server(&runtime).await;
+    let ttl = 2 * SECOND;
+    scene.serve(Concurrency::Serial, |builder| builder.reply_stream_ttl(ttl)).await;
+    let mut raw = scene.redis.connect();
+    for number in 0..2 {
+        add_request(&mut raw, number, 0, RAW);
+        scene.await_that("the reply", 5 * SECOND, |scene| scene.length(RAW) == 1).await;
+        let left = scene.redis.command(&format!("PTTL {RAW}")).integer();
+        assert!((1..=2000).contains(&left), "{left} ms");
+        if number == 0 {
+            assert_eq!(scene.redis.command(&format!("DEL {RAW}")).integer(), 1);
+        }
+    }
+    runtime.sleep(ttl + SECOND / 2).await;
+    assert_eq!(scene.redis.command(&format!("EXISTS {RAW}")).integer(), 0);
+    scene.assert_settled().await;
 }
 
 /// P8: an envelope that is no UTF-8 is settled on sight, and what came with it is served.

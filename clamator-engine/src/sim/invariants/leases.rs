@@ -148,6 +148,13 @@ impl Invariant for OutcomeIsOwn {
             };
             let claims = matches!(command, Command::XClaim { .. });
             let late = claims && is_late(scene, self.sent.remove(&(*node, *ticket)));
+            // Redis 6.2 does not name what is gone from the stream, though it gives that as well.
+            if let (Command::XAutoClaim { start, .. }, Reply::Claimed { next, nameless: 1.., .. }) =
+                (command, reply)
+            {
+                let scanned = |id: &StreamId| id >= start && (*next == StreamId::ZERO || id < next);
+                self.owners.retain(|(of, id), _| *of != service || !scanned(id));
+            }
             // What is handed back is nobody's.
             let kept = !matches!(command, Command::XClaim { hand_back: Some(_), .. });
             for id in had(command, reply) {

@@ -19,6 +19,7 @@ mod reply_streams;
 mod runs;
 mod settling;
 mod taking;
+mod trimming;
 
 pub(super) use self::canary::Canary;
 use alloc::boxed::Box;
@@ -103,7 +104,7 @@ fn about(kind: Kind, verb: Option<Verb>) -> usize {
 impl Invariants {
     pub(super) fn new() -> Self {
         let mut invariants = Self { all: Vec::new(), about: [0; ABOUT_END] };
-        let all: [Box<dyn Invariant>; 60] = [
+        let all: [Box<dyn Invariant>; 62] = [
             Box::new(calls::EndsOnce),
             Box::new(calls::CancelledIsSilent),
             Box::new(calls::EndsInTime),
@@ -135,6 +136,8 @@ impl Invariants {
             Box::new(settling::ReplyKeys),
             Box::new(reply_streams::BoundsReplies),
             Box::new(reply_streams::LivesForLimitedTime::default()),
+            Box::new(trimming::TrimsNothingLive),
+            Box::new(trimming::TrimsWhatIsLeft),
             Box::new(refusals::StopsReadingWhenFull::default()),
             Box::new(refusals::FinalIsFinal::default()),
             Box::new(reading::Bounded),

@@ -138,7 +138,8 @@ impl Watch {
                 Command::ClientUnblock { .. }
                 | Command::XAck { .. }
                 | Command::XAdd { .. }
-                | Command::XGroupDelConsumer { .. } => {
+                | Command::XGroupDelConsumer { .. }
+                | Command::XTrim { .. } => {
                     self.answered_settling(node, command, reply);
                 }
                 Command::XPendingRange { .. } => {

@@ -208,6 +208,9 @@ impl Watch {
                     self.hits.hit_if(accepted, Point::ReplyRefusedThenAccepted);
                 }
             }
+            (Command::XTrim { .. }, Ok(Reply::Integer(1..))) => {
+                self.hits.hit(Point::StreamTrimmed);
+            }
             (Command::XAck { .. }, Ok(Reply::Integer(0))) => self.hits.hit(Point::AckOfNothing),
             (Command::XPendingRange { count: 1, .. }, Ok(Reply::PendingRange(rows))) => {
                 let stays = eye.stopping && !rows.is_empty();
