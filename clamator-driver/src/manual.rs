@@ -238,7 +238,7 @@
 //! user who can do all that clients and servers of the prefix `app` do, and nothing outside it:
 //!
 //! ```text
-//! ACL SETUSER app on >password ~app:* -@all +@stream +hello +select +time +del +client|setname +client|unblock
+//! ACL SETUSER app on >password ~app:* -@all +@stream +hello +select +time +del +pexpire +client|setname +client|unblock
 //! ```
 //!
 //! Within a prefix a server writes replies to `<prefix>:replies:…` only, whatever a request asks

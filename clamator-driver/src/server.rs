@@ -217,7 +217,8 @@ impl<R: Runtime> ServerBuilder<R> {
     }
 
     /// Whether a `reply-to` outside `<prefix>:replies:` is accepted. Default false: anybody who
-    /// can write the command stream could make the server write to any stream.
+    /// can write the command stream could make the server write to any stream. Such streams are
+    /// trimmed as reply streams are, and live on.
     pub const fn relaxed_reply_to(mut self, relaxed: bool) -> Self {
         self.config.relaxed_reply_to = relaxed;
         self
@@ -229,9 +230,9 @@ impl<R: Runtime> ServerBuilder<R> {
         self
     }
 
-    /// How long a reply stream lives that nobody writes to or deletes: what a client that was killed
-    /// leaves behind. Default 1 h, at least 1 s, at most 10 years; longer than any client may take to
-    /// read a reply. Each reply stream is told with `PEXPIRE` by the first reply that creates it, and
+    /// How long a reply stream lives, at least three quarters of this after its last reply, that nobody
+    /// deletes: what a client that was killed leaves behind. Default 1 h, at least 1 s, at most 10
+    /// years; longer than any client may take to read a reply. Each reply stream is told with `PEXPIRE` by the first reply that creates it, and
     /// once in a quarter of this time.
     pub const fn reply_stream_ttl(mut self, ttl: Duration) -> Self {
         self.config.reply_stream_ttl = ttl;
@@ -239,7 +240,8 @@ impl<R: Runtime> ServerBuilder<R> {
     }
 
     /// Time between two trimmings of a stream in which something was acknowledged since: what peers
-    /// leave behind that acknowledge and do not delete. Default 5 s, at least 10 ms, spread by ±25 %.
+    /// leave behind that acknowledge and do not delete. Default 5 s, at least 10 ms, spread by ±25 %;
+    /// an idle stream is trimmed within five reclaim ticks more.
     pub const fn trim_tick(mut self, tick: Duration) -> Self {
         self.config.trim_tick = tick;
         self

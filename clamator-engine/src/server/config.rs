@@ -55,13 +55,14 @@ pub struct ServerConfig {
     /// ±25 %.
     pub reclaim_tick: Duration,
     /// Whether a `reply-to` outside `<prefix>:replies:` is accepted. Default false: anybody who
-    /// can write the command stream could make the server write to any stream.
+    /// can write the command stream could make the server write to any stream. Such streams are
+    /// trimmed as reply streams are, and live on.
     pub relaxed_reply_to: bool,
     /// About how many entries a reply stream keeps. Default 1024, at least 1.
     pub reply_stream_max_len: u64,
-    /// How long a reply stream lives that nobody writes to or deletes: what a client that was killed
-    /// leaves behind. Default 1 h, at least 1 s, at most 10 years; longer than any client may take to
-    /// read a reply.
+    /// How long a reply stream lives, at least three quarters of this after its last reply, that nobody
+    /// deletes: what a client that was killed leaves behind. Default 1 h, at least 1 s, at most 10
+    /// years; longer than any client may take to read a reply.
     pub reply_stream_ttl: Duration,
     /// Decides the spread of timers. Take it from a random source, or fix it to repeat a run.
     pub seed: u64,

@@ -87,6 +87,11 @@ impl Server {
     pub(super) fn tick_expiry(&mut self) {
         let now = self.now;
         self.reply_streams.limited.retain(|_, until| now < *until);
+        self.tell_doubtful();
+    }
+
+    /// Tells those again that may not have been told.
+    pub(super) fn tell_doubtful(&mut self) {
         if self.lanes.is_open(Lane::Command) {
             let doubtful: Vec<Bytes> =
                 core::mem::take(&mut self.reply_streams.doubtful).into_iter().collect();

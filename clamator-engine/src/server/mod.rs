@@ -291,6 +291,8 @@ impl Server {
             match refusal.kind() {
                 RefusalKind::WrongServer if self.config.seeded.is(Bug::ReadonlyKept) => {}
                 RefusalKind::WrongServer => self.give_up(lane, Loss::Unfit(refusal.clone())),
+                // Another group is gone, or was never ours.
+                RefusalKind::NoGroup if matches!(aim, Aim::TrimPending { .. }) => {}
                 RefusalKind::NoGroup => self.lose_group(service),
                 RefusalKind::Final | RefusalKind::GroupExists | RefusalKind::Heals => {}
             }
@@ -433,6 +435,7 @@ impl Engine for Server {
                         service.held.leases.hurry(now);
                     }
                     self.replies.proven = false;
+                    self.tell_doubtful();
                 }
                 self.dirty.extend(0..self.services.len());
             }

@@ -168,7 +168,9 @@ impl Server {
         self.replies.replies += 1;
         self.replies.suspect = outbound.is_suspect();
         let Outbound { key: stream, envelope, anew, .. } = outbound;
-        let creates = anew || !self.reply_streams.is_limited(&stream, self.now);
+        // Whatever else a relaxed server writes to is not its own to delete.
+        let own = self.keys.is_replies(&stream);
+        let creates = anew || !own || !self.reply_streams.is_limited(&stream, self.now);
         let command = Command::XAdd {
             key: stream.clone(),
             create: creates || self.config.seeded.is(Bug::ReplyStreamMadeAnew),
@@ -177,7 +179,7 @@ impl Server {
             fields: wire::fields(envelope, None),
         };
         self.send(index, command, Aim::Reply(key));
-        if creates {
+        if creates && own {
             self.limit_reply_stream(index, stream);
         }
         true

@@ -135,8 +135,11 @@ impl Server {
     pub(super) fn handle_trimmed(&mut self, index: usize, reply: &Result<Reply, Refusal>) {
         let Ok(Reply::Integer(trimmed)) = reply else { return self.void_trim(index) };
         self.counters.entries_trimmed += u64::try_from(*trimmed).unwrap_or(0);
-        if *trimmed >= MORE {
+        // How many Redis deletes at once depends on its settings: there is no more after none.
+        if *trimmed > 0 {
             self.void_trim(index);
+        }
+        if *trimmed >= MORE {
             if let Some(service) = self.services.get_mut(index) {
                 service.trim.due = true;
             }
@@ -144,7 +147,7 @@ impl Server {
         }
     }
 
-    /// It is not known whether the stream was trimmed: it is the next time, moved on or not.
+    /// There may be more to trim: it is the next time, moved on or not.
     pub(super) fn void_trim(&mut self, index: usize) {
         if let Some(service) = self.services.get_mut(index) {
             service.trim.forget();

@@ -117,11 +117,28 @@ fn what_may_not_have_been_told_is_told_again() {
         rig.reply(first.token, added());
         rig.acknowledged();
         trouble(&mut rig);
-        assert_eq!(rig.count("PEXPIRE"), 0, "not at once");
         rig.run(2 * SECOND);
         assert_eq!(rig.count("PEXPIRE"), 1);
         rig.run(2 * SECOND);
         assert_eq!(rig.count("PEXPIRE"), 1, "while it is under way");
+    }
+}
+
+#[test]
+fn what_is_no_reply_stream_of_this_deployment_is_not_told_when_to_end() {
+    let mut config = config();
+    config.relaxed_reply_to = true;
+    let mut rig = serving(config, service("arith"));
+    for ms in 1..3 {
+        let envelope = r#"{"jsonrpc":"2.0","method":"arith.add","id":1}"#;
+        rig.deliver(vec![entry_of(ms, &[("envelope", envelope), ("reply-to", "app:cmds:mail")])]);
+        let job = rig.job();
+        rig.end(&job);
+        let (sent, create) = take_reply(&mut rig);
+        assert!(create);
+        assert_eq!(rig.count("PEXPIRE"), 0);
+        rig.reply(sent.token, added());
+        assert_eq!(rig.acknowledged(), [id(ms)]);
     }
 }
 

@@ -156,6 +156,30 @@ fn a_threshold_dies_with_its_group() {
 }
 
 #[test]
+fn another_group_that_is_gone_is_not_taken_for_the_own_one() {
+    let mut rig = rig();
+    rig.read_mark(&[("audit", 20), ("arith", 70)], None);
+    let sent = rig.take("XPENDING");
+    rig.refuse(sent.token, "NOGROUP");
+    rig.run(2 * SECOND);
+    assert_eq!(
+        (rig.trimmed(), rig.count("XINFO STREAM"), rig.count("XGROUP CREATE")),
+        (None, 0, 0)
+    );
+}
+
+#[test]
+fn a_stream_is_trimmed_again_until_there_is_nothing_more() {
+    let mut rig = rig();
+    for left in [900, 300, 0] {
+        rig.read_mark(&[("arith", 70)], None);
+        rig.answer("XTRIM", Reply::Integer(left));
+    }
+    rig.read_mark(&[("arith", 70)], None);
+    assert_eq!(rig.trimmed(), None);
+}
+
+#[test]
 fn whoever_may_not_ask_a_group_for_what_is_pending_trims_nothing() {
     let mut rig = rig();
     rig.read_mark(&[("audit", 20), ("arith", 70)], None);
