@@ -181,6 +181,9 @@ pub(super) fn is_there(
 struct Known {
     /// The last-delivered-id of its last look at the groups, until what is pending is told.
     delivered: Option<StreamId>,
+    /// That of the look before, if another look was sent behind it: one for what it misses does not
+    /// void one for the mark.
+    earlier: Option<StreamId>,
     /// Whether it was told that the group is not there. Marks told since are of another history.
     lost: bool,
     /// The mark it has read last in this stream.
@@ -201,11 +204,12 @@ impl Known {
             (Command::XInfoGroups { .. }, Err(_)) => self.delivered = None,
             (Command::XPending { .. }, reply) => {
                 let delivered = self.delivered.take().filter(|_| !self.lost);
-                if let (Some(delivered), Ok(Reply::Pending { first, .. })) = (delivered, reply) {
-                    let below = first.map_or(StreamId::MAX, StreamId::previous);
-                    self.mark = delivered.min(below);
-                    self.marks.insert(self.mark);
-                }
+                let earlier = self.earlier.take().filter(|_| !self.lost);
+                let Ok(Reply::Pending { first, .. }) = reply else { return };
+                let below = first.map_or(StreamId::MAX, StreamId::previous);
+                self.mark = delivered.map_or(self.mark, |delivered| delivered.min(below));
+                let marks = [delivered, earlier].into_iter().flatten();
+                self.marks.extend(marks.map(|delivered| delivered.min(below)));
             }
             (Command::XInfoStream { .. }, Ok(Reply::Stream(stream)))
                 if stream.last_generated < self.mark =>
@@ -253,7 +257,8 @@ impl Invariant for GoesOnAtMark {
             Fact::Sent { node, command: Command::XInfoGroups { key }, .. } => {
                 // One look at a time: what an earlier one has told is forgotten.
                 let Some(service) = scene.history.service_of(key) else { return Ok(()) };
-                self.known.of(*node).entry(service).or_default().delivered = None;
+                let known = self.known.of(*node).entry(service).or_default();
+                known.earlier = known.delivered.take().or(known.earlier);
             }
             Fact::Sent { node, command: Command::XGroupCreate { key, start, .. }, .. } => {
                 let Some(service) = scene.history.service_of(key) else { return Ok(()) };
