@@ -232,8 +232,8 @@ impl<R: Runtime> ServerBuilder<R> {
 
     /// How long a reply stream lives, at least three quarters of this after its last reply, that nobody
     /// deletes: what a client that was killed leaves behind. Default 1 h, at least 1 s, at most 10
-    /// years; longer than any client may take to read a reply. Each reply stream is told with `PEXPIRE` by the first reply that creates it, and
-    /// once in a quarter of this time.
+    /// years; longer than any client may take to read a reply. Each reply stream is told with `PEXPIRE`
+    /// by the first reply that creates it, and once in a quarter of this time.
     pub const fn reply_stream_ttl(mut self, ttl: Duration) -> Self {
         self.config.reply_stream_ttl = ttl;
         self
