@@ -166,6 +166,8 @@ pub(super) fn is_there(
     reply: &Result<Reply, Refusal>,
 ) -> Option<bool> {
     match (command, reply.as_ref().map_err(Refusal::kind)) {
+        // What another group has pending is asked for as well.
+        (Command::XPending { group: of, .. }, _) if of != group => None,
         (Command::XGroupCreate { .. }, Ok(_)) | (_, Err(RefusalKind::GroupExists)) => Some(true),
         (Command::XInfoGroups { .. }, Ok(Reply::Groups(groups))) => {
             let missing = groups.iter().all(|it| it.name != *group);
