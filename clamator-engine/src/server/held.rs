@@ -96,8 +96,8 @@ pub(super) struct Outbound {
     pub(super) envelope: Bytes,
     /// The request that it answers.
     pub(super) id: RequestId,
-    /// Whether it creates its stream in any case.
-    pub(super) anew: bool,
+    /// Whether it creates its stream if that is missing.
+    pub(super) creates: bool,
     /// How many lanes have ended with it under way.
     pub(super) losses: u32,
     /// Whether its lease was lost while it was under way: its entry is not acknowledged.
@@ -311,11 +311,17 @@ impl Held {
         Some(outbound)
     }
 
-    /// The reply's stream is missing: it is to be created. Tells which; `None` when it was to be.
-    pub(super) fn write_anew(&mut self, key: Key) -> Option<Bytes> {
-        let Some(State::Replying(outbound)) = self.entries.get_mut(&key) else { return None };
-        let before = core::mem::replace(&mut outbound.anew, true);
-        (!before).then(|| outbound.key.clone())
+    /// Notes whether a reply creates its stream.
+    pub(super) fn note_creation(&mut self, key: Key, creates: bool) {
+        if let Some(State::Replying(outbound)) = self.entries.get_mut(&key) {
+            outbound.creates = creates;
+        }
+    }
+
+    /// The stream of a reply that does not create it.
+    pub(super) fn missing_stream(&self, key: Key) -> Option<Bytes> {
+        let Some(State::Replying(outbound)) = self.entries.get(&key) else { return None };
+        (!outbound.creates).then(|| outbound.key.clone())
     }
 
     /// Redis has answered this reply: it is not what ends lanes.

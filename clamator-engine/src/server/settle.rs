@@ -129,7 +129,8 @@ impl Server {
         };
         let (stream, id) = (reply.key.clone(), reply.id.clone());
         let envelope = envelope.into();
-        let outbound = Outbound { key: stream, envelope, id, anew: false, losses: 0, lost: false };
+        let outbound =
+            Outbound { key: stream, envelope, id, creates: true, losses: 0, lost: false };
         service.held.insert_replying(key, outbound);
         let seeded = self.config.seeded;
         if seeded.is(Bug::AckBeforeReply) || seeded.is(Bug::AckWithReply) {
@@ -167,10 +168,11 @@ impl Server {
         let Some(outbound) = service.held.send_reply(key) else { return true };
         self.replies.replies += 1;
         self.replies.suspect = outbound.is_suspect();
-        let Outbound { key: stream, envelope, anew, .. } = outbound;
+        let Outbound { key: stream, envelope, .. } = outbound;
         // Whatever else a relaxed server writes to is not its own to delete.
         let own = self.keys.is_replies(&stream);
-        let creates = anew || !own || !self.reply_streams.is_limited(&stream, self.now);
+        let creates = !own || !self.reply_streams.is_limited(&stream, self.now);
+        service.held.note_creation(key, creates);
         let command = Command::XAdd {
             key: stream.clone(),
             create: creates || self.config.seeded.is(Bug::ReplyStreamMadeAnew),
@@ -230,7 +232,7 @@ impl Server {
     /// The stream that was there for an earlier reply is gone: this one creates it.
     fn write_anew(&mut self, index: usize, key: Key) {
         let Some(service) = self.services.get_mut(index) else { return };
-        match service.held.write_anew(key) {
+        match service.held.missing_stream(key) {
             Some(stream) => {
                 self.reply_streams.forget(&stream);
                 self.void_reply(index, key);

@@ -8,7 +8,14 @@ fn key(number: u64) -> Key {
 
 fn outbound() -> Outbound {
     let id = RequestId::from_text("1");
-    Outbound { key: Bytes::new(), envelope: Bytes::new(), id, anew: false, losses: 0, lost: false }
+    Outbound {
+        key: Bytes::new(),
+        envelope: Bytes::new(),
+        id,
+        creates: true,
+        losses: 0,
+        lost: false,
+    }
 }
 
 #[test]

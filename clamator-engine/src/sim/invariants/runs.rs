@@ -176,6 +176,8 @@ pub(super) struct NotAgain {
     /// Which processes have run which calls, and nobody else was given them since: whether the
     /// handler has ended.
     runs: BTreeMap<(u64, NodeId), bool>,
+    /// Whom Redis gave each call last.
+    owners: BTreeMap<u64, NodeId>,
 }
 
 impl Invariant for NotAgain {
@@ -188,7 +190,7 @@ impl Invariant for NotAgain {
     }
 
     fn verbs(&self) -> Verbs {
-        Verbs::of(&[Verb::XAutoClaim, Verb::XClaim])
+        Verbs::of(&[Verb::XAutoClaim, Verb::XClaim, Verb::XReadGroup])
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -198,14 +200,19 @@ impl Invariant for NotAgain {
             }
             Fact::Executed(Executed { node, command, reply: Ok(reply), .. }) => {
                 let ids: Vec<StreamId> = match reply {
-                    Reply::Claimed { entries, .. } => entries.iter().map(|it| it.id).collect(),
+                    Reply::Claimed { entries, .. } | Reply::Entries(entries) => {
+                        entries.iter().map(|it| it.id).collect()
+                    }
                     Reply::Ids(ids) => ids.clone(),
                     _ => Vec::new(),
                 };
                 let service = command.key().and_then(|key| scene.history.service_of(key));
                 let numbers = ids.into_iter().map(|id| scene.history.number_of(service?, id));
                 let taken: BTreeSet<u64> = numbers.flatten().collect();
-                self.runs.retain(|(number, by), _| by == node || !taken.contains(number));
+                let claims = !matches!(command, Command::XReadGroup { .. });
+                self.runs
+                    .retain(|(number, by), _| !claims || by == node || !taken.contains(number));
+                self.owners.extend(taken.into_iter().map(|number| (number, *node)));
             }
             Fact::Started { node, start, .. }
                 if scene.history.kind_of(*node) == Some(NodeKind::Server) =>
@@ -216,6 +223,11 @@ impl Invariant for NotAgain {
                 // for what the one before gave, and will not settle it.
                 let unnoticed = call.made_at.since_start().saturating_sub(NOTICED_WITHIN);
                 let forgot = Instant::from_start(unnoticed);
+                // What starts although another was given it meanwhile is that one's.
+                if self.owners.get(&number).is_some_and(|owner| owner != node) {
+                    self.runs.remove(&(number, *node));
+                    return Ok(());
+                }
                 let ended = self.runs.insert((number, *node), false);
                 if ended == Some(true) && !scene.history.struck_since(forgot, REWRITES) {
                     return Err(format!("{node} runs call {number} again: {start:?}"));
