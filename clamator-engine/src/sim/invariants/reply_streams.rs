@@ -70,7 +70,7 @@ impl Invariant for LivesForLimitedTime {
     }
 
     fn about(&self) -> &'static [Kind] {
-        &[Kind::Executed, Kind::Settled]
+        &[Kind::Crashed, Kind::Executed, Kind::Settled]
     }
 
     fn verbs(&self) -> Verbs {
@@ -94,6 +94,10 @@ impl Invariant for LivesForLimitedTime {
                 if reply.is_err() {
                     self.written.insert(key.clone(), None);
                 }
+            }
+            Fact::Crashed(node) => {
+                let own = self.written.values_mut().filter(|it| **it == Some(*node));
+                own.for_each(|written| *written = None);
             }
             Fact::Settled => {
                 for (key, written) in &self.written {
