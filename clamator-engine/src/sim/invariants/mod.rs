@@ -137,7 +137,7 @@ impl Invariants {
             Box::new(reply_streams::BoundsReplies),
             Box::new(reply_streams::LivesForLimitedTime::default()),
             Box::new(trimming::TrimsNothingLive),
-            Box::new(trimming::TrimsWhatIsLeft),
+            Box::new(trimming::TrimsWhatIsLeft::default()),
             Box::new(refusals::StopsReadingWhenFull::default()),
             Box::new(refusals::FinalIsFinal::default()),
             Box::new(reading::Bounded),

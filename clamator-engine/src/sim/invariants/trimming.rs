@@ -4,6 +4,7 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -72,8 +73,11 @@ impl Invariant for TrimsNothingLive {
 }
 
 /// Where a server runs, what everybody has acknowledged does not stay (4.11).
-#[derive(Debug)]
-pub(super) struct TrimsWhatIsLeft;
+#[derive(Debug, Default)]
+pub(super) struct TrimsWhatIsLeft {
+    /// Up to where everybody had acknowledged each stream when everything had settled.
+    acknowledged: Vec<(Bytes, StreamId)>,
+}
 
 impl Invariant for TrimsWhatIsLeft {
     fn title(&self) -> (&'static str, &'static str) {
@@ -81,30 +85,28 @@ impl Invariant for TrimsWhatIsLeft {
     }
 
     fn about(&self) -> &'static [Kind] {
-        &[Kind::Stopping]
+        &[Kind::Settled, Kind::Stopping]
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
-        let end = Instant::ZERO + scene.plan.end;
-        if !matches!(fact, Fact::Stopping { .. }) || scene.now < end {
-            return Ok(());
-        }
-        // What is acknowledged in the last seconds waits for the next trimming.
-        let settled = Instant::ZERO + scene.plan.settled;
-        let before = scene.network.streams().time(settled).as_millis();
-        let serves = scene.history.nodes.iter().any(|(_, node)| {
-            node.kind == NodeKind::Server && node.state != NodeState::Gone && node.born < settled
-        });
         let streams = scene.network.streams();
-        for names in scene.history.services.iter().filter(|_| serves) {
-            let stream: &Bytes = &names.stream;
-            let needed =
-                streams.groups(stream).filter_map(|it| needed(streams, scene.now, stream, it));
-            let old = StreamId::new(u64::try_from(before).unwrap_or(u64::MAX), 0);
-            let Some(min_id) = needed.min() else { continue };
-            let left = streams.trimmable(stream, min_id.min(old));
-            if left > 0 {
-                return Err(format!("{left} entries below {min_id} are left in {stream:?}"));
+        if matches!(fact, Fact::Settled) {
+            let serves =
+                scene.history.nodes.iter().any(|(_, node)| {
+                    node.kind == NodeKind::Server && node.state != NodeState::Gone
+                });
+            for names in scene.history.services.iter().filter(|_| serves) {
+                let stream: &Bytes = &names.stream;
+                let needed =
+                    streams.groups(stream).filter_map(|it| needed(streams, scene.now, stream, it));
+                self.acknowledged.extend(needed.min().map(|min_id| (stream.clone(), min_id)));
+            }
+        } else if scene.now >= Instant::ZERO + scene.plan.end {
+            for (stream, min_id) in &self.acknowledged {
+                let left = streams.trimmable(stream, *min_id);
+                if left > 0 {
+                    return Err(format!("{left} entries below {min_id} are left in {stream:?}"));
+                }
             }
         }
         Ok(())
