@@ -187,6 +187,8 @@ impl Server {
         let seen_to = rows.last().filter(|_| full).map(|row| row.id);
         let leases = &mut service.held.leases;
         leases.ask(&keys, false);
+        let late = leases.is_late(sent, now, claim_idle);
+        let standing = if late { Standing::Late } else { Standing::Sure };
         let (mut ours, mut missing) = (Vec::new(), Vec::new());
         for key in keys {
             // One that was given to this server since is not asked about.
@@ -199,7 +201,7 @@ impl Server {
                     let before = |at: Instant| at.since_start().saturating_sub(*idle);
                     let until = Instant::from_start(before(sent + claim_idle));
                     let touched = Instant::from_start(before(now));
-                    *lease = Lease { until, touched, standing: Standing::Sure, asked: false };
+                    *lease = Lease { until, touched, standing, asked: false };
                     ours.push(key);
                 }
                 None if seen_to.is_some_and(|seen_to| seen_to < key.id) => {}

@@ -73,11 +73,9 @@ impl Leases {
     /// An entry was given to this server, or given again, by a command that was sent at `sent`.
     pub(super) fn touch(&mut self, key: Key, sent: Instant, now: Instant, claim_idle: Duration) {
         let until = sent + claim_idle;
-        // What was on its way for longer may be somebody else's before the next renewal arrives.
-        let late = now >= sent + claim_idle / 2 && !self.seeded.is(Bug::LateAnswerTrusted);
         let standing = match () {
             () if sent < self.group_since => Standing::Void,
-            () if late => Standing::Late,
+            () if self.is_late(sent, now, claim_idle) => Standing::Late,
             () => Standing::Sure,
         };
         // What is under way about it may still be answered.
@@ -85,6 +83,12 @@ impl Leases {
         self.all.insert(key, Lease { until, touched: now, standing, asked });
         let due = sent + period(claim_idle, self.seeded);
         self.due = Some(self.due.map_or(due, |at| at.min(due)));
+    }
+
+    /// Whether an answer was on its way for so long that what it tells of may be somebody else's
+    /// before the next renewal arrives.
+    pub(super) fn is_late(&self, sent: Instant, now: Instant, claim_idle: Duration) -> bool {
+        now >= sent + claim_idle / 2 && !self.seeded.is(Bug::LateAnswerTrusted)
     }
 
     /// The group that gave the entries out is gone, and another one is there.

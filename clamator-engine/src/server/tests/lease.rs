@@ -320,6 +320,22 @@ fn what_was_on_its_way_for_half_of_claim_idle_is_looked_at_first() {
 }
 
 #[test]
+fn what_a_look_told_of_long_ago_is_looked_at_again_before_it_is_renewed() {
+    let mut rig = rig();
+    rig.habit = quiet;
+    let read = rig.take("XREADGROUP");
+    rig.now = rig.now + 2 * PERIOD;
+    rig.reply(read.token, Reply::Entries(vec![request(1)]));
+    rig.job();
+    let look = rig.take("XPENDING");
+    // It was this server's when Redis was asked, and may be somebody else's by now.
+    rig.now = rig.now + 2 * PERIOD;
+    let row = PendingEntry { idle_ms: 5, ..pending(1, 1) };
+    rig.reply(look.token, Reply::PendingRange(vec![row]));
+    assert_eq!((rig.count("XCLAIM"), rig.count("XPENDING")), (0, 1));
+}
+
+#[test]
 fn a_reply_that_was_under_way_when_its_lease_was_lost_is_not_sent_again() {
     let (mut rig, job) = busy();
     rig.run(PERIOD + SECOND);
