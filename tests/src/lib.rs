@@ -23,6 +23,7 @@
 pub mod bench;
 pub mod capture;
 pub mod certificates;
+pub mod chaos;
 pub mod differential;
 pub mod fuzz;
 pub mod interop;
