@@ -51,6 +51,8 @@ pub use clamator_driver::*;
 pub type Client = clamator_driver::Client<AsyncStd>;
 /// Describes a client before it connects.
 pub type ClientBuilder = clamator_driver::ClientBuilder<AsyncStd>;
+/// An operator on async-std: see [`clamator_driver::Operator`].
+pub type Operator = clamator_driver::Operator<AsyncStd>;
 /// A server on async-std: see [`clamator_driver::Server`].
 pub type Server = clamator_driver::Server<AsyncStd>;
 /// Describes a server before it starts.

@@ -51,6 +51,8 @@ pub use clamator_driver::*;
 pub type Client = clamator_driver::Client<Smol>;
 /// Describes a client before it connects.
 pub type ClientBuilder = clamator_driver::ClientBuilder<Smol>;
+/// An operator on smol: see [`clamator_driver::Operator`].
+pub type Operator = clamator_driver::Operator<Smol>;
 /// A server on smol: see [`clamator_driver::Server`].
 pub type Server = clamator_driver::Server<Smol>;
 /// Describes a server before it starts.

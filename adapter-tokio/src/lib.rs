@@ -50,6 +50,8 @@ pub use clamator_driver::*;
 pub type Client = clamator_driver::Client<Tokio>;
 /// Describes a client before it connects.
 pub type ClientBuilder = clamator_driver::ClientBuilder<Tokio>;
+/// An operator on tokio: see [`clamator_driver::Operator`].
+pub type Operator = clamator_driver::Operator<Tokio>;
 /// A server on tokio: see [`clamator_driver::Server`].
 pub type Server = clamator_driver::Server<Tokio>;
 /// Describes a server before it starts.

@@ -57,6 +57,13 @@ impl Speaker<'_> {
             Notice::HandlerOverdue { service, entry } => warn!(
                 target: "clamator", instance, %service, %entry, "RPC handler overdue"
             ),
+            Notice::DeadLetter { service, entry, deliveries } => error!(
+                target: "clamator", instance, %service, %entry, deliveries, "RPC dead letter"
+            ),
+            Notice::DeadLetterRefused { service, entry, refusal } => error!(
+                target: "clamator", instance, %service, %entry, error = %refusal,
+                "redis dead letter refused"
+            ),
             Notice::ExpiryRefused { refusal } => warn!(
                 target: "clamator", instance, error = %refusal, "redis expiry refused"
             ),

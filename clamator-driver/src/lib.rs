@@ -17,6 +17,7 @@ mod inbox;
 mod link;
 pub mod manual;
 mod memory_bus;
+mod operator;
 mod random;
 pub mod runtime;
 mod server;
@@ -34,6 +35,7 @@ pub use client::{Call, Client, ClientBuilder, ConnectError, Notify};
 pub use context::Context;
 pub use handler::{Handler, HandlerError, HandlerResult};
 pub use memory_bus::MemoryBus;
+pub use operator::{Operator, Requeued};
 pub use runtime::Runtime;
 pub use server::{Server, ServerBuilder, StartError, Stopped};
 pub use service::{InvalidService, Service};
@@ -42,8 +44,8 @@ pub use target::{Credentials, InvalidTarget, Protocol, Target};
 pub use tls::{InvalidTls, Tls};
 
 pub use clamator_engine::{
-    CallError, ClientCounters, Concurrency, InvalidCall, Loss, ProtocolFault, Refusal, RefusalKind,
-    ServerCounters, StartFrom, StreamId,
+    CallError, ClientCounters, Concurrency, DeadLetter, InvalidCall, Loss, OperatorError,
+    ProtocolFault, Refusal, RefusalKind, ServerCounters, StartFrom, StreamId,
 };
 pub use clamator_proto::{
     InvalidMethod, InvalidName, Json, MethodKind, MethodName, RequestId, RpcError, ServiceName,

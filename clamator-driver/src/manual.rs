@@ -252,9 +252,19 @@
 //! |---|---|---|
 //! | `<prefix>:cmds:<service>` | stream of requests and notifications, with the group `<service>` and a consumer `<service>:<instance>` for each server | the stream never; what is acknowledged is deleted from it, and what peers have acknowledged is [trimmed][ServerBuilder::trim_tick], but for about a hundred entries; a consumer when its server stops |
 //! | `<prefix>:replies:<instance>` | stream of a client's replies, of about [1024][ServerBuilder::reply_stream_max_len] entries | when the client stops; what a client that was killed leaves, or a reply that comes later, after [1 h][ServerBuilder::reply_stream_ttl] |
+//! | `<prefix>:dead:<service>` | stream of a service's [dead letters](#dead-letters), of about [10,000][ServerBuilder::dead_letters_max] entries | when an operator removes them |
 //!
 //! Other keys under the prefix are not touched. A prefix may contain anything; with a `{tag}` in
 //! it, all keys of a deployment are in one slot of a cluster.
+//!
+//! # Dead letters
+//!
+//! A request that kills whoever runs it would be taken over by one worker after the other, for ever.
+//! So an entry that would be given out for the 11th time
+//! ([`deliveries_max`][ServerBuilder::deliveries_max]) is put aside instead, with all its fields, on
+//! the stream `<prefix>:dead:<service>`; its caller is answered `Internal error`. Redis counts how
+//! often an entry was given out, so crashes count, and the starts of Python and TypeScript workers; a
+//! stop does not. An [`Operator`] lists dead letters, puts them back, and removes them.
 //!
 //! # Fire and forget
 //!
@@ -368,6 +378,8 @@
 //! |---|---|---|
 //! | error | `RPC handler raised` | a handler failed, or panicked |
 //! | error | `RPC result validation failed` | a handler's result cannot be written |
+//! | error | `RPC dead letter` | an entry that was given out too often was put aside |
+//! | error | `redis dead letter refused` | one that could not be, and is gone |
 //! | warn | `RPC params validation failed` | parameters that do not fit the handler |
 //! | warn | `RPC notification failed`, `RPC method not found` | a notification that came to nothing |
 //! | warn | `redis disconnected` | no connection, and why; once for each kind of reason |
@@ -393,6 +405,7 @@
 //! | a service that nobody serves, in memory | `Method not found` | [`CallError::NoWorkers`] | nobody answered |
 //! | a request that is malformed | is never answered | `Invalid Request`, when its id and reply stream can be read | the caller need not wait for a timeout |
 //! | a method of another service | runs | `Method not found` | a typing error does not run |
+//! | a request that is started again and again and never ends | is, for ever | is put aside after ten times, its caller told | it would harm one worker after the other |
 //! | what is acknowledged | stays in the stream | is deleted | memory |
 //! | a stop | reads on, may answer without acknowledging, and leaves what is not finished to be found once it has been idle for long enough | starts nothing more, acknowledges what it answered, and hands back the rest | a restart makes nobody wait |
 //! | a call while Redis is down | is queued and may run later (TypeScript) | [`CallError::NotSent`] | the caller decides |
@@ -419,6 +432,9 @@
 //! [Context::entry]: crate::Context::entry
 //! [Server::stop]: crate::Server::stop
 //! [ServerBuilder::claim_idle]: crate::ServerBuilder::claim_idle
+//! [Operator]: crate::Operator
+//! [ServerBuilder::dead_letters_max]: crate::ServerBuilder::dead_letters_max
+//! [ServerBuilder::deliveries_max]: crate::ServerBuilder::deliveries_max
 //! [ServerBuilder::handler_timeout]: crate::ServerBuilder::handler_timeout
 //! [ServerBuilder::peer_claim_idle]: crate::ServerBuilder::peer_claim_idle
 //! [ServerBuilder::relaxed_reply_to]: crate::ServerBuilder::relaxed_reply_to

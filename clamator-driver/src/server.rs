@@ -230,6 +230,20 @@ impl<R: Runtime> ServerBuilder<R> {
         self
     }
 
+    /// How often an entry may be started. If it would be once more, as nobody ever acknowledged it, it
+    /// becomes a [dead letter](crate::manual#dead-letters): whoever runs it may be killed by it.
+    /// Default 10, at least 1. Redis counts, so the starts of other workers are among them.
+    pub const fn deliveries_max(mut self, max: u64) -> Self {
+        self.config.deliveries_max = max;
+        self
+    }
+
+    /// About how many dead letters of one service are kept. Default 10,000, at least 1.
+    pub const fn dead_letters_max(mut self, max: u64) -> Self {
+        self.config.dead_letters_max = max;
+        self
+    }
+
     /// How long a reply stream lives, at least three quarters of this after its last reply, that nobody
     /// deletes: what a client that was killed leaves behind. Default 1 h, at least 1 s, at most 10
     /// years; longer than any client may take to read a reply. Each reply stream is told with `PEXPIRE`

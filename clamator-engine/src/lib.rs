@@ -29,6 +29,7 @@ mod hello;
 mod jitter;
 mod lanes;
 pub mod memory;
+mod operator;
 mod page;
 pub mod porting;
 mod reply;
@@ -48,6 +49,9 @@ pub use call::{CallError, CallId, InvalidCall, ProtocolFault};
 pub use client::{Client, ClientConfig, ClientCounters, ClientEvent};
 pub use command::{Command, GroupStart, ReadFrom};
 pub use engine::{Deadline, Engine, Hello, Input, Lane, Loss, Output, Timer, Token, Version};
+pub use operator::{
+    DeadLetter, Done, Operator, OperatorConfig, OperatorError, OperatorEvent, TaskId,
+};
 pub use reply::{Entry, Fields, GroupInfo, PendingEntry, Refusal, RefusalKind, Reply, StreamInfo};
 pub use resp::{ReplyShape, Undecodable, Value};
 #[cfg(seeded_bugs)]

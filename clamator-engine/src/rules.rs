@@ -52,7 +52,8 @@
 //! is not run (`server/request.rs`).
 //!
 //! **4.8 Poison.** What is no request is acknowledged with a notice; its caller is told when it can
-//! be found out who that is.
+//! be found out who that is. An entry that would be given out once too often is put aside as a dead
+//! letter, and acknowledged behind that (`server/dead.rs`).
 //!
 //! **4.10 Stop.** Reading ends first, and nothing more is started; then running handlers within the
 //! grace, then replies and acknowledgements. What waits is handed back at once, as often given out as

@@ -61,6 +61,8 @@ bugs! {
     AnswerOfAnotherJob = "redisrpc#24, I2",
     /// A blocking read waits for ever, and nobody watches it.
     BlockForEver = "bullmq#4479",
+    /// What waits behind an entry that ends process after process is given out along with it.
+    BystandersCounted = "rule 4.8, found in a review",
     /// What waits to be started is not renewed; what runs is.
     BufferedNotRenewed = "rule 4.4, heartbeat forgets buffered entries",
     /// A cancelled call is known, and keeps its place, until its reply comes.
@@ -87,6 +89,8 @@ bugs! {
     DeletedForOthers = "rule 4.11, trim past another group",
     /// Whatever was given out again is taken to have been given out once.
     DeliveriesAssumed = "pipeshub#2992",
+    /// An entry is started however often it was.
+    DeliveriesUnlimited = "pipeshub#2992, rule 4.8",
     /// Methods of other services are run.
     ForeignMethodRun = "rule 4.7",
     /// Running handlers are dropped when the stop begins.

@@ -16,6 +16,13 @@ pub const ENVELOPE: &str = "envelope";
 /// The field with the key of the stream that wants the reply; only requests have it.
 pub const REPLY_TO: &str = "reply-to";
 
+/// The field of a dead letter with the id that the entry had on its command stream.
+pub const DEAD_ENTRY: &str = "dead-entry";
+/// The field of a dead letter that says why it is one.
+pub const DEAD_REASON: &str = "dead-reason";
+/// The field of a dead letter that says how often the entry had been given out before.
+pub const DEAD_DELIVERIES: &str = "dead-deliveries";
+
 /// What a server reads from an entry of a command stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

@@ -30,6 +30,11 @@ impl Keys {
         format!("{}:cmds:{service}", self.prefix)
     }
 
+    /// The stream of a service's dead letters: entries that were started too often.
+    pub fn dead(&self, service: &ServiceName) -> String {
+        format!("{}:dead:{service}", self.prefix)
+    }
+
     /// The stream that a client instance gets its replies on.
     pub fn replies(&self, instance: &str) -> String {
         format!("{}:replies:{instance}", self.prefix)
@@ -69,6 +74,7 @@ mod tests {
         let keys = Keys::new("app");
         assert_eq!(keys.prefix(), "app");
         assert_eq!(keys.commands(&service()), "app:cmds:engine");
+        assert_eq!(keys.dead(&service()), "app:dead:engine");
         assert_eq!(keys.replies("inst-1"), "app:replies:inst-1");
         assert_eq!(keys.group(&service()), "engine");
         assert_eq!(keys.consumer(&service(), "inst-1"), "engine:inst-1");

@@ -32,6 +32,12 @@ pub struct ServerConfig {
     pub command_timeout: Duration,
     /// How long connecting a lane may take, handshake included. Default 2 s.
     pub connect_timeout: Duration,
+    /// About how many dead letters of one service are kept. Default 10,000, at least 1.
+    pub dead_letters_max: u64,
+    /// How often an entry may be started. If it would be once more, as nobody ever acknowledged it, it
+    /// becomes a dead letter: whoever runs it may be killed by it. Default 10, at least 1. Redis
+    /// counts, so the starts of other workers are among them.
+    pub deliveries_max: u64,
     /// How long a handler may run before it is dropped, as far as dropping ends it: what it comes to
     /// is not heard, and another worker takes its entry over when that has been idle for
     /// `claim_idle`. Looked at once a `reclaim_tick`. Default `None`: as long as it likes.
@@ -80,6 +86,8 @@ impl ServerConfig {
             claim_idle: Duration::from_secs(60),
             command_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(2),
+            dead_letters_max: 10_000,
+            deliveries_max: 10,
             handler_timeout: None,
             instance: instance.into(),
             peer_claim_idle: None,
@@ -110,6 +118,8 @@ impl ServerConfig {
         // Redis counts with signed numbers.
         self.reply_stream_max_len = self.reply_stream_max_len.clamp(1, i64::MAX.cast_unsigned());
         self.reply_stream_ttl = self.reply_stream_ttl.clamp(TTL_MIN, TTL_MAX);
+        self.dead_letters_max = self.dead_letters_max.clamp(1, i64::MAX.cast_unsigned());
+        self.deliveries_max = self.deliveries_max.max(1);
         self.reclaim_tick = self.reclaim_tick.max(TICK_MIN);
         self.trim_tick = self.trim_tick.max(TICK_MIN);
         self

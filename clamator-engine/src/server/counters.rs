@@ -6,6 +6,8 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerCounters {
+    /// Entries that were given out too often and put aside.
+    pub dead_letters: u64,
     /// Entries that were given to this server although they are no longer in the stream.
     pub entries_deleted: u64,
     /// Entries that were handed back at the stop, for another worker.

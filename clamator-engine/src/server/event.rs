@@ -82,6 +82,25 @@ pub enum Notice {
         /// What Redis said.
         refusal: Refusal,
     },
+    /// An entry was given out once too often. It was put aside as a dead letter, unstarted this time,
+    /// and its caller told.
+    DeadLetter {
+        /// On whose stream.
+        service: ServiceName,
+        /// Which entry.
+        entry: StreamId,
+        /// How often it had been given out before.
+        deliveries: u64,
+    },
+    /// A dead letter could not be written, and never will be. Its entry was acknowledged: it is gone.
+    DeadLetterRefused {
+        /// On whose stream.
+        service: ServiceName,
+        /// Which entry.
+        entry: StreamId,
+        /// What Redis said.
+        refusal: Refusal,
+    },
     /// A reply stream could not be told how long it lives. Told once; it is tried again.
     ExpiryRefused {
         /// What Redis said.

@@ -22,6 +22,9 @@ use crate::time::Instant;
 /// How many lanes may end with a reply under way before it is suspected.
 const LOSSES_IN_COMPANY: u32 = 3;
 
+/// How often an entry may have been given out before it is watched.
+const UNSUSPICIOUS: u64 = 2;
+
 /// Names an entry: the epoch of its stream, and its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
@@ -41,6 +44,8 @@ pub(super) struct Held {
     pub(super) leases: Leases,
     /// What needs nothing but to be acknowledged, once its lease is known to be valid.
     doubtful: BTreeSet<Key>,
+    /// What waits or runs and may be what ends processes.
+    wary: BTreeSet<Key>,
     /// Replies that Redis could not take.
     unsent: BTreeSet<Key>,
     /// Those among them that may be why their lanes ended.
@@ -89,13 +94,13 @@ pub(super) struct Run {
     pub(super) again: Option<Fields>,
 }
 
-/// An encoded reply.
+/// What is written before an entry is acknowledged.
 #[derive(Clone, Debug)]
 pub(super) struct Outbound {
+    /// On which stream.
     pub(super) key: Bytes,
-    pub(super) envelope: Bytes,
-    /// The request that it answers.
-    pub(super) id: RequestId,
+    pub(super) fields: Fields,
+    pub(super) write: Write,
     /// Whether it creates its stream if that is missing.
     pub(super) creates: bool,
     /// How many lanes have ended with it under way.
@@ -104,7 +109,20 @@ pub(super) struct Outbound {
     pub(super) lost: bool,
 }
 
+/// What it is that is written.
+#[derive(Clone, Debug)]
+pub(super) enum Write {
+    /// The entry itself, which was started so often; who is to be told of it.
+    DeadLetter { deliveries: u64, reply: Option<ReplyTo> },
+    /// The reply to this request.
+    Reply(RequestId),
+}
+
 impl Outbound {
+    pub(super) const fn new(key: Bytes, fields: Fields, write: Write) -> Self {
+        Self { key, fields, write, creates: true, losses: 0, lost: false }
+    }
+
     /// Whether it may be why they ended.
     pub(super) const fn is_suspect(&self) -> bool {
         self.losses >= LOSSES_IN_COMPANY
@@ -132,6 +150,7 @@ impl Held {
     pub(super) fn insert_waiting(&mut self, key: Key, unstarted: Unstarted) {
         self.uncounted.remove(&key);
         self.waiting.insert(key);
+        self.watch(key, unstarted.deliveries);
         self.entries.insert(key, State::Waiting(unstarted));
     }
 
@@ -252,15 +271,22 @@ impl Held {
     pub(super) fn pop_waiting(&mut self) -> Option<(Key, Unstarted)> {
         let newest = self.seeded.is(Bug::NewestFirst);
         let key = if newest { self.waiting.pop_last()? } else { self.waiting.pop_first()? };
+        self.wary.remove(&key);
         match self.entries.remove(&key) {
             Some(State::Waiting(unstarted)) => Some((key, unstarted)),
             other => unreachable!("what waits is held as waiting, not as {other:?}"),
         }
     }
 
+    /// Whether what waits or runs has been given out so often that it may be what ends processes.
+    pub(super) fn is_wary(&self) -> bool {
+        !self.wary.is_empty()
+    }
+
     /// The handler of an entry is running.
     pub(super) fn insert_running(&mut self, key: Key, run: Run) {
         self.running += 1;
+        self.watch(key, run.deliveries);
         self.entries.insert(key, State::Running(run));
     }
 
@@ -304,7 +330,8 @@ impl Held {
     /// A lane has ended with this reply under way.
     pub(super) fn lose_reply(&mut self, key: Key) -> Option<&Outbound> {
         let Some(State::Replying(outbound)) = self.entries.get_mut(&key) else { return None };
-        if outbound.lost {
+        // What Redis has taken once as an entry does not end lanes as a dead letter.
+        if outbound.lost || matches!(outbound.write, Write::DeadLetter { .. }) {
             return None;
         }
         outbound.losses += 1;
@@ -337,10 +364,17 @@ impl Held {
         self.take(key)
     }
 
+    fn watch(&mut self, key: Key, deliveries: u64) {
+        if deliveries > UNSUSPICIOUS {
+            self.wary.insert(key);
+        }
+    }
+
     /// Takes an entry out to put it back in another state.
     fn take(&mut self, key: Key) -> Option<State> {
         self.doubtful.remove(&key);
         self.waiting.remove(&key);
+        self.wary.remove(&key);
         self.uncounted.remove(&key);
         self.unsent.remove(&key);
         self.suspects.remove(&key);

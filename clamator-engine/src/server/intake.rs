@@ -50,7 +50,9 @@ impl Server {
         }
         let (time, max) = (self.config.prefetch_time, self.config.prefetch_max);
         let handlers = service.concurrency.limit();
-        let places = service.pace.places(handlers, time, max);
+        // If this is the one that ends the process, whatever waits behind it is counted as well.
+        let wary = service.held.is_wary() && !self.config.seeded.is(Bug::BystandersCounted);
+        let places = if wary { 0 } else { service.pace.places(handlers, time, max) };
         let idle = handlers.saturating_sub(service.held.running());
         let held_max = max.saturating_mul(HELD_FACTOR).saturating_add(handlers);
         let endless = self.config.seeded.is(Bug::PrefetchEndless);
@@ -74,6 +76,9 @@ impl Server {
             return;
         }
         let history = service.reader.history;
+        if history.is_none() && service.reader.history_again.is_none() && service.held.len() == 0 {
+            service.reader.rereads = 0;
+        }
         let Some(service) = self.services.get(index) else {
             return;
         };
@@ -107,6 +112,7 @@ impl Server {
         let (lane, purpose) = (service.lane, Purpose { service: index, aim });
         let sent = self.lanes.send(self.now, lane, command, timeout, purpose).is_ok();
         if let Some(service) = self.services.get_mut(index).filter(|_| sent) {
+            service.reader.rereads += u64::from(kind == ReadKind::History);
             service.reader.under_way = Some(kind);
             service.reader.asked = count;
         }

@@ -12,6 +12,7 @@
 
 mod config;
 mod counters;
+mod dead;
 mod event;
 mod expiry;
 mod group;
@@ -216,6 +217,7 @@ impl Server {
     }
 
     fn carry_out(&mut self, index: usize, key: Key, unstarted: Unstarted, verdict: Verdict) {
+        let spent = self.is_spent(index, &unstarted);
         let Some(service) = self.services.get_mut(index) else {
             return;
         };
@@ -243,6 +245,7 @@ impl Server {
                     None => self.settle(index, key),
                 }
             }
+            Verdict::Run { reply, .. } if spent => self.bury(index, key, unstarted, reply),
             Verdict::Run { method, params, request, reply, refused } => {
                 let job = JobId(self.next_job);
                 self.next_job += 1;

@@ -30,6 +30,8 @@ pub(super) struct Service {
     pub(super) stream: Bytes,
     pub(super) group_name: Bytes,
     pub(super) consumer: Bytes,
+    /// Where what is given up is put aside.
+    pub(super) dead: Bytes,
     /// Whose what is handed back becomes.
     pub(super) released: Bytes,
     pub(super) lane: Lane,
@@ -83,6 +85,8 @@ pub(super) struct Reader {
     pub(super) page: Page,
     /// Own pending entries behind this id are to be read before anything new.
     pub(super) history: Option<StreamId>,
+    /// How often they were read since nothing was held: each time counts as a delivery.
+    pub(super) rereads: u64,
     /// When they are to be read once more: a lost read may be given something until its BLOCK ends.
     pub(super) history_again: Option<Instant>,
     /// No read before this time.
@@ -130,6 +134,7 @@ impl Reader {
             asked: 0,
             page: Page::new(READ_MAX),
             history: None,
+            rereads: 0,
             history_again: None,
             paused_until: None,
             settled: BTreeSet::new(),
@@ -163,6 +168,7 @@ impl Service {
             stream: keys.commands(name).into(),
             group_name: Bytes::copy_from_slice(keys.group(name).as_bytes()),
             consumer: keys.consumer(name, &server.instance).into(),
+            dead: keys.dead(name).into(),
             released: keys.consumer(name, Keys::RELEASED).into(),
             lane: Lane::Blocking(number),
             epoch: 0,

@@ -13,7 +13,7 @@ use core::time::Duration;
 use clamator_proto::{RpcError, encode};
 
 use super::event::{Answer, JobId, Notice};
-use super::held::{Key, Outbound, Run, State};
+use super::held::{Key, Outbound, Run, State, Write};
 use super::request::ReplyTo;
 use super::{Aim, Server, Stage};
 
@@ -128,9 +128,8 @@ impl Server {
             return;
         };
         let (stream, id) = (reply.key.clone(), reply.id.clone());
-        let envelope = envelope.into();
-        let outbound =
-            Outbound { key: stream, envelope, id, creates: true, losses: 0, lost: false };
+        let fields = wire::fields(envelope.into(), None);
+        let outbound = Outbound::new(stream, fields, Write::Reply(id));
         service.held.insert_replying(key, outbound);
         let seeded = self.config.seeded;
         if seeded.is(Bug::AckBeforeReply) || seeded.is(Bug::AckWithReply) {
@@ -168,17 +167,19 @@ impl Server {
         let Some(outbound) = service.held.send_reply(key) else { return true };
         self.replies.replies += 1;
         self.replies.suspect = outbound.is_suspect();
-        let Outbound { key: stream, envelope, .. } = outbound;
-        // Whatever else a relaxed server writes to is not its own to delete.
+        let Outbound { key: stream, fields, write, .. } = outbound;
+        let dead = matches!(write, Write::DeadLetter { .. });
+        // Dead letters stay, and whatever else a relaxed server writes to is not its own to delete.
         let own = self.keys.is_replies(&stream);
         let creates = !own || !self.reply_streams.is_limited(&stream, self.now);
         service.held.note_creation(key, creates);
+        let max_len =
+            if dead { self.config.dead_letters_max } else { self.config.reply_stream_max_len };
         let command = Command::XAdd {
             key: stream.clone(),
             create: creates || self.config.seeded.is(Bug::ReplyStreamMadeAnew),
-            max_len: Some(self.config.reply_stream_max_len)
-                .filter(|_| !self.config.seeded.is(Bug::ReplyUnbounded)),
-            fields: wire::fields(envelope, None),
+            max_len: Some(max_len).filter(|_| !self.config.seeded.is(Bug::ReplyUnbounded)),
+            fields,
         };
         self.send(index, command, Aim::Reply(key));
         if creates && own {
@@ -195,7 +196,7 @@ impl Server {
             }
             return match reply {
                 Ok(Reply::Added(None)) => self.write_anew(index, key),
-                _ => self.settle(index, key),
+                _ => self.written(index, key, None),
             };
         };
         let seeded = self.config.seeded;
@@ -218,15 +219,33 @@ impl Server {
             }
             RefusalKind::WrongServer => self.void_reply(index, key),
             RefusalKind::Final | RefusalKind::GroupExists | RefusalKind::NoGroup => {
-                let Some(service) = self.services.get(index) else {
-                    return;
-                };
-                let service = service.name();
-                self.counters.replies_refused += 1;
-                self.notice(Notice::ReplyRefused { service, entry: key.id, refusal });
-                self.settle(index, key);
+                self.written(index, key, Some(refusal));
             }
         }
+    }
+
+    /// What had to be written before the entry is acknowledged is, or can never be.
+    fn written(&mut self, index: usize, key: Key, refusal: Option<Refusal>) {
+        let Some(service) = self.services.get_mut(index) else { return };
+        if let Some(State::Replying(Outbound {
+            write: Write::DeadLetter { deliveries, reply },
+            lost,
+            ..
+        })) = service.held.state(key)
+        {
+            let (deliveries, reply) = (*deliveries, reply.clone());
+            if *lost {
+                service.held.remove(key);
+                return;
+            }
+            return self.buried(index, key, deliveries, reply, refusal);
+        }
+        if let Some(refusal) = refusal {
+            let service = service.name();
+            self.counters.replies_refused += 1;
+            self.notice(Notice::ReplyRefused { service, entry: key.id, refusal });
+        }
+        self.settle(index, key);
     }
 
     /// The stream that was there for an earlier reply is gone: this one creates it.
@@ -257,8 +276,10 @@ impl Server {
         self.reply_done();
         let Some(service) = self.services.get_mut(index) else { return };
         let lost = if suspected && !patient { service.held.lose_reply(key) } else { None };
-        if let Some(outbound) = lost.filter(|it| it.losses >= LOSSES_MAX) {
-            let reply = ReplyTo { key: outbound.key.clone(), id: outbound.id.clone() };
+        if let Some(outbound) = lost.filter(|it| it.losses >= LOSSES_MAX)
+            && let Write::Reply(id) = &outbound.write
+        {
+            let reply = ReplyTo { key: outbound.key.clone(), id: id.clone() };
             let message = "each connection ended on which the result was written";
             let error = RpcError::invalid_result("Undeliverable", message);
             self.counters.replies_refused += 1;

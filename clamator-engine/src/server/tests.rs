@@ -3,6 +3,7 @@
 //! Not scenarios with clients: those are in the workspace's `tests`. Rules are cited by their
 //! numbers in `rules`.
 
+mod dead;
 mod depth;
 mod expiry;
 mod group;

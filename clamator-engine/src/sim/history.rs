@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
+use clamator_proto::entry::DEAD_ENTRY;
 
 use super::by_node::ByNode;
 use super::fault::{Fault, FaultSet};
@@ -16,7 +17,7 @@ use super::network::NodeId;
 use super::plan::PREFIX;
 use crate::call::CallId;
 use crate::memory::Streams;
-use crate::reply::Fields;
+use crate::reply::{Fields, Refusal, RefusalKind, Reply};
 use crate::stream_id::StreamId;
 use crate::time::Instant;
 
@@ -61,6 +62,8 @@ pub(super) struct Call {
     /// How many handlers started and ended for it.
     pub(super) starts: u32,
     pub(super) ends: u32,
+    /// Whether its entry was put aside as a dead letter, or never can be.
+    pub(super) aside: bool,
     /// How many outcomes were told.
     pub(super) outcomes: u32,
     pub(super) outcome: Option<Outcome>,
@@ -128,6 +131,35 @@ pub(super) struct Names {
     pub(super) service: &'static str,
     pub(super) stream: Bytes,
     pub(super) group: Bytes,
+}
+
+impl Call {
+    /// Whether nothing more has to become of it.
+    pub(super) const fn is_handled(&self) -> bool {
+        self.ends > 0 || self.aside
+    }
+}
+
+/// Whether this is the key of a stream of dead letters.
+pub(super) fn is_dead(key: &[u8]) -> bool {
+    key.strip_prefix(PREFIX.as_bytes()).is_some_and(|rest| rest.starts_with(b":dead:"))
+}
+
+/// Whether Redis has taken a reply, or never will.
+pub(super) fn is_answer(reply: &Result<Reply, Refusal>) -> bool {
+    match reply {
+        Ok(_) => true,
+        Err(refusal) => match refusal.kind() {
+            RefusalKind::Final | RefusalKind::GroupExists | RefusalKind::NoGroup => true,
+            RefusalKind::Heals | RefusalKind::WrongServer => false,
+        },
+    }
+}
+
+/// Which entry these fields were that are put aside.
+pub(super) fn dead_entry(fields: &Fields) -> Option<StreamId> {
+    let (_, id) = fields.iter().find(|(name, _)| name == DEAD_ENTRY)?;
+    StreamId::parse(id)
 }
 
 impl History {
@@ -238,7 +270,7 @@ impl History {
         let skipped = self
             .calls
             .values_mut()
-            .filter(|call| call.service == service && call.past && call.ends == 0);
+            .filter(|call| call.service == service && call.past && !call.is_handled());
         for call in skipped {
             if call.entries.last().is_some_and(|entry| *entry <= after) {
                 call.lost = Some(Fault::RedisClockBack);
@@ -307,7 +339,7 @@ impl History {
             let entry = (call.service, *entry);
             // What was gone once may have been settled as such before an older copy of the data
             // brings it back.
-            if before.contains(&entry) && !after.contains(&entry) && call.ends == 0 {
+            if before.contains(&entry) && !after.contains(&entry) && !call.is_handled() {
                 call.lost = call.lost.or(Some(fault));
             }
         }

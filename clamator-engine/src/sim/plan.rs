@@ -40,6 +40,8 @@ pub(super) struct Plan {
     pub(super) claim_idle: Duration,
     pub(super) clients: u32,
     pub(super) command_timeout: Duration,
+    /// How often an entry may be started.
+    pub(super) deliveries_max: u64,
     pub(super) concurrency: Concurrency,
     /// What may go wrong, in order and as a set.
     pub(super) faults: Vec<Fault>,
@@ -94,6 +96,7 @@ impl Plan {
             // Replies to one client only overflow its stream sooner.
             clients: if overflows { 1 } else { u32::try_from(dice.between(1, 3)).unwrap_or(1) },
             command_timeout,
+            deliveries_max: if dice.chance(40) { dice.between(1, 3) } else { 10 },
             concurrency: match dice.roll(3) {
                 0 => Concurrency::Limit(usize::try_from(dice.between(2, 40)).unwrap_or(2)),
                 _ => Concurrency::Serial,

@@ -113,6 +113,10 @@ points! {
     ConsumerRemoved,
     /// A consumer was not removed at the stop, as something was pending (4.10).
     ConsumerStays,
+    /// An entry that was started too often was put aside (4.8).
+    DeadLetter,
+    /// A dead letter could not be written, and never will be (4.8).
+    DeadLetterRefused,
     /// A handler started for an entry that was delivered at least three times (4.8).
     DeliveredThrice,
     /// A reply that a client had had before was dropped (5.1).

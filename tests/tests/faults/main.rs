@@ -15,6 +15,7 @@
     reason = "tests hope, and say so by failing"
 )]
 
+mod dead;
 mod full;
 mod keys;
 mod leases;

@@ -7,15 +7,7 @@ fn key(number: u64) -> Key {
 }
 
 fn outbound() -> Outbound {
-    let id = RequestId::from_text("1");
-    Outbound {
-        key: Bytes::new(),
-        envelope: Bytes::new(),
-        id,
-        creates: true,
-        losses: 0,
-        lost: false,
-    }
+    Outbound::new(Bytes::new(), Vec::new(), Write::Reply(RequestId::from_text("1")))
 }
 
 #[test]

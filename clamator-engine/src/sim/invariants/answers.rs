@@ -11,7 +11,7 @@ use super::{Fact, Invariant, Kind, Scene};
 use crate::command::Command;
 use crate::reply::{Entry, Fields, Reply};
 use crate::server::Answer;
-use crate::sim::history::{NodeKind, id_in, number_in};
+use crate::sim::history::{NodeKind, id_in, is_dead, number_in};
 use crate::sim::network::NodeId;
 use crate::sim::verb::{Verb, Verbs};
 use crate::stream_id::StreamId;
@@ -116,8 +116,18 @@ impl Invariant for OwnAnswers {
                 return Ok(());
             }
             Fact::Sent {
-                node, command: Command::XAdd { fields, max_len: Some(_), .. }, ..
-            } => (*node, fields),
+                node,
+                command: Command::XAdd { key, fields, max_len: Some(_), .. },
+                ..
+            } => {
+                // Whoever waits for what is put aside is told so.
+                if is_dead(key) {
+                    let number = number_in(fields).unwrap_or_default();
+                    self.ended.entry((*node, number)).or_default().1 = true;
+                    return Ok(());
+                }
+                (*node, fields)
+            }
             _ => return Ok(()),
         };
         let id = id_in(fields);

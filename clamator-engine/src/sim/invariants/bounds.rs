@@ -158,6 +158,8 @@ impl Invariant for SpeaksSeldom {
             Notice::ReadRefused { .. } => "read refused",
             Notice::RenewalRefused { .. } => "renewal refused",
             Notice::ConsumerLeft { .. }
+            | Notice::DeadLetter { .. }
+            | Notice::DeadLetterRefused { .. }
             | Notice::ExpiryRefused { .. }
             | Notice::HandlerOverdue { .. }
             | Notice::NotFound { .. }

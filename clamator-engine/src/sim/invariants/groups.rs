@@ -53,7 +53,7 @@ impl Invariant for SkipsNothing {
             };
             if call.service == service
                 && skipped
-                && call.ends == 0
+                && !call.is_handled()
                 && call.lost.is_none()
                 && streams.find(key, *entry).is_some()
             {

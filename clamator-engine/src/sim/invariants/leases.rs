@@ -19,7 +19,7 @@ use crate::engine::Lane;
 use crate::reply::{Entry, RefusalKind, Reply};
 use crate::sim::by_node::ByNode;
 use crate::sim::fault::{Fault, FaultSet};
-use crate::sim::history::{NodeKind, NodeState, id_in};
+use crate::sim::history::{NodeKind, NodeState, id_in, is_dead};
 use crate::sim::network::{Executed, NodeId};
 use crate::sim::verb::{Verb, Verbs};
 use crate::stream_id::StreamId;
@@ -166,10 +166,15 @@ impl Invariant for OutcomeIsOwn {
                 }
             }
         }
-        let Fact::Sent { node, command: Command::XAdd { fields, max_len: Some(_), .. }, .. } = fact
+        let Fact::Sent {
+            node, command: Command::XAdd { key, fields, max_len: Some(_), .. }, ..
+        } = fact
         else {
             return Ok(());
         };
+        if is_dead(key) {
+            return Ok(());
+        }
         let number = id_in(fields).and_then(|id| scene.history.number_by_id(&id));
         let Some(call) = number.and_then(|number| scene.history.calls.get(&number)) else {
             return Ok(());

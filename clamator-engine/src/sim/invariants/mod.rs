@@ -9,6 +9,7 @@ mod answers;
 mod bounds;
 mod calls;
 mod canary;
+mod dead_letters;
 mod groups;
 mod handing_back;
 mod lanes;
@@ -104,7 +105,13 @@ fn about(kind: Kind, verb: Option<Verb>) -> usize {
 impl Invariants {
     pub(super) fn new() -> Self {
         let mut invariants = Self { all: Vec::new(), about: [0; ABOUT_END] };
-        let all: [Box<dyn Invariant>; 62] = [
+        Self::of_callers().into_iter().for_each(|it| invariants.add(it));
+        Self::of_workers().into_iter().for_each(|it| invariants.add(it));
+        invariants
+    }
+
+    fn of_callers() -> [Box<dyn Invariant>; 11] {
+        [
             Box::new(calls::EndsOnce),
             Box::new(calls::CancelledIsSilent),
             Box::new(calls::EndsInTime),
@@ -116,12 +123,20 @@ impl Invariants {
             Box::new(calls::FreshSucceed::default()),
             Box::new(calls::InFlight::default()),
             Box::new(calls::Forgets::default()),
+        ]
+    }
+
+    fn of_workers() -> [Box<dyn Invariant>; 54] {
+        [
             Box::new(runs::NotTwiceAtOnce::default()),
             Box::new(runs::WithinLimit::default()),
             Box::new(runs::InOrder::default()),
             Box::new(runs::NotAgain::default()),
             Box::new(runs::CountsDeliveries::default()),
             Box::new(answers::OwnMethods::default()),
+            Box::new(dead_letters::StartsSoOften::default()),
+            Box::new(dead_letters::BuriesOnlySpent),
+            Box::new(dead_letters::NothingWaitsBehindSuspects::default()),
             Box::new(answers::OwnAnswers::default()),
             Box::new(runs::HasGrace::default()),
             Box::new(runs::NotSettled::default()),
@@ -167,11 +182,7 @@ impl Invariants {
             Box::new(bounds::LeavesNoTrace),
             Box::new(bounds::FairWeather),
             Box::new(bounds::SpeaksSeldom::default()),
-        ];
-        for invariant in all {
-            invariants.add(invariant);
-        }
-        invariants
+        ]
     }
 
     /// One more.

@@ -13,9 +13,9 @@ use super::lanes::{ASKING, Reach};
 use super::{Fact, Invariant, Kind, REWRITES, Scene};
 use crate::command::{Command, ReadFrom};
 use crate::engine::Lane;
-use crate::reply::Reply;
+use crate::reply::{Refusal, Reply};
 use crate::sim::by_node::ByNode;
-use crate::sim::history::{NodeKind, NodeState};
+use crate::sim::history::{NodeKind, NodeState, dead_entry};
 use crate::sim::network::NodeId;
 use crate::sim::verb::{Verb, Verbs};
 use crate::stream_id::StreamId;
@@ -91,7 +91,13 @@ impl Invariant for WithinPlaces {
     }
 
     fn verbs(&self) -> Verbs {
-        Verbs::of(&[Verb::XAck, Verb::XAutoClaim, Verb::XPendingRange, Verb::XReadGroup])
+        Verbs::of(&[
+            Verb::XAck,
+            Verb::XAdd,
+            Verb::XAutoClaim,
+            Verb::XPendingRange,
+            Verb::XReadGroup,
+        ])
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -124,27 +130,20 @@ impl Invariant for WithinPlaces {
                     .waiting
                     .retain(|id| id < start || id > end || rows.iter().any(|row| row.id == *id));
             }
-            Fact::Replied { node, command, reply, .. } => {
-                let (Command::XReadGroup { key, .. } | Command::XAutoClaim { key, .. }) = command
-                else {
-                    return Ok(());
-                };
-                let (Ok(Reply::Entries(entries)) | Ok(Reply::Claimed { entries, .. })) = reply
-                else {
-                    return Ok(());
-                };
-                let Some(service) = scene.history.service_of(key) else { return Ok(()) };
-                let places = self.services.entry((*node, service)).or_default();
-                let there = entries.iter().filter(|entry| entry.fields.is_some());
-                let calls = there.map(|entry| entry.id).filter(|id| {
-                    scene.history.number_of(service, *id).is_some() && !places.had.contains(id)
-                });
-                places.waiting.extend(calls);
-            }
+            Fact::Replied { node, command, reply, .. } => self.given(scene, *node, command, reply),
             Fact::Sent { node, command: Command::XAck { key, ids, .. }, .. } => {
                 let Some(service) = scene.history.service_of(key) else { return Ok(()) };
                 let places = self.services.entry((*node, service)).or_default();
                 places.waiting.retain(|id| !ids.contains(id));
+            }
+            // What is put aside is not started.
+            Fact::Sent { node, command: Command::XAdd { fields, .. }, .. } => {
+                let Some(entry) = dead_entry(fields) else { return Ok(()) };
+                for ((at, _), places) in &mut self.services {
+                    if at == node && places.waiting.remove(&entry) {
+                        places.had.insert(entry);
+                    }
+                }
             }
             Fact::Sent {
                 node,
@@ -166,6 +165,31 @@ impl Invariant for WithinPlaces {
             _ => {}
         }
         Ok(())
+    }
+}
+
+impl WithinPlaces {
+    /// A server is answered what it asked for.
+    fn given(
+        &mut self,
+        scene: &Scene<'_>,
+        node: NodeId,
+        command: &Command,
+        reply: &Result<Reply, Refusal>,
+    ) {
+        let (Command::XReadGroup { key, .. } | Command::XAutoClaim { key, .. }) = command else {
+            return;
+        };
+        let (Ok(Reply::Entries(entries)) | Ok(Reply::Claimed { entries, .. })) = reply else {
+            return;
+        };
+        let Some(service) = scene.history.service_of(key) else { return };
+        let places = self.services.entry((node, service)).or_default();
+        let there = entries.iter().filter(|entry| entry.fields.is_some());
+        let calls = there.map(|entry| entry.id).filter(|id| {
+            scene.history.number_of(service, *id).is_some() && !places.had.contains(id)
+        });
+        places.waiting.extend(calls);
     }
 }
 

@@ -10,7 +10,7 @@ use core::time::Duration;
 use super::{Fact, Invariant, Kind, REWRITES, Scene};
 use crate::command::Command;
 use crate::reply::RefusalKind;
-use crate::sim::history::{NodeKind, id_in};
+use crate::sim::history::{NodeKind, id_in, is_dead};
 use crate::sim::network::NodeId;
 use crate::sim::verb::{Verb, Verbs};
 use crate::time::Instant;
@@ -126,10 +126,11 @@ impl Invariant for FinalIsFinal {
         match fact {
             Fact::Replied {
                 node,
-                command: Command::XAdd { fields, max_len: Some(_), .. },
+                command: Command::XAdd { key, fields, max_len: Some(_), .. },
                 reply: Err(refusal),
                 ..
             } if refusal.kind() == RefusalKind::Final
+                && !is_dead(key)
                 && scene.history.kind_of(*node) == Some(NodeKind::Server) =>
             {
                 let number = number_of(fields);
@@ -146,8 +147,10 @@ impl Invariant for FinalIsFinal {
                 }
             }
             Fact::Sent {
-                node, command: Command::XAdd { fields, max_len: Some(_), .. }, ..
-            } => {
+                node,
+                command: Command::XAdd { key, fields, max_len: Some(_), .. },
+                ..
+            } if !is_dead(key) => {
                 let Some(number) = number_of(fields) else { return Ok(()) };
                 // Where Redis forgot, the reply of an earlier run may be waiting as well.
                 let made_at = scene.history.calls.get(&number).map(|call| call.made_at);

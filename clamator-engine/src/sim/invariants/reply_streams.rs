@@ -12,7 +12,7 @@ use super::{Fact, Invariant, Kind, Scene};
 use crate::command::Command;
 use crate::reply::Reply;
 use crate::sim::fault::{Fault, FaultSet};
-use crate::sim::history::{NodeKind, NodeState};
+use crate::sim::history::{NodeKind, NodeState, is_dead};
 use crate::sim::network::{Executed, NodeId};
 use crate::sim::verb::{Verb, Verbs};
 use crate::time::Instant;
@@ -39,7 +39,7 @@ impl Invariant for BoundsReplies {
             return Ok(());
         };
         let served = scene.history.kind_of(*node) == Some(NodeKind::Server);
-        if served && *max_len != Some(scene.plan.reply_stream_max_len) {
+        if served && !is_dead(key) && *max_len != Some(scene.plan.reply_stream_max_len) {
             return Err(format!("{node} adds to {key:?}, which may keep {max_len:?}"));
         }
         Ok(())
@@ -84,7 +84,7 @@ impl Invariant for LivesForLimitedTime {
                 command: Command::XAdd { key, max_len: Some(_), .. },
                 reply: Ok(Reply::Added(Some(_))),
                 ..
-            }) => {
+            }) if !is_dead(key) => {
                 let write = Some(*node).filter(|_| runs(scene, *node));
                 let written = self.written.entry(key.clone()).or_insert(write);
                 *written = written.and(write);

@@ -13,9 +13,9 @@ use bytes::Bytes;
 
 use super::{Fact, Invariant, Kind, Scene};
 use crate::command::Command;
-use crate::reply::{Refusal, RefusalKind, Reply};
+use crate::reply::{Refusal, Reply};
 use crate::sim::fault::{Fault, FaultSet};
-use crate::sim::history::{NodeKind, id_in};
+use crate::sim::history::{NodeKind, id_in, is_answer, is_dead, number_in};
 use crate::sim::network::NodeId;
 use crate::sim::verb::{Verb, Verbs};
 use crate::stream_id::StreamId;
@@ -82,10 +82,10 @@ impl Invariant for ReplyBeforeAck {
         match fact {
             Fact::Replied {
                 node,
-                command: Command::XAdd { fields, max_len: Some(_), .. },
+                command: Command::XAdd { key, fields, max_len: Some(_), .. },
                 reply,
                 ..
-            } => {
+            } if !is_dead(key) => {
                 let id = id_in(fields);
                 let number = id.and_then(|id| scene.history.number_by_id(&id));
                 if let Some(number) = number.filter(|_| is_answer(reply)) {
@@ -112,17 +112,6 @@ impl Invariant for ReplyBeforeAck {
     }
 }
 
-/// Whether Redis has taken a reply, or never will.
-fn is_answer(reply: &Result<Reply, Refusal>) -> bool {
-    match reply {
-        Ok(_) => true,
-        Err(refusal) => match refusal.kind() {
-            RefusalKind::Final | RefusalKind::GroupExists | RefusalKind::NoGroup => true,
-            RefusalKind::Heals | RefusalKind::WrongServer => false,
-        },
-    }
-}
-
 /// The calls among these entries, with their numbers.
 fn calls_of(scene: &Scene<'_>, key: &[u8], ids: &[StreamId]) -> Vec<(StreamId, u64)> {
     let service = scene.history.service_of(key);
@@ -144,6 +133,8 @@ fn is_there(scene: &Scene<'_>, key: &[u8], entry: StreamId) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct AckOnlyHandled {
     ended: BTreeSet<(NodeId, u64)>,
+    /// What each process has put aside as a dead letter, or never can.
+    buried: BTreeSet<(NodeId, u64)>,
     gone: Gone,
 }
 
@@ -157,12 +148,17 @@ impl Invariant for AckOnlyHandled {
     }
 
     fn verbs(&self) -> Verbs {
-        Verbs::of(&[Verb::XAck, Verb::XAutoClaim, Verb::XRange, Verb::XReadGroup])
+        Verbs::of(&[Verb::XAck, Verb::XAdd, Verb::XAutoClaim, Verb::XRange, Verb::XReadGroup])
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         self.gone.observe(fact);
         match fact {
+            Fact::Replied { node, command: Command::XAdd { key, fields, .. }, reply, .. }
+                if is_dead(key) && is_answer(reply) =>
+            {
+                self.buried.extend(number_in(fields).map(|number| (*node, number)));
+            }
             Fact::Ended { node, number: Some(number), .. } => {
                 self.ended.insert((*node, *number));
             }
@@ -171,6 +167,7 @@ impl Invariant for AckOnlyHandled {
             {
                 for (entry, number) in calls_of(scene, key, ids) {
                     if !self.ended.contains(&(*node, number))
+                        && !self.buried.contains(&(*node, number))
                         && is_there(scene, key, entry)
                         && !self.gone.contains(*node, key, entry)
                     {
@@ -310,7 +307,7 @@ impl Invariant for Settles {
             }
         }
         for (number, call) in &scene.history.calls {
-            if !call.entries.is_empty() && call.ends == 0 && call.lost.is_none() {
+            if !call.entries.is_empty() && !call.is_handled() && call.lost.is_none() {
                 return Err(format!("call {number} was not handled: {call:?}"));
             }
         }
@@ -340,7 +337,8 @@ impl Invariant for ReplyKeys {
             return Ok(());
         };
         let kind = scene.history.kind_of(*node);
-        if kind == Some(NodeKind::Server) && !key.starts_with(b"app:replies:") {
+        let dead = is_dead(key);
+        if kind == Some(NodeKind::Server) && !dead && !key.starts_with(b"app:replies:") {
             return Err(format!("{node} writes to {key:?}"));
         }
         Ok(())

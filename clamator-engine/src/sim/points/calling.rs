@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use super::super::fault::Fault;
-use super::super::history::{NodeKind, Outcome};
+use super::super::history::{NodeKind, Outcome, is_dead};
 use super::super::invariants::Scene;
 use super::super::network::NodeId;
 use super::Point;
@@ -40,7 +40,7 @@ impl Watch {
                 self.hits.hit_if(ids.len() > 1, Point::AckOfMany);
                 ids.first().map_or(What::Other, |first| What::Acknowledge(*first))
             }
-            Command::XAdd { key, max_len: Some(_), fields, .. } => {
+            Command::XAdd { key, max_len: Some(_), fields, .. } if !is_dead(key) => {
                 self.replies(key, fields);
                 fields.get(1).map_or(What::Other, |(_, envelope)| What::Reply(envelope.clone()))
             }

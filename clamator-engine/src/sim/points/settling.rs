@@ -236,6 +236,8 @@ impl Watch {
         let point = match notice {
             Notice::AckRefused { .. } => Point::AckRefused,
             Notice::ConsumerLeft { .. } | Notice::HandlerOverdue { .. } => return,
+            Notice::DeadLetter { .. } => Point::DeadLetter,
+            Notice::DeadLetterRefused { .. } => Point::DeadLetterRefused,
             Notice::ExpiryRefused { .. } => Point::ExpiryRefused,
             Notice::GroupRefused { .. } => Point::GroupRefused,
             Notice::GroupRestored { after: StreamId::ZERO, .. } => Point::GroupRestoredAtStart,

@@ -4,7 +4,7 @@
 //! of every driver: replies before the tick, all with one time, then the drain.
 
 use super::super::fact::Fact;
-use super::super::history::NodeState;
+use super::super::history::{NodeState, is_dead};
 use super::super::network::NodeId;
 use super::super::node::{Arrival, Said, Step};
 use super::World;
@@ -164,12 +164,12 @@ impl World {
 fn step_of(command: &Command) -> Option<Step> {
     match command {
         Command::XAck { .. } => Some(Step::Acknowledged),
-        Command::XAdd { max_len: Some(_), .. } => Some(Step::Replied),
+        Command::XAdd { key, max_len: Some(_), .. } if !is_dead(key) => Some(Step::Replied),
         Command::ClientUnblock { .. }
         | Command::Del { .. }
         | Command::PExpire { .. }
         | Command::Time
-        | Command::XAdd { max_len: None, .. }
+        | Command::XAdd { .. }
         | Command::XAutoClaim { .. }
         | Command::XClaim { .. }
         | Command::XDel { .. }

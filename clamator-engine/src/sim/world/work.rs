@@ -13,7 +13,7 @@ use clamator_proto::{Json, Method, RpcError};
 
 use super::super::fact::{Fact, Start};
 use super::super::fault::Fault;
-use super::super::history::{Call, NodeKind, Outcome, number_in, number_of};
+use super::super::history::{Call, NodeKind, Outcome, is_answer, is_dead, number_in, number_of};
 use super::super::network::{Executed, NodeId};
 use super::super::node::{Handler, Machine, Step};
 use super::super::python::PythonJob;
@@ -80,6 +80,7 @@ impl World {
                 outcomes: 0,
                 outcome: None,
                 past: false,
+                aside: false,
                 lost: None,
             },
         );
@@ -326,6 +327,13 @@ impl World {
 
     /// Writes down what Redis has executed.
     pub(super) fn write(&mut self, executed: &Executed) {
+        if let Command::XAdd { key, fields, .. } = &executed.command
+            && is_dead(key)
+            && is_answer(&executed.reply)
+            && let Some(call) = number_in(fields).and_then(|it| self.history.calls.get_mut(&it))
+        {
+            call.aside = true;
+        }
         if let Command::XAdd { key, fields, .. } = &executed.command
             && let Ok(Reply::Added(Some(entry))) = &executed.reply
         {

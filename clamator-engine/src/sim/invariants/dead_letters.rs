@@ -1,0 +1,159 @@
+//! What becomes of an entry that is started again and again (4.8).
+//!
+//! Not how its starts are counted: see `runs`.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+
+use super::{Fact, Invariant, Kind, REWRITES, Scene};
+use crate::command::{Command, ReadFrom};
+use crate::reply::Reply;
+use crate::server::Concurrency;
+use crate::sim::history::{NodeKind, dead_entry, is_dead};
+use crate::sim::network::{Executed, NodeId};
+use crate::sim::verb::{Verb, Verbs};
+
+/// How often what may wait behind others may have been given out.
+const UNSUSPICIOUS: u64 = 2;
+
+/// Nothing is started that was started as often as it may be (4.8, I9).
+#[derive(Debug, Default)]
+pub(super) struct StartsSoOften {
+    /// How often each process has read what it was given before: Redis counts that as well.
+    rereads: BTreeMap<NodeId, u64>,
+}
+
+impl Invariant for StartsSoOften {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("nothing-is-started-more-often-than-it-may-be", "4.8")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Sent, Kind::Started]
+    }
+
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XReadGroup])
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        if let Fact::Sent {
+            node,
+            command: Command::XReadGroup { from: ReadFrom::History(_), .. },
+            ..
+        } = fact
+        {
+            *self.rereads.entry(*node).or_default() += 1;
+        }
+        let Fact::Started { node, start, .. } = fact else { return Ok(()) };
+        let ours = scene.history.kind_of(*node) == Some(NodeKind::Server);
+        let rereads = self.rereads.get(node).copied().unwrap_or_default();
+        if ours && start.deliveries > scene.plan.deliveries_max + rereads {
+            return Err(format!("{node} starts {start:?}"));
+        }
+        Ok(())
+    }
+}
+
+/// While one runs that may be what ends processes, nothing waits behind it, where handlers run one at
+/// a time: it would be counted along with it (4.8).
+#[derive(Debug, Default)]
+pub(super) struct NothingWaitsBehindSuspects {
+    /// What runs where, for which service.
+    running: BTreeMap<NodeId, (u64, usize)>,
+}
+
+impl Invariant for NothingWaitsBehindSuspects {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("nothing-waits-behind-what-may-end-processes", "4.8")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Crashed, Kind::Dropped, Kind::Ended, Kind::Sent, Kind::Started]
+    }
+
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XAutoClaim, Verb::XReadGroup])
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        match fact {
+            Fact::Started { node, job, start }
+                if start.deliveries > UNSUSPICIOUS
+                    && scene.plan.concurrency == Concurrency::Serial
+                    && scene.history.kind_of(*node) == Some(NodeKind::Server) =>
+            {
+                self.running.insert(*node, (*job, start.service));
+            }
+            Fact::Dropped { node, job } | Fact::Ended { node, job, .. } => {
+                self.running.retain(|at, (running, _)| (at, *running) != (node, *job));
+            }
+            Fact::Crashed(node) => {
+                self.running.remove(node);
+            }
+            Fact::Sent {
+                node,
+                command:
+                    Command::XAutoClaim { key, .. }
+                    | Command::XReadGroup { key, from: ReadFrom::New, .. },
+                ..
+            } => {
+                let Some((job, service)) = self.running.get(node) else { return Ok(()) };
+                if scene.history.service_of(key) == Some(*service) {
+                    return Err(format!("{node} takes in more of {key:?} while job {job} runs"));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Only what was given out too often is put aside (4.8).
+#[derive(Debug)]
+pub(super) struct BuriesOnlySpent;
+
+impl Invariant for BuriesOnlySpent {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("only-what-was-started-too-often-is-put-aside", "4.8")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Executed]
+    }
+
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XAdd])
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        let Fact::Executed(Executed {
+            node,
+            command: Command::XAdd { key, fields, .. },
+            reply: Ok(Reply::Added(Some(_))),
+            ..
+        }) = fact
+        else {
+            return Ok(());
+        };
+        if !is_dead(key) {
+            return Ok(());
+        }
+        let Some(entry) = dead_entry(fields) else {
+            return Err(format!("{node} puts aside what has no name: {fields:?}"));
+        };
+        let names = scene.history.services.iter().find(|it| key.ends_with(it.service.as_bytes()));
+        let Some(names) = names else { return Err(format!("{node} writes to {key:?}")) };
+        let age = scene.plan.claim_idle * 3;
+        if scene.history.struck_within(scene.now, age, REWRITES) {
+            return Ok(());
+        }
+        let streams = scene.network.streams();
+        let pending = streams.pending_entry(scene.now, &names.stream, &names.group, entry);
+        if let Some(pending) = pending.filter(|it| it.deliveries <= scene.plan.deliveries_max) {
+            return Err(format!("{node} puts aside {pending:?}"));
+        }
+        Ok(())
+    }
+}
