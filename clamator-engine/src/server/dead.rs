@@ -22,11 +22,12 @@ use crate::seeded::Bug;
 const TOO_OFTEN: &str = "delivered too often";
 
 impl Server {
-    /// Whether an entry would start once too often. Redis also counts how often this server has read
+    /// Whether an entry would start once too often, as Redis counts, and not by a guess. Redis also counts how often this server has read
     /// what it was given before: that is no start.
     pub(super) fn is_spent(&self, index: usize, unstarted: &Unstarted) -> bool {
         let rereads = self.services.get(index).map_or(0, |service| service.reader.rereads);
-        unstarted.deliveries > self.config.deliveries_max.saturating_add(rereads)
+        unstarted.counted
+            && unstarted.deliveries > self.config.deliveries_max.saturating_add(rereads)
             && !self.config.seeded.is(Bug::DeliveriesUnlimited)
     }
 
@@ -39,7 +40,7 @@ impl Server {
         reply: Option<ReplyTo>,
     ) {
         let Some(service) = self.services.get_mut(index) else { return };
-        let Unstarted { mut fields, deliveries } = unstarted;
+        let Unstarted { mut fields, deliveries, .. } = unstarted;
         // This time does not count, as nothing is started.
         let deliveries = deliveries.saturating_sub(1);
         let pair = |name: &'static str, value: Bytes| (Bytes::from_static(name.as_bytes()), value);

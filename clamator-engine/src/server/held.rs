@@ -75,6 +75,14 @@ pub(super) enum State {
 pub(super) struct Unstarted {
     pub(super) fields: Fields,
     pub(super) deliveries: u64,
+    /// Whether that is Redis's count, and not a guess.
+    pub(super) counted: bool,
+}
+
+impl Unstarted {
+    pub(super) const fn new(fields: Fields, deliveries: u64) -> Self {
+        Self { fields, deliveries, counted: true }
+    }
 }
 
 /// A running handler.
@@ -258,7 +266,16 @@ impl Held {
     pub(super) fn count(&mut self, key: Key, deliveries: u64) {
         if let Some(State::Uncounted(fields)) = self.entries.get_mut(&key) {
             let fields = core::mem::take(fields);
-            self.insert_waiting(key, Unstarted { fields, deliveries });
+            self.insert_waiting(key, Unstarted::new(fields, deliveries));
+        }
+    }
+
+    /// The delivery count of an entry cannot be known: it is ready to be started, and was given out
+    /// again, so twice at the least, unless it was handed back.
+    pub(super) fn guess_count(&mut self, key: Key) {
+        self.count(key, 2);
+        if let Some(State::Waiting(unstarted)) = self.entries.get_mut(&key) {
+            unstarted.counted = false;
         }
     }
 

@@ -316,7 +316,7 @@ impl Server {
                 self.settle(index, key);
             }
             Some(fields) if again => service.held.insert_uncounted(key, fields),
-            Some(fields) => service.held.insert_waiting(key, Unstarted { fields, deliveries: 1 }),
+            Some(fields) => service.held.insert_waiting(key, Unstarted::new(fields, 1)),
         }
     }
 }

@@ -250,7 +250,7 @@ impl Server {
                 let job = JobId(self.next_job);
                 self.next_job += 1;
                 self.jobs.insert(job, (index, key));
-                let Unstarted { fields, deliveries } = unstarted;
+                let Unstarted { fields, deliveries, .. } = unstarted;
                 let (started, lost, overdue, again) = (self.now, false, false, None);
                 let run = Run { fields, job, started, deliveries, reply, lost, overdue, again };
                 service.held.insert_running(key, run);

@@ -261,11 +261,10 @@ impl Server {
 }
 
 impl Service {
-    /// Starts what cannot be counted, as when XPENDING is not allowed: it was given out again, so
-    /// at least twice.
+    /// Starts what cannot be counted, as when XPENDING is not allowed.
     pub(super) fn count_by_guess(&mut self) {
         for key in self.held.uncounted().clone() {
-            self.held.count(key, 2);
+            self.held.guess_count(key);
         }
     }
 

@@ -27,7 +27,7 @@ fn a_reply_with_which_lanes_end_is_sent_behind_all_others_and_alone() {
 }
 
 fn waiting(held: &mut Held, number: u64) {
-    held.insert_waiting(key(number), Unstarted { fields: Vec::new(), deliveries: 1 });
+    held.insert_waiting(key(number), Unstarted::new(Vec::new(), 1));
 }
 
 #[test]

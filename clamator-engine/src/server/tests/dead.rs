@@ -176,3 +176,16 @@ fn what_the_server_has_read_again_itself_was_not_started_so_often() {
         assert_eq!(rig.jobs().len(), usize::from(starts), "{deliveries}");
     }
 }
+
+#[test]
+fn what_cannot_be_counted_is_not_put_aside() {
+    let mut config = config();
+    config.deliveries_max = 1;
+    let mut rig = serving(config, service("arith"));
+    let sent = claim(&mut rig);
+    rig.reply(sent.token, claimed(StreamId::ZERO, vec![request(1)]));
+    let look = rig.take("XPENDING");
+    rig.refuse(look.token, "NOPERM");
+    let job = rig.job();
+    assert_eq!((job.entry, job.deliveries), (id(1), 2), "a guess");
+}

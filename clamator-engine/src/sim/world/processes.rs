@@ -13,7 +13,7 @@ use super::super::history::{NodeKind, NodeState};
 use super::super::network::{Cut, Executed, NodeId};
 use super::super::node::{Machine, Step};
 use super::{Phase, Planned, World};
-use crate::command::Command;
+use crate::command::{Command, ReadFrom};
 use crate::engine::Lane;
 use crate::reply::Reply;
 use crate::time::Instant;
@@ -93,17 +93,24 @@ impl World {
         if !self.is_faulty() || !self.plan.allows(Fault::ResetBeforeReply) {
             return;
         }
-        let percent = match (&executed.command, &executed.reply) {
+        let (percent, lane) = match (&executed.command, &executed.reply) {
             (Command::XAutoClaim { .. }, Ok(Reply::Claimed { entries, .. }))
                 if !entries.is_empty() =>
             {
-                8
+                (8, Lane::Command)
             }
-            (Command::XAck { .. } | Command::XAdd { max_len: Some(_), .. }, Ok(_)) => 1,
+            (Command::XReadGroup { from: ReadFrom::New, .. }, Ok(Reply::Entries(entries)))
+                if !entries.is_empty() =>
+            {
+                (2, Lane::Blocking(0))
+            }
+            (Command::XAck { .. } | Command::XAdd { max_len: Some(_), .. }, Ok(_)) => {
+                (1, Lane::Command)
+            }
             _ => return,
         };
         if self.dice.chance(percent)
-            && self.network.cut(self.now, executed.node, Lane::Command, Cut::BeforeReply)
+            && self.network.cut(self.now, executed.node, lane, Cut::BeforeReply)
         {
             self.struck(Fault::ResetBeforeReply);
         }
