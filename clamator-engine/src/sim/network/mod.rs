@@ -71,6 +71,9 @@ enum Parcel {
     Welcome { wire: u64 },
 }
 
+/// The most parts of one answer.
+const PARTS_MAX: u32 = 8;
+
 impl Network {
     /// Starts a Redis server of this version without any keys. `latency` is what a command or a
     /// reply usually takes on its way.
@@ -344,7 +347,7 @@ impl Network {
     }
 
     fn answer(&mut self, now: Instant, number: u64, ticket: u64, reply: Result<Reply, Refusal>) {
-        let takes = self.travel();
+        let takes = self.travel() * parts(&reply);
         let Some(wire) = self.wires.get_mut(&number) else { return };
         let Some(flight) = wire.flights.pop_front() else { return };
         assert_eq!(flight.ticket, ticket, "a connection's replies come in order");
@@ -357,4 +360,12 @@ impl Network {
             self.plan(at, Parcel::Reply { wire: number, ticket, reply });
         }
     }
+}
+
+/// Into how many parts an answer is taken apart on its way: each entry is one.
+fn parts(reply: &Result<Reply, Refusal>) -> u32 {
+    let (Ok(Reply::Entries(entries)) | Ok(Reply::Claimed { entries, .. })) = reply else {
+        return 1;
+    };
+    u32::try_from(entries.len()).unwrap_or(PARTS_MAX).clamp(1, PARTS_MAX)
 }
