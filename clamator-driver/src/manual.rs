@@ -432,7 +432,7 @@
 //! [Context::entry]: crate::Context::entry
 //! [Server::stop]: crate::Server::stop
 //! [ServerBuilder::claim_idle]: crate::ServerBuilder::claim_idle
-//! [Operator]: crate::Operator
+//! [`Operator`]: crate::Operator
 //! [ServerBuilder::dead_letters_max]: crate::ServerBuilder::dead_letters_max
 //! [ServerBuilder::deliveries_max]: crate::ServerBuilder::deliveries_max
 //! [ServerBuilder::handler_timeout]: crate::ServerBuilder::handler_timeout
