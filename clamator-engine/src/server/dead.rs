@@ -13,7 +13,8 @@ use clamator_proto::{RpcError, entry};
 
 use super::Server;
 use super::event::{Answer, Notice};
-use super::held::{Key, Outbound, Unstarted, Write};
+use super::held::{Key, Unstarted};
+use super::outbound::{Outbound, Write};
 use super::request::ReplyTo;
 use crate::reply::Refusal;
 use crate::seeded::Bug;

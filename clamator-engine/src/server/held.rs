@@ -9,18 +9,15 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use clamator_proto::RequestId;
 
 use super::event::JobId;
 use super::leases::Leases;
+use super::outbound::{Outbound, Write};
 use super::request::ReplyTo;
 use crate::reply::Fields;
 use crate::seeded::{Bug, Seeded};
 use crate::stream_id::StreamId;
 use crate::time::Instant;
-
-/// How many lanes may end with a reply under way before it is suspected.
-const LOSSES_IN_COMPANY: u32 = 3;
 
 /// How often an entry may have been given out before it is watched.
 const UNSUSPICIOUS: u64 = 2;
@@ -100,41 +97,6 @@ pub(super) struct Run {
     pub(super) overdue: bool,
     /// The body of the entry, if it was given to this server again since: it runs behind this run.
     pub(super) again: Option<Fields>,
-}
-
-/// What is written before an entry is acknowledged.
-#[derive(Clone, Debug)]
-pub(super) struct Outbound {
-    /// On which stream.
-    pub(super) key: Bytes,
-    pub(super) fields: Fields,
-    pub(super) write: Write,
-    /// Whether it creates its stream if that is missing.
-    pub(super) creates: bool,
-    /// How many lanes have ended with it under way.
-    pub(super) losses: u32,
-    /// Whether its lease was lost while it was under way: its entry is not acknowledged.
-    pub(super) lost: bool,
-}
-
-/// What it is that is written.
-#[derive(Clone, Debug)]
-pub(super) enum Write {
-    /// The entry itself, which was started so often; who is to be told of it.
-    DeadLetter { deliveries: u64, reply: Option<ReplyTo> },
-    /// The reply to this request.
-    Reply(RequestId),
-}
-
-impl Outbound {
-    pub(super) const fn new(key: Bytes, fields: Fields, write: Write) -> Self {
-        Self { key, fields, write, creates: true, losses: 0, lost: false }
-    }
-
-    /// Whether it may be why they ended.
-    pub(super) const fn is_suspect(&self) -> bool {
-        self.losses >= LOSSES_IN_COMPANY
-    }
 }
 
 impl State {

@@ -22,6 +22,7 @@ mod intake;
 mod lease;
 mod leases;
 mod missing;
+mod outbound;
 mod pace;
 mod reclaim;
 mod request;

@@ -13,7 +13,8 @@ use core::time::Duration;
 use clamator_proto::{RpcError, encode};
 
 use super::event::{Answer, JobId, Notice};
-use super::held::{Key, Outbound, Run, State, Write};
+use super::held::{Key, Run, State};
+use super::outbound::{Outbound, Write};
 use super::request::ReplyTo;
 use super::{Aim, Server, Stage};
 

@@ -278,6 +278,17 @@ impl History {
         }
     }
 
+    /// A stream was trimmed below this id. Whoever does it cannot tell the stream from an earlier one
+    /// whose ids were greater, if it was deleted and the clock set back since the threshold was read.
+    pub(super) fn trimmed(&mut self, service: usize, min_id: StreamId) {
+        let past = |call: &&mut Call| call.service == service && call.past && !call.is_handled();
+        for call in self.calls.values_mut().filter(past) {
+            if call.entries.last().is_some_and(|entry| *entry < min_id) {
+                call.lost = Some(Fault::RedisClockBack);
+            }
+        }
+    }
+
     /// After something has struck: finds what the entries of the command streams are now. Ids may
     /// have been given again, in another history.
     pub(super) fn find_entries(&mut self, streams: &Streams) {

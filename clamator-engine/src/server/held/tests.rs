@@ -1,5 +1,8 @@
 //! What is held, alone: no server around it.
 
+use clamator_proto::RequestId;
+
+use super::super::outbound::LOSSES_IN_COMPANY;
 use super::*;
 
 fn key(number: u64) -> Key {

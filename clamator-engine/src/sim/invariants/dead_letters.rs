@@ -10,7 +10,6 @@ use super::{Fact, Invariant, Kind, REWRITES, Scene};
 use crate::command::{Command, ReadFrom};
 use crate::reply::Reply;
 use crate::server::Concurrency;
-use crate::sim::fault::Fault;
 use crate::sim::history::{NodeKind, dead_entry, is_dead};
 use crate::sim::network::{Executed, NodeId};
 use crate::sim::verb::{Verb, Verbs};
@@ -50,8 +49,8 @@ impl Invariant for StartsSoOften {
         let Fact::Started { node, start, .. } = fact else { return Ok(()) };
         let ours = scene.history.kind_of(*node) == Some(NodeKind::Server);
         let rereads = self.rereads.get(node).copied().unwrap_or_default();
-        // Whoever may not ask for the count guesses 2, and puts nothing aside by that.
-        if start.deliveries == 2 && scene.plan.allows(Fault::NoPermission) {
+        // Whoever cannot ask for the count guesses 2, and puts nothing aside by that.
+        if start.deliveries == 2 {
             return Ok(());
         }
         if ours && start.deliveries > scene.plan.deliveries_max + rereads {

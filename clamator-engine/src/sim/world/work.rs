@@ -345,6 +345,12 @@ impl World {
                 None => self.write_reply(key, *entry),
             }
         }
+        if let Command::XTrim { key, min_id } = &executed.command
+            && let Ok(Reply::Integer(1..)) = &executed.reply
+            && let Some(service) = self.history.service_of(key)
+        {
+            self.history.trimmed(service, *min_id);
+        }
         if let Command::XGroupCreate { key, start: GroupStart::After(after), .. } =
             &executed.command
             && executed.reply.is_ok()
