@@ -9,7 +9,7 @@ use std::process::Command;
 use clamator_engine::sim;
 use clamator_tests::simulate::{Failed, Summary, check_reached, failure_text, many};
 
-use crate::seeds::FRESH;
+use crate::seeds::MANY;
 
 fn canary(seed: u64) -> Failed {
     let failure = sim::run_with_canary(seed).expect_err("the canary sings");
@@ -18,8 +18,8 @@ fn canary(seed: u64) -> Failed {
 
 #[test]
 fn a_broken_invariant_is_told_with_its_rule_what_led_to_it_and_how_to_repeat_it() {
-    let text = failure_text(&canary(0x1c), FRESH);
-    assert_eq!(text, failure_text(&canary(0x1c), FRESH));
+    let text = failure_text(&canary(0x1c), MANY);
+    assert_eq!(text, failure_text(&canary(0x1c), MANY));
     let lines: Vec<&str> = text.lines().collect();
     let failed = lines.iter().position(|line| *line == "FAILED seed=0x1c").expect("{text}");
     assert!(failed > 100, "what happened before is told: {text}");
@@ -30,7 +30,7 @@ fn a_broken_invariant_is_told_with_its_rule_what_led_to_it_and_how_to_repeat_it(
         [
             "broken: nothing-ever-heals (rule 0): everything healed",
             "reproduce: CLAMATOR_SEED=0x1c CLAMATOR_SEEDS=1 cargo test -p clamator-tests --test sim \
-             -- --exact seeds::fresh_seeds_break_nothing_and_reach_everything",
+             -- --exact seeds::many_seeds_break_nothing_and_reach_everything",
         ]
     );
 }
@@ -39,14 +39,14 @@ fn a_broken_invariant_is_told_with_its_rule_what_led_to_it_and_how_to_repeat_it(
 fn the_test_that_repeats_a_failure_exists() {
     let tests = Command::new(env::current_exe().unwrap()).args(["--list"]).output().unwrap();
     let tests = String::from_utf8(tests.stdout).unwrap();
-    assert!(tests.lines().any(|line| line == format!("{FRESH}: test")), "{tests}");
+    assert!(tests.lines().any(|line| line == format!("{MANY}: test")), "{tests}");
 }
 
 #[test]
 fn a_failing_test_prints_the_failure() {
     let failure = canary(7);
     let printed = catch_unwind(|| {
-        let failures = [failure_text(&failure, FRESH)];
+        let failures = [failure_text(&failure, MANY)];
         assert!(failures.is_empty(), "{}", failures.join("\n"));
     });
     let printed = printed.unwrap_err().downcast::<String>().unwrap();

@@ -2,7 +2,7 @@
 //!
 //! Not the simulator, which is `clamator_engine::sim`, nor the program that runs it for somebody
 //! who looks on (`simulate`). `CLAMATOR_SEED` is the first seed, a number or a commit's hash
-//! (default: the commit); `CLAMATOR_SEEDS` is how many there are. A seed that failed once has a
+//! (default: 0x1c); `CLAMATOR_SEEDS` is how many there are. A seed that failed once has a
 //! line in `tests/seeds.txt` and is run again first.
 #![allow(
     clippy::disallowed_methods,

@@ -1,22 +1,23 @@
-//! Seeds that failed once, and fresh ones: nothing may break, and everything must be reached.
+//! Seeds that failed once, and many others: nothing may break, and everything must be reached.
 //!
+//! The same seeds for every commit: what fails is the change's doing, and fails for everybody. Seeds
+//! that nobody has run yet are a search, which has no end: that is `simulate --from <commit>`.
 //! Few seeds prove little about what is reached, so only a run of many is asked.
 
 use std::path::Path;
-use std::process::Command;
 use std::{env, fs};
 
 use clamator_tests::seed;
 use clamator_tests::simulate::{REACHED_MIN_SEEDS, check_reached, failure_text, many, once};
 
-/// The test that runs fresh seeds: the one that repeats a failure.
-pub(crate) const FRESH: &str = "seeds::fresh_seeds_break_nothing_and_reach_everything";
-/// How many fresh seeds are run if nobody says otherwise.
+/// The test that runs many seeds: the one that repeats a failure.
+pub(crate) const MANY: &str = "seeds::many_seeds_break_nothing_and_reach_everything";
+/// How many seeds are run if nobody says otherwise.
 const SEEDS: u64 = REACHED_MIN_SEEDS;
 /// Failures after which a run of many seeds ends.
 const FAILURES_MAX: usize = 3;
-/// The first seed where there is neither a commit nor a choice.
-const FIXED: u64 = 0x1c;
+/// The first seed if nobody says otherwise.
+const FROM: u64 = 0x1c;
 
 #[test]
 fn seeds_that_failed_once_pass() {
@@ -29,21 +30,21 @@ fn seeds_that_failed_once_pass() {
         }
         let number = seed::parse(number).unwrap_or_else(|error| panic!("tests/seeds.txt: {error}"));
         if let Err(failed) = once(number) {
-            panic!("{}it is known: {line}", failure_text(&failed, FRESH));
+            panic!("{}it is known: {line}", failure_text(&failed, MANY));
         }
     }
 }
 
 #[test]
-fn fresh_seeds_break_nothing_and_reach_everything() {
-    let from = seed::of_environment().or_else(commit).unwrap_or(FIXED);
+fn many_seeds_break_nothing_and_reach_everything() {
+    let from = seed::of_environment().unwrap_or(FROM);
     let seeds = env::var("CLAMATOR_SEEDS").ok().map_or(SEEDS, |text| {
         seed::parse(&text).unwrap_or_else(|error| panic!("CLAMATOR_SEEDS: {error}"))
     });
     assert!(seeds > 0, "CLAMATOR_SEEDS: no seed is to be run");
     let summary = many(from, seeds, FAILURES_MAX, &|_| {});
     let failures: Vec<String> =
-        summary.failures.iter().map(|failure| failure_text(failure, FRESH)).collect();
+        summary.failures.iter().map(|failure| failure_text(failure, MANY)).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     eprintln!("from {from:#x}\n{summary}");
     if seeds >= REACHED_MIN_SEEDS
@@ -51,10 +52,4 @@ fn fresh_seeds_break_nothing_and_reach_everything() {
     {
         panic!("from {from:#x}, {seeds} seeds: {missing}");
     }
-}
-
-/// The seed that the commit names, if this is a checkout.
-fn commit() -> Option<u64> {
-    let git = Command::new("git").args(["rev-parse", "HEAD"]).output().ok()?;
-    seed::parse(String::from_utf8(git.stdout).ok()?.trim()).ok()
 }
