@@ -282,6 +282,10 @@ impl Client {
                     self.handle_entry(now, entry);
                 }
             }
+            // The lane has ended, and its own pause comes before the next read.
+            (Purpose::Read, Err(refusal)) if refusal.kind() == RefusalKind::WrongServer => {
+                self.reader.under_way = false;
+            }
             (Purpose::Read, Err(refusal)) => {
                 self.reader.under_way = false;
                 let hot = self.config.seeded.is(Bug::ClientReadWithoutPause);

@@ -129,6 +129,17 @@ fn a_new_reply_lane_reads_from_the_start() {
 }
 
 #[test]
+fn a_reply_lane_that_is_opened_again_after_a_refusal_reads_at_once() {
+    let mut rig = rig();
+    let refused = rig.take("XREAD");
+    rig.refuse(refused.token, "LOADING");
+    assert!(rig.find("XREAD").is_none());
+    rig.run(SECOND / 5);
+    rig.open_lanes();
+    rig.take("XREAD");
+}
+
+#[test]
 fn a_new_command_lane_leaves_the_reading_where_it_is() {
     let mut rig = rig();
     rig.replies(vec![(5, "x".into())]);
