@@ -134,7 +134,7 @@ async fn a_takeover<R: Runtime>(play: &Play<R>) -> bool {
 
 /// A handler takes much longer than an entry may be idle, beside a server with nothing to do.
 async fn a_lease<R: Runtime>(play: &Play<R>) -> bool {
-    let idle = 5 * TICK;
+    let idle = 10 * TICK;
     let busy = play.serve(|builder| builder.claim_idle(idle).instance("busy")).await;
     play.add("*", 3000);
     assert!(play.becomes(|| play.pending() == 1).await, "it is not given out");
