@@ -44,7 +44,7 @@ const DATABASE: &str = "a target may name a database other than 0";
 const EVERY_DATABASE: &str = "the same keys in every database";
 const CLEAN: &str = "the handshake's look at the clock leaves no trace in `ACL LOG`";
 const DELETES: &str = "deletes requests that nobody has run";
-const TAKES: &str = "takes over what another worker is running";
+const TAKES: &str = "takes over what another worker is running, and reads it";
 
 table! {
     ClientUnblock:
@@ -164,7 +164,7 @@ table! {
         required(
             Operator, "xrange", Some((Dead, Read)),
             "dead letters are listed",
-            "nothing",
+            "reads the requests that have become dead letters",
         ),
         optional(
             Server, "xrange", Some((Commands, Read)),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use clamator_driver::{OperatorError, Runtime, StreamId};
 use clamator_engine::Version;
 use clamator_engine::access::{Grant, Role, Stream};
-use clamator_tests::redis::RedisServer;
+use clamator_tests::redis::{RawReply, RedisServer};
 use clamator_tests::world::Async;
 
 use crate::play::{COMMANDS, DEAD, PREFIX, Play, RAW, SERVICE, service};
@@ -160,11 +160,16 @@ async fn an_empty_stream<R: Runtime>(play: &Play<R>) -> bool {
 
 async fn no_consumer_left<R: Runtime>(play: &Play<R>) -> bool {
     let server = play.serve(|builder| builder).await;
-    let consumers = || play.ask(&format!("XINFO CONSUMERS {COMMANDS} {SERVICE}")).array().len();
-    let before = consumers();
-    assert!(play.becomes(|| consumers() > 0).await, "it reads");
+    play.add("*", 0);
+    assert!(play.becomes(|| play.length(RAW) == 1).await, "no reply");
+    let consumers = || play.ask(&format!("XINFO CONSUMERS {COMMANDS} {SERVICE}"));
+    let name = |consumer: &RawReply| consumer.array()[1].text();
+    let own = format!("{SERVICE}:{}", server.instance());
+    let is_there = || consumers().array().iter().any(|consumer| name(consumer) == own);
+    assert!(is_there(), "it has been given something");
     server.shutdown().await;
-    consumers() == 0 && before <= 1
+    play.ask(&format!("DEL {RAW}"));
+    !is_there()
 }
 
 /// A stream whose last id lies far ahead is deleted, and what comes then has lower ids.
