@@ -42,8 +42,8 @@
 //! | `+pexpire` | writes `<prefix>:replies:<instance>` | optional | streams of replies that nobody deletes expire | lets replies expire that were not read yet |
 //! | `+time` |  | optional | requests whose callers have given up are told by Redis's clock, and not run | nothing |
 //! | `+xadd` | writes `<prefix>:dead:<service>` | optional | what is given out too often is kept as a dead letter, and not just acknowledged | makes dead letters up, which an operator may put back as requests |
-//! | `+xautoclaim` | writes `<prefix>:cmds:<service>` | optional | what dead workers leave, and what others hand back, is taken over; without it, only by other servers, and no record of the log says so | takes over what another worker is running |
-//! | `+xclaim` | writes `<prefix>:cmds:<service>` | optional | what runs or waits for longer than `claim_idle` is not given to another worker, and what waits at a stop is handed back | takes over what another worker is running |
+//! | `+xautoclaim` | writes `<prefix>:cmds:<service>` | optional | what dead workers leave, and what others hand back, is taken over; without it, only by other servers, and no record of the log says so | takes over what another worker is running, and reads it |
+//! | `+xclaim` | writes `<prefix>:cmds:<service>` | optional | what runs or waits for longer than `claim_idle` is not given to another worker, and what waits at a stop is handed back | takes over what another worker is running, and reads it |
 //! | `+xdel` | writes `<prefix>:cmds:<service>` | optional | what was handled leaves its stream at once | deletes requests that nobody has run |
 //! | `+xgroup\|delconsumer` | writes `<prefix>:cmds:<service>` | optional | a server that stops leaves no consumer behind | removes others' consumers, and with them the requests that they hold |
 //! | `+xinfo\|groups` | reads `<prefix>:cmds:<service>` | optional | it is known whether others read the stream too, without which nothing leaves it, and how far a group has come that has to be made again, without which that runs anew what is still in the stream | shows names and progress of groups |
@@ -58,7 +58,7 @@
 //!
 //! | right | on | need | what it buys | what else it lets its owner do |
 //! |---|---|---|---|---|
-//! | `+xrange` | reads `<prefix>:dead:<service>` | required | dead letters are listed | nothing |
+//! | `+xrange` | reads `<prefix>:dead:<service>` | required | dead letters are listed | reads the requests that have become dead letters |
 //! | `+xadd` | writes `<prefix>:cmds:<service>` | optional | dead letters are put back | calls any method of the service |
 //! | `+xdel` | writes `<prefix>:dead:<service>` | optional | dead letters are removed, also those that were put back | removes dead letters that nobody has seen |
 //! | `+client\|setname` |  | optional | connections have a name in `CLIENT LIST` | nothing |
