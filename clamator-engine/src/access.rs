@@ -16,6 +16,8 @@
 //!     "resetkeys resetchannels clearselectors -@all (%R~app:dead:* +xrange)",
 //! );
 //! ```
+//!
+//! [`Command`]: crate::Command
 
 use alloc::string::String;
 use alloc::vec::Vec;
