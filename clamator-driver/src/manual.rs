@@ -1,10 +1,9 @@
 //! The manual: how clients and servers behave, subject by subject.
 //!
-//! Not a reference: limits, defaults and errors stand with each item, and there is no item in here.
-//! The examples are for tokio;
-//! on another runtime only the crate's name and how a program starts are different. All of them
-//! run over streams in this process, a [`MemoryBus`], so that they need no Redis;
-//! [`Target::url`] leads to a Redis instead.
+//! Not a reference: limits, defaults and errors stand with each item, and there is no item in here;
+//! [`rights`] has a page of its own. The examples are for tokio; on another runtime only the crate's
+//! name and how a program starts are different. All of them run over streams in this process, a
+//! [`MemoryBus`], so that they need no Redis; [`Target::url`] leads to a Redis instead.
 //!
 //! 1. [Lifecycle and signals](#lifecycle-and-signals)
 //! 2. [Client lifetime and many backends](#client-lifetime-and-many-backends)
@@ -233,18 +232,9 @@
 //! # Authorisation
 //!
 //! There is none of our own: whoever may write a service's stream may call it, and whoever may
-//! read a reply stream sees the replies. Redis decides who that is, by its
-//! [access lists](https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/). A
-//! user who can do all that clients and servers of the prefix `app` do, and nothing outside it:
-//!
-//! ```text
-//! ACL SETUSER app on >password ~app:* -@all +@stream +hello +select +time +del +pexpire +client|setname +client|unblock
-//! ```
-//!
-//! Within a prefix a server writes replies to `<prefix>:replies:…` only, whatever a request asks
-//! for, unless [`relaxed_reply_to`][ServerBuilder::relaxed_reply_to] is set. Errors of handlers
-//! that are no [`RpcError`] reach the caller with their name and text: let what is secret not be
-//! in them.
+//! read a reply stream sees the replies. Redis decides who that is. Which rights clients, servers
+//! and operators need, which they may be given, and what those expose, stands on a page of its own:
+//! [`rights`].
 //!
 //! # Keys that are ours
 //!
@@ -418,7 +408,6 @@
 //! [`Client`]: crate::Client
 //! [`Concurrency::Limit`]: crate::Concurrency::Limit
 //! [`MemoryBus`]: crate::MemoryBus
-//! [`RpcError`]: crate::RpcError
 //! [`StartFrom::New`]: crate::StartFrom::New
 //! [`Target`]: crate::Target
 //! [`integer`]: crate::integer
@@ -437,10 +426,11 @@
 //! [ServerBuilder::deliveries_max]: crate::ServerBuilder::deliveries_max
 //! [ServerBuilder::handler_timeout]: crate::ServerBuilder::handler_timeout
 //! [ServerBuilder::peer_claim_idle]: crate::ServerBuilder::peer_claim_idle
-//! [ServerBuilder::relaxed_reply_to]: crate::ServerBuilder::relaxed_reply_to
 //! [ServerBuilder::reply_stream_max_len]: crate::ServerBuilder::reply_stream_max_len
 //! [ServerBuilder::reply_stream_ttl]: crate::ServerBuilder::reply_stream_ttl
 //! [ServerBuilder::trim_tick]: crate::ServerBuilder::trim_tick
 //! [ServerBuilder::start]: crate::ServerBuilder::start
 //! [Target::url]: crate::Target::url
 //! [peers]: #what-differs-from-the-python-and-typescript-peers
+
+pub mod rights;

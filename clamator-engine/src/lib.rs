@@ -21,6 +21,7 @@
 
 extern crate alloc;
 
+pub mod access;
 mod call;
 mod client;
 mod command;

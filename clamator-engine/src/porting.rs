@@ -55,8 +55,9 @@
 //! [`Hello::decode`] and [`Hello::decode_time`] read the answers: without the version the lane
 //! cannot open, without the id of the connection a stop waits for its reads to run out, and the
 //! time may be unknown. A refused AUTH or SELECT ends the lane, with [`Loss::Credentials`]: only TIME
-//! and CLIENT SETNAME may be refused. Connecting needs no timer of yours: the engine closes
-//! a lane that takes too long.
+//! and CLIENT SETNAME may be refused. Which rights that takes, and every command, says
+//! [`access`](crate::access). Connecting needs no timer of yours: the engine closes a lane that takes
+//! too long.
 //!
 //! **6. Commands.** [`Command::args`] spells a command as Redis wants it: write the number of its
 //! arguments and then each of them as a

@@ -29,6 +29,7 @@ pub mod fuzz;
 pub mod interop;
 pub mod process;
 pub mod redis;
+pub mod rights;
 pub mod seed;
 pub mod simulate;
 pub mod world;

@@ -9,12 +9,17 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+
+use clamator_engine::Version;
 
 use crate::certificates::Folder;
 use crate::process::{Process, now};
 
+/// Names the program that tests start.
+const PROGRAM: &str = "CLAMATOR_REDIS_SERVER";
 /// How long a server may take to answer after its start.
 const START_MAX: Duration = Duration::from_secs(10);
 
@@ -36,7 +41,7 @@ impl RedisServer {
     /// Starts a server with further options, such as `["--requirepass", "x"]`.
     pub fn start_with(options: &[&str]) -> Self {
         let options = options.iter().map(|option| (*option).to_owned()).collect();
-        Self::start_named("CLAMATOR_REDIS_SERVER", options)
+        Self::start_named(PROGRAM, options)
     }
 
     /// Starts this program, whatever the environment says.
@@ -58,12 +63,22 @@ impl RedisServer {
         (Self::start_named("CLAMATOR_TLS_REDIS_SERVER", all), port)
     }
 
+    /// The version of the servers that [`Self::start`] starts.
+    pub fn version() -> Version {
+        static VERSION: OnceLock<Version> = OnceLock::new();
+        *VERSION.get_or_init(|| {
+            let program = program_named(PROGRAM);
+            let told = Command::new(&program).arg("--version").stdin(Stdio::null()).output();
+            let told = told.unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+            let told = String::from_utf8_lossy(&told.stdout);
+            let version = told.split(' ').find_map(|word| word.strip_prefix("v="));
+            version.and_then(Version::parse).unwrap_or_else(|| panic!("no version: {told}"))
+        })
+    }
+
     /// Starts the program that an environment variable names.
     fn start_named(variable: &str, options: Vec<String>) -> Self {
-        let program = std::env::var_os(variable).unwrap_or_else(|| {
-            panic!("{variable} names no redis-server: run the tests with tests/run.sh, or set it")
-        });
-        Self::start_as(program.into(), options)
+        Self::start_as(program_named(variable), options)
     }
 
     fn start_as(program: PathBuf, options: Vec<String>) -> Self {
@@ -115,6 +130,13 @@ impl RedisServer {
     pub fn command(&self, words: &str) -> RawReply {
         self.connect().command(&words.split(' ').map(str::as_bytes).collect::<Vec<_>>())
     }
+}
+
+fn program_named(variable: &str) -> PathBuf {
+    let program = std::env::var_os(variable).unwrap_or_else(|| {
+        panic!("{variable} names no redis-server: run the tests with tests/run.sh, or set it")
+    });
+    program.into()
 }
 
 fn spawn(program: &Path, port: u16, options: &[String]) -> Process {

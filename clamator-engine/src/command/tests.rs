@@ -3,6 +3,7 @@
 //! Not what they do: see `memory`.
 
 use super::*;
+use crate::access;
 use alloc::string::String;
 use alloc::vec;
 
@@ -135,6 +136,11 @@ fn commands_are_spelled_as_redis_wants_them() {
     ];
     for (command, words) in cases {
         assert_eq!(spelled(&command), words);
+        for grant in access::of(&command) {
+            let named = grant.command.replace('|', " ").to_uppercase();
+            assert!(alloc::format!("{words} ").starts_with(&(named + " ")), "{grant:?}");
+            assert_eq!(grant.keys.is_some(), command.key().is_some(), "{grant:?}");
+        }
     }
 }
 

@@ -364,6 +364,7 @@ impl World {
                 }
                 Output::Close(lane) => self.unplug(node, lane),
                 Output::Command { lane, token, command, .. } => {
+                    self.nodes[node].assert_granted(&command);
                     if self.now > Instant::ZERO + Duration::from_secs(75) {
                         *self.sent.entry(node).or_default() += 1;
                     }

@@ -5,8 +5,9 @@
 use clamator_driver::{
     Client, Concurrency, MemoryBus, Runtime, Server, ServerBuilder, Service, StartError, Target,
 };
+use clamator_engine::access::{Role, Scope};
 use clamator_tests::capture::unique;
-use clamator_tests::redis::RedisServer;
+use clamator_tests::rights::RestrictedRedis;
 
 use crate::arith::{Seen, arith};
 
@@ -16,21 +17,26 @@ pub(crate) const PREFIX: &str = "behaviour";
 #[derive(Debug)]
 pub(crate) struct Stage<R> {
     pub(crate) runtime: R,
+    /// The way to the streams, for a client.
     pub(crate) target: Target,
+    /// That of a server.
+    server_target: Target,
     /// Lives as long as the stage.
-    _redis: Option<RedisServer>,
+    _redis: Option<RestrictedRedis>,
 }
 
 impl<R: Runtime> Stage<R> {
     /// Streams in this process's memory.
     pub(crate) fn memory(runtime: R) -> Self {
-        Self { runtime, target: Target::memory(&MemoryBus::new()), _redis: None }
+        let target = Target::memory(&MemoryBus::new());
+        Self { runtime, server_target: target.clone(), target, _redis: None }
     }
 
-    /// Streams in a Redis.
+    /// Streams in a Redis, for whose users nothing is allowed but what their roles need.
     pub(crate) fn redis(runtime: R) -> Self {
-        let redis = RedisServer::start();
-        Self { runtime, target: Target::url(&redis.url()).unwrap(), _redis: Some(redis) }
+        let redis = RestrictedRedis::start(&Scope::new(PREFIX), &[]);
+        let (target, server_target) = (redis.target(Role::Client), redis.target(Role::Server));
+        Self { runtime, target, server_target, _redis: Some(redis) }
     }
 
     pub(crate) fn is_memory(&self) -> bool {
@@ -59,7 +65,7 @@ impl<R: Runtime> Stage<R> {
     }
 
     pub(crate) async fn start(&self, builder: ServerBuilder<R>) -> Result<Server<R>, StartError> {
-        builder.start_on(self.runtime.clone(), &self.target).await
+        builder.start_on(self.runtime.clone(), &self.server_target).await
     }
 
     /// Starts a server of [`arith`] and a client of it.

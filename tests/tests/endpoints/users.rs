@@ -1,16 +1,16 @@
 //! Users, passwords and databases: who is let in, and what happens when that changes.
+//!
+//! Not what a user must be allowed, which is in `rights`.
 
 use std::time::Duration;
 
-use clamator_driver::{CallError, Client, Loss, Runtime, Target};
+use clamator_driver::{Loss, Runtime, Target};
 use clamator_tests::redis::{RawReply, RedisServer};
-use clamator_tests::world::Async;
 
-use crate::stage::{PREFIX, Pair, loss};
+use crate::stage::{Pair, loss};
 
 clamator_tests::scenarios!(
     a_user_is_let_in_by_its_password_and_works_in_its_database,
-    a_user_of_the_manuals_access_list_can_do_all_within_its_prefix,
     a_user_that_is_refused_later_waits_and_comes_back,
 );
 
@@ -32,51 +32,6 @@ async fn a_user_is_let_in_by_its_password_and_works_in_its_database<R: Runtime>(
     let loss = loss(&runtime, &target(&redis, "5")).await;
     assert!(matches!(&loss, Loss::Credentials { detail } if detail.contains("WRONGPASS")));
     assert!(!format!("{loss} {loss:?}").contains("right"), "{loss:?}");
-}
-
-/// The access list that the manual shows.
-fn manuals_access_list() -> String {
-    let manual = include_str!("../../../clamator-driver/src/manual.rs");
-    let line = manual.lines().find_map(|line| line.strip_prefix("//! ACL SETUSER app "));
-    line.expect("the manual shows an access list").to_owned()
-}
-
-async fn a_user_of_the_manuals_access_list_can_do_all_within_its_prefix<R: Runtime>(runtime: R) {
-    let redis = RedisServer::start();
-    let list = manuals_access_list();
-    for (user, prefix) in [("app", PREFIX), ("stranger", "elsewhere")] {
-        let list = list.replace("~app:", &format!("~{prefix}:"));
-        redis.command(&format!("ACL SETUSER {user} {list}"));
-    }
-    let target =
-        |user: &str| Target::url(&format!("redis://{user}:password@127.0.0.1:{}/1", redis.port()));
-    let pair = Pair::start(&runtime, &target("app").unwrap()).await;
-    // Long enough for everything that is done once in a while.
-    runtime.sleep(Duration::from_millis(1500)).await;
-    pair.assert_serves().await;
-    pair.stop().await;
-    assert_eq!(redis.command("ACL LOG").array().len(), 0, "something was refused");
-    let mut raw = redis.connect();
-    raw.command(&[b"SELECT", b"1"]);
-    let keys = raw.command(&[b"KEYS", b"*"]);
-    assert_eq!(keys.array().len(), 1, "the command stream is left, no reply: {keys:?}");
-    // What would reach beyond the prefix.
-    raw.command(&[b"AUTH", b"app", b"password"]);
-    for words in ["CLIENT PAUSE 1", "CLIENT KILL TYPE normal", "CLIENT LIST", "FLUSHALL", "KEYS *"]
-    {
-        let answer = raw.command(&words.split(' ').map(str::as_bytes).collect::<Vec<_>>());
-        assert!(
-            matches!(&answer, RawReply::Error(text) if text.starts_with("NOPERM")),
-            "{answer:?}"
-        );
-    }
-    let client = Client::builder(PREFIX);
-    let client = client.connect_on(runtime.clone(), target("stranger").unwrap()).await.unwrap();
-    let refused = client.call::<u64>("echo.echo", 1).await;
-    assert!(
-        matches!(&refused, Err(CallError::Refused(refusal)) if refusal.code == "NOPERM"),
-        "{refused:?}"
-    );
 }
 
 async fn a_user_that_is_refused_later_waits_and_comes_back<R: Runtime>(runtime: R) {

@@ -10,9 +10,10 @@ use std::time::Duration;
 use clamator_driver::{
     CallError, Context, Operator, OperatorError, Runtime, Server, Service, ServiceName, StreamId,
 };
+use clamator_engine::access::Role;
 use clamator_tests::world::Async;
 
-use crate::scene::{PREFIX, Scene, target};
+use crate::scene::{PREFIX, Scene};
 
 clamator_tests::scenarios!(
     what_never_ends_is_put_aside_told_and_put_back,
@@ -27,7 +28,8 @@ fn odd() -> ServiceName {
 }
 
 async fn operator<R: Runtime>(runtime: &R, scene: &Scene<R>) -> Operator<R> {
-    let connecting = Operator::connect_on(runtime.clone(), PREFIX, target(scene.redis.port()));
+    let connecting =
+        Operator::connect_on(runtime.clone(), PREFIX, scene.redis.target(Role::Operator));
     runtime.within(5 * SECOND, "the operator", connecting).await.expect("Redis is there")
 }
 
@@ -53,7 +55,7 @@ async fn what_never_ends_is_put_aside_told_and_put_back<R: Runtime>(runtime: R) 
         .handler_timeout(SECOND / 4)
         .reclaim_tick(SECOND / 4)
         .deliveries_max(2)
-        .start_on(runtime.clone(), target(scene.redis.port()))
+        .start_on(runtime.clone(), scene.redis.target(Role::Server))
         .await
         .expect("the server starts");
     let call = scene.caller.client.call::<String>("odd.run", ()).timeout(20 * SECOND);

@@ -11,9 +11,10 @@ use std::time::Duration;
 use clamator_driver::{
     CallError, Concurrency, Context, HandlerError, Runtime, Server, ServerBuilder, Service,
 };
+use clamator_engine::access::Role;
 use clamator_tests::world::Async;
 
-use crate::scene::{PREFIX, REPLIES, Scene, target};
+use crate::scene::{PREFIX, REPLIES, Scene};
 
 clamator_tests::scenarios!(
     neither_what_runs_nor_what_waits_is_taken_from_a_live_worker,
@@ -145,7 +146,7 @@ where
 {
     let service = Service::new("odd").request("run", handler);
     let builder = configure(Server::builder(PREFIX).service(service));
-    let starting = builder.start_on(runtime.clone(), target(scene.redis.port()));
+    let starting = builder.start_on(runtime.clone(), scene.redis.target(Role::Server));
     runtime.within(10 * SECOND, "the start", starting).await.expect("the server starts")
 }
 

@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clamator_driver::{
-    CallError, Client, ClientBuilder, Concurrency, Context, Runtime, Server, ServerBuilder,
-    Service, Target,
+    CallError, Client, ClientBuilder, Concurrency, Context, Runtime, Server, ServerBuilder, Service,
 };
-use clamator_tests::redis::{RawConnection, RawReply, RedisServer};
+use clamator_engine::access::{Role, Scope};
+use clamator_tests::redis::{RawConnection, RawReply};
+use clamator_tests::rights::{RestrictedRedis, target};
 use clamator_tests::world::{Async, Task};
 use futures_channel::oneshot;
 use futures_util::future::join_all;
@@ -40,10 +41,10 @@ struct Work {
     ms: u64,
 }
 
-/// A Redis with a client and servers.
+/// A Redis with a client and servers, each with the rights of its role and no other.
 #[derive(Debug)]
 pub(crate) struct Scene<R> {
-    pub(crate) redis: RedisServer,
+    pub(crate) redis: RestrictedRedis,
     pub(crate) caller: Caller<R>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) servers: Vec<Server<R>>,
@@ -68,7 +69,7 @@ impl<R: Runtime> Scene<R> {
         runtime: &R,
         configure: impl FnOnce(ClientBuilder<R>) -> ClientBuilder<R>,
     ) -> Self {
-        let redis = RedisServer::start_with(&["--maxmemory-policy", "noeviction"]);
+        let redis = restricted_redis(&["--maxmemory-policy", "noeviction"]);
         let ledger = Arc::new(Ledger::default());
         let caller = Caller::connect(runtime, &redis, &ledger, configure).await;
         Self { redis, caller, ledger, servers: Vec::new(), runtime: runtime.clone() }
@@ -91,7 +92,8 @@ impl<R: Runtime> Scene<R> {
         configure: impl FnOnce(ServerBuilder<R>) -> ServerBuilder<R>,
     ) -> &Server<R> {
         let builder = Server::builder(PREFIX).service(self.service(concurrency));
-        let starting = configure(builder).start_on(self.runtime.clone(), target(port));
+        let starting =
+            configure(builder).start_on(self.runtime.clone(), target(Role::Server, port));
         let server =
             self.runtime.within(Duration::from_secs(10), "the server's start", starting).await;
         self.servers.push(server.expect("the server starts"));
@@ -174,12 +176,13 @@ pub(crate) struct Caller<R> {
 impl<R: Runtime> Caller<R> {
     async fn connect(
         runtime: &R,
-        redis: &RedisServer,
+        redis: &RestrictedRedis,
         ledger: &Arc<Ledger>,
         configure: impl FnOnce(ClientBuilder<R>) -> ClientBuilder<R>,
     ) -> Self {
         let builder = Client::builder(PREFIX).instance("caller").timeout(Duration::from_secs(20));
-        let connecting = configure(builder).connect_on(runtime.clone(), target(redis.port()));
+        let target = redis.target(Role::Client);
+        let connecting = configure(builder).connect_on(runtime.clone(), target);
         let client =
             runtime.within(Duration::from_secs(10), "the client's connection", connecting).await;
         let client = client.expect("the client connects");
@@ -307,8 +310,9 @@ fn pairs(reply: &RawReply) -> BTreeMap<String, RawReply> {
     pairs.map(|pair| (pair[0].text(), pair[1].clone())).collect()
 }
 
-pub(crate) fn target(port: u16) -> Target {
-    Target::url(&format!("redis://127.0.0.1:{port}")).expect("a valid URL")
+/// A Redis whose users may do what clients and servers do here, and nothing else.
+pub(crate) fn restricted_redis(options: &[&str]) -> RestrictedRedis {
+    RestrictedRedis::start(&Scope::new(PREFIX), options)
 }
 
 /// Adds a request as a client would that is not ours; gives its id back.

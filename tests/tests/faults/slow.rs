@@ -5,13 +5,14 @@
 
 use std::time::Duration;
 
-use clamator_driver::{Client, Context, Runtime, Server, Service, Target};
+use clamator_driver::{Client, Context, Runtime, Server, Service};
+use clamator_engine::access::Role;
 use clamator_tests::capture::{Capture, unique};
-use clamator_tests::redis::RedisServer;
+use clamator_tests::rights::target;
 use clamator_tests::world::Async;
 
 use crate::proxy::Proxy;
-use crate::scene::PREFIX;
+use crate::scene::{PREFIX, restricted_redis};
 
 clamator_tests::scenarios!(
     a_reply_that_takes_longer_than_a_command_may_is_written_once,
@@ -26,9 +27,8 @@ const SIZE: usize = 3_000_000;
 const SIZE_REPLY: usize = 8_000_000;
 
 async fn a_reply_that_takes_longer_than_a_command_may_is_written_once<R: Runtime>(runtime: R) {
-    let redis = RedisServer::start();
+    let redis = restricted_redis(&[]);
     let proxy = Proxy::start_slow(redis.port(), Some(RATE));
-    let slowly = Target::url(&format!("redis://127.0.0.1:{}", proxy.port)).unwrap();
     let server = unique("server");
     let capture = Capture::of(&[&server]);
     let large = async |size: usize, _: Context| Ok("x".repeat(size));
@@ -36,9 +36,9 @@ async fn a_reply_that_takes_longer_than_a_command_may_is_written_once<R: Runtime
         .instance(server)
         .service(Service::new("large").request("make", large))
         .service(Service::new("small").request("make", large));
-    let server = server.start_on(runtime.clone(), &slowly).await.unwrap();
+    let server = server.start_on(runtime.clone(), target(Role::Server, proxy.port)).await.unwrap();
     let client = Client::builder(PREFIX).instance("caller");
-    let client = client.connect_on(runtime.clone(), Target::url(&redis.url()).unwrap());
+    let client = client.connect_on(runtime.clone(), redis.target(Role::Client));
     let client = client.await.unwrap();
 
     let large = runtime.task(client.call::<String>("large.make", SIZE_REPLY));
@@ -56,16 +56,16 @@ async fn a_reply_that_takes_longer_than_a_command_may_is_written_once<R: Runtime
 }
 
 async fn a_value_that_takes_longer_than_a_read_may_arrives_all_the_same<R: Runtime>(runtime: R) {
-    let redis = RedisServer::start();
+    let redis = restricted_redis(&[]);
     let proxy = Proxy::start_slow(redis.port(), Some(RATE));
-    let target = Target::url(&format!("redis://127.0.0.1:{}", proxy.port)).unwrap();
     let (server, client) = (unique("server"), unique("client"));
     let capture = Capture::of(&[&server, &client]);
     let echo = Service::new("echo").request("echo", async |text: String, _: Context| Ok(text));
     let server = Server::builder(PREFIX).instance(server).service(echo);
-    let server = server.start_on(runtime.clone(), &target).await.unwrap();
+    let server = server.start_on(runtime.clone(), target(Role::Server, proxy.port)).await.unwrap();
     let client = Client::builder(PREFIX).instance(client);
-    let client = client.connect_on(runtime.clone(), &target).await.unwrap();
+    let client = client.connect_on(runtime.clone(), target(Role::Client, proxy.port)).await;
+    let client = client.unwrap();
 
     let text = "x".repeat(SIZE);
     let call = client.call::<String>("echo.echo", &text);

@@ -1,5 +1,5 @@
 //! What holds for the repository as a whole: what each layer is built from, how alike the adapters
-//! are, which Rust is enough, and how files look.
+//! are, which Rust is enough, how files look, and that the manual's table of rights is the engine's.
 //!
 //! Not behaviour. Lints that rustc and clippy can check are in the root `Cargo.toml`.
 #![allow(
@@ -20,6 +20,7 @@ mod adapters;
 mod files;
 mod layers;
 mod packages;
+mod rights;
 
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
