@@ -41,6 +41,12 @@ impl Keyspace {
         let reply = match command {
             Command::ClientUnblock { client } => return Ok(Outcome::Unblock(client)),
             Command::Del { key } => Reply::Integer(self.delete(&key).into()),
+            Command::DelIdleConsumers { key, group, idle_min, keep } => {
+                let stream = self.stream_mut(&key)?.ok_or_else(no_key)?;
+                let found = stream.group(&group);
+                let (_, found) = found.ok_or_else(|| no_consumer_group(&key, &group))?;
+                integer(found.delete_idle_consumers(wall_ms, whole_millis(idle_min), &keep))
+            }
             Command::PExpire { key, ttl } => {
                 Reply::Integer(self.limit(key, wall_ms, whole_millis(ttl)).into())
             }
