@@ -394,6 +394,31 @@ mod tests {
     }
 
     #[test]
+    fn consumers_that_hold_nothing_and_are_idle_are_deleted_but_for_one() {
+        let mut desk = desk();
+        let idle = |millis, keep: &'static str| Command::DelIdleConsumers {
+            key: KEY,
+            group: GROUP,
+            idle_min: Duration::from_millis(millis),
+            keep: Bytes::from_static(keep.as_bytes()),
+        };
+        desk.sleep(10);
+        for consumer in ["d", "e"] {
+            desk.ask(claim(consumer));
+            desk.ask(ack(&[id(0), id(1)]));
+        }
+        assert_eq!(desk.ask(idle(0, "e")), "1", "neither the one to keep nor the one that holds");
+        desk.sleep(5);
+        assert_eq!((desk.ask(idle(6, "c")), desk.ask(idle(5, "c"))), ("0".into(), "1".into()));
+        desk.ask(ack(&[id(2)]));
+        assert_eq!(desk.ask(idle(0, "d")), "1");
+        assert_eq!(
+            desk.ask(Command::XPending { key: KEY, group: GROUP }),
+            "Pending { count: 0, first: None }"
+        );
+    }
+
+    #[test]
     fn a_range_has_both_ends_and_a_limit() {
         let mut desk = desk();
         assert_eq!(desk.ask(range(id(0), id(1), 9)), "[1000-0, 1001-0]");

@@ -9,7 +9,7 @@ use clamator_engine::{Client, ClientEvent, Instant, Lane, Output, Server, Server
 
 pub(crate) enum Machine {
     Client(Client),
-    Server(Server),
+    Server(Box<Server>),
 }
 
 pub(crate) enum Said {
