@@ -261,6 +261,16 @@ impl<R: Runtime> ServerBuilder<R> {
         self
     }
 
+    /// How long a consumer that holds nothing must be idle before it is removed from its group: what
+    /// workers leave behind that are killed, one name each. Default 1 h, at least 1 s;
+    /// [`Duration::MAX`] leaves them all. A script does it, so that nothing is given to a consumer
+    /// while it is removed: a server that may not run scripts (`EVAL`) leaves them, and counts that as
+    /// [`consumer_looks_refused`](ServerCounters::consumer_looks_refused).
+    pub const fn consumer_idle_max(mut self, max: Duration) -> Self {
+        self.config.consumer_idle_max = max;
+        self
+    }
+
     /// Starts the server: resolves when every service is being served.
     ///
     /// # Errors

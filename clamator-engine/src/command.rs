@@ -27,6 +27,18 @@ pub enum Command {
         /// Key to delete.
         key: Bytes,
     },
+    /// `EVAL` of a script that deletes the consumers of a group that hold nothing and have been
+    /// idle for long, as `XINFO CONSUMERS` tells it. Nothing comes between the look and the deletion.
+    DelIdleConsumers {
+        /// Stream.
+        key: Bytes,
+        /// Consumer group.
+        group: Bytes,
+        /// Consumers idle for at least this long are deleted; whole milliseconds.
+        idle_min: Duration,
+        /// The consumer that is not deleted, however idle it is.
+        keep: Bytes,
+    },
     /// `PEXPIRE key ttl`.
     PExpire {
         /// Key that is deleted when the time is over.
@@ -218,6 +230,7 @@ impl Command {
         match self {
             Self::ClientUnblock { .. } | Self::Time => None,
             Self::Del { key }
+            | Self::DelIdleConsumers { key, .. }
             | Self::PExpire { key, .. }
             | Self::XAck { key, .. }
             | Self::XAdd { key, .. }
@@ -243,6 +256,10 @@ impl Command {
         match self {
             Self::ClientUnblock { client } => spell.words(&["CLIENT", "UNBLOCK"]).number(*client),
             Self::Del { key } => spell.words(&["DEL"]).bytes(key),
+            Self::DelIdleConsumers { key, group, idle_min, keep } => {
+                spell.words(&["EVAL", DEL_IDLE_CONSUMERS, "1"]).all(&[key, group]);
+                spell.millis(*idle_min).bytes(keep)
+            }
             Self::PExpire { key, ttl } => spell.words(&["PEXPIRE"]).bytes(key).millis(*ttl),
             Self::Time => spell.words(&["TIME"]),
             Self::XAck { key, group, ids } => spell.words(&["XACK"]).all(&[key, group]).ids(ids),
@@ -304,6 +321,9 @@ impl Command {
         };
     }
 }
+
+/// What [`Command::DelIdleConsumers`] has carried out.
+const DEL_IDLE_CONSUMERS: &str = include_str!("command/del_idle_consumers.lua");
 
 /// Hands out arguments one by one.
 struct Speller<'a>(&'a mut dyn FnMut(&[u8]));

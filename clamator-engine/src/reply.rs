@@ -41,7 +41,8 @@ pub enum Reply {
     Groups(Vec<GroupInfo>),
     /// `XCLAIM … JUSTID`: what was claimed.
     Ids(Vec<StreamId>),
-    /// `XACK`, `XDEL`, `XTRIM`, `DEL`, `PEXPIRE`, `CLIENT UNBLOCK`, `XGROUP DELCONSUMER`: how many.
+    /// `XACK`, `XDEL`, `XTRIM`, `DEL`, `PEXPIRE`, `CLIENT UNBLOCK`, `XGROUP DELCONSUMER`, and the
+    /// deletion of idle consumers: how many.
     Integer(i64),
     /// `XGROUP CREATE`: done.
     Ok,

@@ -83,6 +83,7 @@ impl Command {
         match self {
             Self::ClientUnblock { .. }
             | Self::Del { .. }
+            | Self::DelIdleConsumers { .. }
             | Self::PExpire { .. }
             | Self::XAck { .. }
             | Self::XDel { .. }

@@ -65,7 +65,8 @@
 //! reads the stream. What peers have acknowledged and left is trimmed, up to what each group has yet
 //! to be given or has pending (`server/trim.rs`); by their length command streams never are. Reply
 //! streams are, to about a length, and live for a limited time after the last reply
-//! (`server/expiry.rs`).
+//! (`server/expiry.rs`). A consumer that holds nothing and has been idle for long is removed, in one
+//! step with the look at it (`server/consumers.rs`).
 //!
 //! **4.12 Redis in trouble.** While Redis takes no writes, finished replies are kept and tried
 //! again, nothing more is read, and nothing runs twice.

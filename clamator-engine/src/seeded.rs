@@ -75,6 +75,8 @@ bugs! {
     ClientReadWithoutPause = "jac#7452, I16",
     /// Handlers run without a limit.
     ConcurrencyUnbounded = "rule 4.2, I6",
+    /// The consumers of those who are gone stay in their group.
+    ConsumersLiveOn = "hyperswitch#13811, caracal#430",
     /// The own consumer is deleted without a look at what is pending.
     ConsumerRemovedUnchecked = "redis#9745, watermill-redisstream#24",
     /// The own consumer is deleted while its read is outstanding.

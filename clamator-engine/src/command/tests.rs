@@ -85,6 +85,15 @@ fn commands_are_spelled_as_redis_wants_them() {
             "XGROUP CREATE k g $ MKSTREAM",
         ),
         (
+            Command::DelIdleConsumers {
+                key: key(),
+                group: group(),
+                idle_min: Duration::from_secs(2),
+                keep: consumer(),
+            },
+            concat!("EVAL ", include_str!("del_idle_consumers.lua"), " 1 k g 2000 c"),
+        ),
+        (
             Command::XGroupDelConsumer { key: key(), group: group(), consumer: consumer() },
             "XGROUP DELCONSUMER k g c",
         ),

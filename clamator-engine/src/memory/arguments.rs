@@ -50,6 +50,7 @@ pub(super) fn check(command: &Command, dialect: Dialect, wall_ms: u64) -> Result
         // Redis looks for the group first: see `claim`.
         Command::XClaim { .. }
         | Command::Del { .. }
+        | Command::DelIdleConsumers { .. }
         | Command::Time
         | Command::XGroupCreate { .. }
         | Command::XGroupDelConsumer { .. }

@@ -41,6 +41,12 @@ impl Keyspace {
         let reply = match command {
             Command::ClientUnblock { client } => return Ok(Outcome::Unblock(client)),
             Command::Del { key } => Reply::Integer(self.delete(&key).into()),
+            Command::DelIdleConsumers { key, group, idle_min, keep } => {
+                let stream = self.stream_mut(&key)?.ok_or_else(no_key)?;
+                let found = stream.group(&group);
+                let (_, found) = found.ok_or_else(|| no_consumer_group(&key, &group))?;
+                integer(found.delete_idle_consumers(wall_ms, whole_millis(idle_min), &keep))
+            }
             Command::PExpire { key, ttl } => {
                 Reply::Integer(self.limit(key, wall_ms, whole_millis(ttl)).into())
             }
@@ -385,6 +391,25 @@ mod tests {
         let delete = || delete_consumer(Bytes::from_static(b"d"));
         assert_eq!((desk.ask(delete()), desk.ask(delete())), ("2".into(), "0".into()));
         assert_eq!(desk.pending(), 1);
+    }
+
+    #[test]
+    fn consumers_that_hold_nothing_and_are_idle_are_deleted_but_for_one() {
+        let mut desk = desk();
+        let idle = |millis, keep: &'static str| Command::DelIdleConsumers {
+            key: KEY,
+            group: GROUP,
+            idle_min: Duration::from_millis(millis),
+            keep: Bytes::from_static(keep.as_bytes()),
+        };
+        desk.sleep(10);
+        desk.ask(claim("d"));
+        desk.ask(ack(&[id(0), id(1)]));
+        assert_eq!(desk.ask(idle(0, "d")), "0", "one holds something, the other is kept");
+        desk.sleep(5);
+        assert_eq!((desk.ask(idle(6, "e")), desk.ask(idle(5, "e"))), ("0".into(), "1".into()));
+        desk.ask(ack(&[id(2)]));
+        assert_eq!((desk.ask(idle(0, "c")), desk.ask(idle(0, "e"))), ("0".into(), "1".into()));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::ops::Bound;
+use core::time::Duration;
 
 use bytes::Bytes;
 
@@ -24,10 +25,18 @@ const SCANNED_PER_CLAIM: u64 = 10;
 /// A consumer group.
 #[derive(Clone, Debug)]
 pub(super) struct Group {
-    /// What each consumer holds. A consumer exists from its first mention on.
-    consumers: BTreeMap<Bytes, BTreeSet<StreamId>>,
+    /// A consumer exists from its first mention on.
+    consumers: BTreeMap<Bytes, Consumer>,
     last_delivered: StreamId,
     pending: BTreeMap<StreamId, Pending>,
+}
+
+/// Who reads.
+#[derive(Clone, Debug, Default)]
+struct Consumer {
+    held: BTreeSet<StreamId>,
+    /// When it was mentioned last.
+    seen_ms: u64,
 }
 
 /// An entry that was given to a consumer and not acknowledged.
@@ -65,9 +74,15 @@ impl Group {
         Self { consumers: BTreeMap::new(), last_delivered, pending: BTreeMap::new() }
     }
 
-    /// Makes the consumer exist.
-    pub(super) fn mention(&mut self, consumer: &Bytes) {
-        self.consumers.entry(consumer.clone()).or_default();
+    /// Makes the consumer exist, and seen now.
+    pub(super) fn mention(&mut self, wall_ms: u64, consumer: &Bytes) {
+        self.seen(wall_ms, consumer);
+    }
+
+    fn seen(&mut self, wall_ms: u64, consumer: &Bytes) -> &mut Consumer {
+        let found = self.consumers.entry(consumer.clone()).or_default();
+        found.seen_ms = wall_ms;
+        found
     }
 
     /// `>`: gives the consumer the next entries; `count` 0 means all there are.
@@ -79,11 +94,10 @@ impl Group {
         count: u64,
     ) -> Vec<Entry> {
         let entries = limited(log.after(self.last_delivered), count);
-        let held = self.consumers.entry(consumer.clone()).or_default();
+        self.seen(wall_ms, consumer).held.extend(entries.iter().map(|entry| entry.id));
         for Entry { id, .. } in &entries {
             let pending = Pending { consumer: consumer.clone(), deliveries: 1, since_ms: wall_ms };
             self.pending.insert(*id, pending);
-            held.insert(*id);
             self.last_delivered = *id;
         }
         entries
@@ -99,7 +113,7 @@ impl Group {
         after: StreamId,
         count: u64,
     ) -> Vec<Entry> {
-        let held = self.consumers.entry(consumer.clone()).or_default();
+        let held = &self.seen(wall_ms, consumer).held;
         let held = held.range((Bound::Excluded(after), Bound::Unbounded));
         let entries = held.map(|id| Entry::new(*id, log.find(*id).cloned()));
         let entries = limited(entries, count);
@@ -122,7 +136,7 @@ impl Group {
             return Err(claim_too_large());
         }
         if dialect.trying_makes_consumer() {
-            self.mention(&scan.consumer);
+            self.mention(wall_ms, &scan.consumer);
         }
         let (mut entries, mut deleted, mut nameless) = (Vec::new(), Vec::new(), 0);
         let mut places = scan.count;
@@ -146,7 +160,7 @@ impl Group {
             }
             pending.deliveries = pending.deliveries.saturating_add(1);
             pending.since_ms = wall_ms;
-            self.assign(id, &scan.consumer);
+            self.assign(wall_ms, id, &scan.consumer);
             places -= 1;
             match fields {
                 Some(fields) => entries.push(Entry::new(id, Some(fields.clone()))),
@@ -167,7 +181,7 @@ impl Group {
         ids: &[StreamId],
     ) -> Vec<StreamId> {
         if claim.dialect.trying_makes_consumer() {
-            self.mention(&claim.consumer);
+            self.mention(wall_ms, &claim.consumer);
         }
         let mut claimed = Vec::new();
         for &id in ids {
@@ -181,7 +195,7 @@ impl Group {
             }
             pending.since_ms = if claim.hand_back.is_some() { 0 } else { wall_ms };
             pending.deliveries = claim.hand_back.unwrap_or(pending.deliveries);
-            self.assign(id, &claim.consumer);
+            self.assign(wall_ms, id, &claim.consumer);
             claimed.push(id);
         }
         claimed
@@ -196,11 +210,27 @@ impl Group {
 
     /// Deletes a consumer and what it holds. Tells how much that was.
     pub(super) fn delete_consumer(&mut self, consumer: &[u8]) -> usize {
-        let held = self.consumers.remove(consumer).unwrap_or_default();
+        let held = self.consumers.remove(consumer).unwrap_or_default().held;
         for id in &held {
             self.pending.remove(id);
         }
         held.len()
+    }
+
+    /// Deletes those who hold nothing and were seen at least so long ago, but for one. Tells how
+    /// many that were.
+    pub(super) fn delete_idle_consumers(
+        &mut self,
+        wall_ms: u64,
+        idle_ms_min: u64,
+        keep: &[u8],
+    ) -> usize {
+        let before = self.consumers.len();
+        self.consumers.retain(|name, consumer| {
+            let idle = wall_ms.saturating_sub(consumer.seen_ms) >= idle_ms_min;
+            !consumer.held.is_empty() || !idle || name == keep
+        });
+        before - self.consumers.len()
     }
 
     /// Tells the last entry that was given to a consumer.
@@ -211,6 +241,14 @@ impl Group {
     /// Tells who there is.
     pub(super) fn consumers(&self) -> impl Iterator<Item = &Bytes> {
         self.consumers.keys()
+    }
+
+    /// Tells who holds nothing, and how long ago each was seen.
+    pub(super) fn idle_consumers(&self, wall_ms: u64) -> impl Iterator<Item = (&Bytes, Duration)> {
+        let idle = self.consumers.iter().filter(|(_, consumer)| consumer.held.is_empty());
+        idle.map(move |(name, consumer)| {
+            (name, Duration::from_millis(wall_ms.saturating_sub(consumer.seen_ms)))
+        })
     }
 
     /// `XPENDING`: the summary.
@@ -237,22 +275,22 @@ impl Group {
         start: StreamId,
     ) -> impl Iterator<Item = PendingEntry> {
         let held =
-            self.consumers.get(consumer).into_iter().flat_map(move |held| held.range(start..));
+            self.consumers.get(consumer).into_iter().flat_map(move |it| it.held.range(start..));
         held.filter_map(move |id| Some(self.pending.get(id)?.tell(*id, wall_ms)))
     }
 
-    fn assign(&mut self, id: StreamId, consumer: &Bytes) {
+    fn assign(&mut self, wall_ms: u64, id: StreamId, consumer: &Bytes) {
         let Some(pending) = self.pending.get_mut(&id) else { return };
-        if pending.consumer != *consumer {
-            let before = core::mem::replace(&mut pending.consumer, consumer.clone());
+        let before = core::mem::replace(&mut pending.consumer, consumer.clone());
+        if before != *consumer {
             self.release(id, &before);
-            self.consumers.entry(consumer.clone()).or_default().insert(id);
         }
+        self.seen(wall_ms, consumer).held.insert(id);
     }
 
     fn release(&mut self, id: StreamId, consumer: &[u8]) {
-        if let Some(held) = self.consumers.get_mut(consumer) {
-            held.remove(&id);
+        if let Some(consumer) = self.consumers.get_mut(consumer) {
+            consumer.held.remove(&id);
         }
     }
 }

@@ -316,6 +316,19 @@ impl Streams {
         group.into_iter().flat_map(group::Group::consumers)
     }
 
+    /// The consumers of a group that hold nothing, and for how long each has been idle.
+    pub fn idle_consumers(
+        &self,
+        now: Instant,
+        key: &[u8],
+        group: &[u8],
+    ) -> impl Iterator<Item = (&Bytes, Duration)> {
+        let wall_ms = self.wall_ms(now);
+        let stream = self.keys.stream(key).ok().flatten();
+        let group = stream.and_then(|stream| stream.groups.get(group));
+        group.into_iter().flat_map(move |group| group.idle_consumers(wall_ms))
+    }
+
     /// `XLEN key`; 0 when there is no such stream.
     #[must_use]
     pub fn len(&self, key: &[u8]) -> u64 {

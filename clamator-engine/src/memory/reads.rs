@@ -63,7 +63,7 @@ impl Keyspace {
                     }
                     ReadFrom::History(_) | ReadFrom::New => {
                         if dialect.trying_makes_consumer() {
-                            group.mention(consumer);
+                            group.mention(wall_ms, consumer);
                         }
                         let any = log.reaches_beyond(group.last_delivered());
                         Ok(any.then(|| group.read_new(log, wall_ms, consumer, read.count)))

@@ -14,6 +14,8 @@ use crate::wire;
 /// The shortest idle time that Redis can tell from none.
 const CLAIM_IDLE_MIN: Duration = Duration::from_millis(1);
 
+/// Shorter, and live workers' consumers would come and go.
+const CONSUMER_IDLE_MIN: Duration = Duration::from_secs(1);
 /// Shorter, and a server would do little else.
 const TICK_MIN: Duration = Duration::from_millis(10);
 /// Shorter, and a reply might be gone before its client reads it.
@@ -32,6 +34,10 @@ pub struct ServerConfig {
     pub command_timeout: Duration,
     /// How long connecting a lane may take, handshake included. Default 2 s.
     pub connect_timeout: Duration,
+    /// How long a consumer that holds nothing must be idle before it is removed from its group: what
+    /// workers leave behind that are killed. Default 1 h, at least 1 s; [`Duration::MAX`] leaves
+    /// them all. Looked at four times in that time, and at least once a minute.
+    pub consumer_idle_max: Duration,
     /// About how many dead letters of one service are kept. Default 10,000, at least 1.
     pub dead_letters_max: u64,
     /// How often an entry may be started. If it would be once more, as nobody ever acknowledged it, it
@@ -86,6 +92,7 @@ impl ServerConfig {
             claim_idle: Duration::from_secs(60),
             command_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(2),
+            consumer_idle_max: Duration::from_secs(3600),
             dead_letters_max: 10_000,
             deliveries_max: 10,
             handler_timeout: None,
@@ -118,6 +125,7 @@ impl ServerConfig {
         // Redis counts with signed numbers.
         self.reply_stream_max_len = self.reply_stream_max_len.clamp(1, i64::MAX.cast_unsigned());
         self.reply_stream_ttl = self.reply_stream_ttl.clamp(TTL_MIN, TTL_MAX);
+        self.consumer_idle_max = self.consumer_idle_max.max(CONSUMER_IDLE_MIN);
         self.dead_letters_max = self.dead_letters_max.clamp(1, i64::MAX.cast_unsigned());
         self.deliveries_max = self.deliveries_max.max(1);
         self.reclaim_tick = self.reclaim_tick.max(TICK_MIN);

@@ -6,6 +6,10 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerCounters {
+    /// How often Redis refused to remove consumers: until the connection is made anew none is.
+    pub consumer_looks_refused: u64,
+    /// Consumers that held nothing, were idle for long, and that this server removed.
+    pub consumers_removed: u64,
     /// Entries that were given out too often and put aside.
     pub dead_letters: u64,
     /// Entries that were given to this server although they are no longer in the stream.

@@ -6,11 +6,13 @@
 //! Rules are cited by the numbers of [`rules`](crate::rules): the group (4.1) is in `group`,
 //! reading (4.3, 4.5) in `intake`, leases (4.4) in `lease` and `missing`, taking over (4.5) in
 //! `reclaim`, judging entries (4.6–4.8) in `request`, replies and acknowledgements in `settle`, the
-//! stop (4.10) in `stop` and `hand_back`.
+//! stop (4.10) in `stop` and `hand_back`, bounds (4.11) in `settle`,
+//! `trim`, `expiry` and `consumers`.
 //!
 //! Commands: <https://redis.io/docs/latest/commands/xreadgroup/>
 
 mod config;
+mod consumers;
 mod counters;
 mod dead;
 mod event;
@@ -41,6 +43,7 @@ use bytes::Bytes;
 use clamator_proto::Keys;
 
 pub use self::config::{Concurrency, ServerConfig, ServiceConfig, StartFrom};
+use self::consumers::Consumers;
 pub use self::counters::ServerCounters;
 pub use self::event::{Answer, Job, JobId, Notice, PoisonFault, ServerEvent};
 use self::expiry::ReplyStreams;
@@ -73,6 +76,7 @@ pub struct Server {
     dirty: BTreeSet<usize>,
     jobs: BTreeMap<JobId, (usize, Key)>,
     next_job: u64,
+    consumers: Consumers,
     tick_at: Instant,
     ticks: u64,
     trim_at: Instant,
@@ -119,6 +123,7 @@ enum Aim {
     ListPending,
     Read { epoch: u32, sent: Instant },
     RemoveConsumer,
+    RemoveIdleConsumers,
     Renew { keys: Vec<Key>, sent: Instant },
     Reply(Key),
     SeekEntry { missing: Missing, given_out: bool, sent: Instant },
@@ -151,6 +156,7 @@ impl Server {
             services,
             jobs: BTreeMap::new(),
             next_job: 0,
+            consumers: Consumers::new(now),
             tick_at,
             ticks: 0,
             trim_at,
@@ -328,6 +334,7 @@ impl Server {
             Aim::ListPending => self.handle_pending(service, &reply),
             Aim::Read { epoch, sent } => self.handle_read(service, epoch, sent, reply),
             Aim::RemoveConsumer => self.handle_consumer_removed(service, &reply),
+            Aim::RemoveIdleConsumers => self.handle_idle_consumers_removed(&reply),
             Aim::Reply(key) => self.handle_replied(service, key, reply),
             Aim::SeekEntry { missing, given_out, sent } => {
                 self.handle_entry_sought(service, missing, given_out, sent, reply);
@@ -374,6 +381,7 @@ impl Server {
                 | Aim::FindGhosts
                 | Aim::ListGroups
                 | Aim::ListPending
+                | Aim::RemoveIdleConsumers
                 | Aim::Unblock => {}
             }
         }
@@ -401,6 +409,7 @@ impl Server {
             self.tick_reclaim();
             self.tick_expiry();
             self.tick_marks();
+            self.tick_consumers();
         }
         self.dirty.extend(0..self.services.len());
     }
@@ -439,6 +448,7 @@ impl Engine for Server {
                         service.held.leases.hurry(now);
                     }
                     self.replies.proven = false;
+                    self.consumers.allow();
                     self.tell_doubtful();
                 }
                 self.dirty.extend(0..self.services.len());

@@ -3,6 +3,7 @@
 //! Not scenarios with clients: those are in the workspace's `tests`. Rules are cited by their
 //! numbers in `rules`.
 
+mod consumers;
 mod dead;
 mod depth;
 mod expiry;
@@ -113,7 +114,7 @@ fn groups(last_delivered: StreamId) -> Reply {
 fn marks(command: &Command) -> Option<Reply> {
     match command {
         Command::PExpire { .. } => Some(Reply::Integer(1)),
-        Command::XTrim { .. } => Some(Reply::Integer(0)),
+        Command::DelIdleConsumers { .. } | Command::XTrim { .. } => Some(Reply::Integer(0)),
         Command::XInfoGroups { .. } => Some(groups(id(50))),
         Command::XPending { .. } => Some(Reply::Pending { count: 0, first: None }),
         _ => None,

@@ -3,6 +3,7 @@
 //! Not what happens to it, which the world decides. A node has a clock of its own, ahead of the
 //! world's by its skew, and while it is frozen it neither takes anything in nor does anything.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -42,9 +43,9 @@ pub(super) struct Node {
 /// What a node runs.
 #[derive(Debug)]
 pub(super) enum Machine {
-    Client(Client),
-    Python(Python),
-    Server(Server),
+    Client(Box<Client>),
+    Python(Box<Python>),
+    Server(Box<Server>),
 }
 
 /// Something that comes from the network.

@@ -40,6 +40,8 @@ pub(super) struct Plan {
     pub(super) claim_idle: Duration,
     pub(super) clients: u32,
     pub(super) command_timeout: Duration,
+    /// How long a consumer may be idle that holds nothing.
+    pub(super) consumer_idle_max: Duration,
     /// How often an entry may be started.
     pub(super) deliveries_max: u64,
     pub(super) concurrency: Concurrency,
@@ -107,6 +109,7 @@ impl Plan {
             latency: dice.scale(Duration::from_micros(50), Duration::from_millis(4)),
             python_claim_idle: claim_idle * u32::try_from(dice.between(1, 6)).unwrap_or(1),
             read_block,
+            consumer_idle_max: dice.scale(Duration::from_secs(8), Duration::from_secs(60)),
             reply_stream_max_len: if overflows { 2 } else { 1024 },
             // Much longer than a client can be kept from reading.
             reply_stream_ttl: dice.scale(Duration::from_secs(60), Duration::from_secs(3600)),

@@ -111,6 +111,8 @@ points! {
     ConnectRefused,
     /// A consumer was removed at the stop (4.10).
     ConsumerRemoved,
+    /// Consumers of those who are gone were removed (4.11).
+    ConsumersRemoved,
     /// A consumer was not removed at the stop, as something was pending (4.10).
     ConsumerStays,
     /// An entry that was started too often was put aside (4.8).

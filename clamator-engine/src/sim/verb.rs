@@ -29,6 +29,7 @@ macro_rules! verbs {
 verbs! {
     ClientUnblock,
     Del,
+    DelIdleConsumers,
     PExpire,
     Time,
     XAck,

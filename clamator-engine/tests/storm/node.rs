@@ -12,7 +12,7 @@ use clamator_engine::{
 
 pub(crate) enum Machine {
     Client(Client),
-    Server(Server),
+    Server(Box<Server>),
 }
 
 pub(crate) enum Said {

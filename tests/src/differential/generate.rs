@@ -31,7 +31,7 @@ pub fn sequence(seed: u64) -> Vec<Step> {
 }
 
 /// What may be done, and how often if nothing speaks against it.
-const DEEDS: [(What, u64); 32] = [
+const DEEDS: [(What, u64); 33] = [
     (What::Ack, 90),
     (What::Add, 220),
     (What::AddMany, 8),
@@ -42,6 +42,7 @@ const DEEDS: [(What, u64); 32] = [
     (What::Del, 5),
     (What::DeleteConsumer, 15),
     (What::DeleteEntries, 60),
+    (What::DeleteIdle, 25),
     (What::Expire, 12),
     (What::ExpireSoon, 3),
     (What::InfoGroups, 15),
@@ -78,6 +79,7 @@ enum What {
     Del,
     DeleteConsumer,
     DeleteEntries,
+    DeleteIdle,
     Expire,
     ExpireSoon,
     InfoGroups,
@@ -252,6 +254,10 @@ impl Author {
             What::Del => Command::Del { key },
             What::DeleteConsumer => Command::XGroupDelConsumer { key, group, consumer },
             What::DeleteEntries => Command::XDel { ids: arguments.ids(dice, &key), key },
+            What::DeleteIdle => {
+                let idle_min = arguments.idle(dice);
+                Command::DelIdleConsumers { key, group, idle_min, keep: consumer }
+            }
             What::Expire => Command::PExpire { key, ttl: arguments.ttl(dice) },
             What::InfoGroups => Command::XInfoGroups { key },
             What::InfoStream => Command::XInfoStream { key },
@@ -291,7 +297,8 @@ impl Author {
         if self.dice.chance(2) {
             let odd = self.arguments.odd_name(&mut self.dice);
             match &mut command {
-                Command::XAck { group, .. }
+                Command::DelIdleConsumers { group, .. }
+                | Command::XAck { group, .. }
                 | Command::XAutoClaim { group, .. }
                 | Command::XClaim { group, .. }
                 | Command::XGroupCreate { group, .. }
@@ -304,6 +311,7 @@ impl Author {
                     *group = odd;
                 }
                 Command::Del { key }
+                | Command::DelIdleConsumers { key, .. }
                 | Command::PExpire { key, .. }
                 | Command::XAck { key, .. }
                 | Command::XAdd { key, .. }

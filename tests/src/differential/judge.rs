@@ -308,6 +308,7 @@ const fn depends_on_time(happening: &Happening) -> bool {
             command,
             Command::ClientUnblock { .. }
                 | Command::Del { .. }
+                | Command::DelIdleConsumers { .. }
                 | Command::PExpire { .. }
                 | Command::XAdd { .. }
                 | Command::XAutoClaim { .. }

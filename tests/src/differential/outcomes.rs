@@ -32,13 +32,16 @@ enum On {
 }
 
 /// What must be met.
-const REQUIRED: [(&str, On); 85] = [
+const REQUIRED: [(&str, On); 88] = [
     ("CLIENT UNBLOCK", On::All),
     ("CLIENT UNBLOCK: it waited", On::All),
     ("CLIENT UNBLOCK: it did not wait", On::All),
     ("DEL", On::All),
     ("DEL: there was one", On::All),
     ("DEL: there was none", On::All),
+    ("EVAL", On::All),
+    ("EVAL: some consumers", On::All),
+    ("EVAL: no consumers", On::All),
     ("PEXPIRE", On::All),
     ("PEXPIRE: there was one", On::All),
     ("PEXPIRE: there was none", On::All),
@@ -164,6 +167,7 @@ pub const fn kind(command: &Command) -> &'static str {
     match command {
         Command::ClientUnblock { .. } => "CLIENT UNBLOCK",
         Command::Del { .. } => "DEL",
+        Command::DelIdleConsumers { .. } => "EVAL",
         Command::PExpire { .. } => "PEXPIRE",
         Command::XAck { .. } => "XACK",
         Command::XAdd { .. } => "XADD",
@@ -322,6 +326,8 @@ const fn of_number(command: &Command, some: bool) -> &'static str {
         (Command::ClientUnblock { .. }, false) => "CLIENT UNBLOCK: it did not wait",
         (Command::Del { .. }, true) => "DEL: there was one",
         (Command::Del { .. }, false) => "DEL: there was none",
+        (Command::DelIdleConsumers { .. }, true) => "EVAL: some consumers",
+        (Command::DelIdleConsumers { .. }, false) => "EVAL: no consumers",
         (Command::PExpire { .. }, true) => "PEXPIRE: there was one",
         (Command::PExpire { .. }, false) => "PEXPIRE: there was none",
         (Command::XAck { .. }, true) => "XACK: some",

@@ -5,15 +5,16 @@
 
 use std::time::Duration;
 
-use clamator_driver::{CallError, Concurrency, Runtime};
+use clamator_driver::{CallError, Concurrency, Runtime, ServerBuilder};
 use clamator_tests::world::Async;
 
-use crate::scene::Scene;
+use crate::scene::{RAW, Scene, add_request};
 
 clamator_tests::scenarios!(
     every_server_of_a_pool_gets_its_share,
     a_server_that_stops_under_load_loses_nothing,
     a_server_that_stops_idle_takes_its_consumer_with_it,
+    what_is_left_of_workers_that_are_gone_is_removed_unless_they_hold_something,
     a_reply_that_comes_after_its_call_timed_out_is_dropped,
     a_handler_that_takes_longer_than_claim_idle_runs_once,
     many_threads_at_full_speed_get_every_reply,
@@ -73,6 +74,35 @@ async fn a_server_that_stops_idle_takes_its_consumer_with_it<R: Runtime>(runtime
             !connected(scene).contains("clamator:server")
         })
         .await;
+}
+
+async fn what_is_left_of_workers_that_are_gone_is_removed_unless_they_hold_something<R: Runtime>(
+    runtime: R,
+) {
+    let mut scene = Scene::without_server(&runtime).await;
+    scene.redis.command("XGROUP CREATE faults:cmds:work work 0 MKSTREAM");
+    for number in 0..100 {
+        scene.redis.command(&format!("XGROUP CREATECONSUMER faults:cmds:work work work:{number}"));
+    }
+    add_request(&mut scene.redis.connect(), 0, 0, RAW);
+    scene.redis.command("XREADGROUP GROUP work work:holds STREAMS faults:cmds:work >");
+    let configure = |builder: ServerBuilder<R>| {
+        builder.instance("lives").consumer_idle_max(SECOND).reclaim_tick(SECOND / 5)
+    };
+    scene.serve(Concurrency::Serial, configure).await;
+    let names = |scene: &Scene<R>| {
+        let consumers = scene.redis.command("XINFO CONSUMERS faults:cmds:work work");
+        let names = consumers.array().iter().map(|consumer| consumer.array()[1].text());
+        names.collect::<Vec<_>>()
+    };
+    // Before its first request a worker may have no consumer: that depends on the version.
+    assert!(scene.caller.call(0).await.is_ok());
+    let removed = |scene: &Scene<R>| names(scene) == ["work:holds", "work:lives"];
+    scene.await_that("the removal", 5 * SECOND, removed).await;
+    runtime.sleep(2 * SECOND).await;
+    assert_eq!(names(&scene), ["work:holds", "work:lives"]);
+    let counters = scene.servers[0].counters().await;
+    assert_eq!((counters.consumers_removed, counters.consumer_looks_refused), (100, 0));
 }
 
 async fn a_reply_that_comes_after_its_call_timed_out_is_dropped<R: Runtime>(runtime: R) {

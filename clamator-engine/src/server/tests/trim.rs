@@ -11,6 +11,7 @@ fn rig() -> Rig<Server> {
     config.trim_tick = SECOND / 100;
     let mut rig = serving(config, service("arith"));
     rig.habit = |command| match command {
+        Command::DelIdleConsumers { .. } => Some(Reply::Integer(0)),
         Command::XAutoClaim { .. } => Some(claimed(StreamId::ZERO, vec![])),
         _ => None,
     };

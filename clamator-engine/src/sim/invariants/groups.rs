@@ -153,6 +153,7 @@ pub(super) struct GoesOnAtMark {
 
 /// Whose answers tell a server of its group, or of its stream.
 pub(super) const TELLING: Verbs = Verbs::of(&[
+    Verb::DelIdleConsumers,
     Verb::XAutoClaim,
     Verb::XClaim,
     Verb::XGroupCreate,

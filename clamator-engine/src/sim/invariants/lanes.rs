@@ -286,6 +286,8 @@ impl Invariant for IdlesQuietly {
                     }
                 }
             }
+            // Runs have this far more often than once a minute.
+            Fact::Sent { command: Command::DelIdleConsumers { .. }, .. } => {}
             Fact::Sent { node, .. } if self.since.is_some_and(|since| since <= scene.now) => {
                 *self.commands.entry(*node).or_default() += 1;
             }

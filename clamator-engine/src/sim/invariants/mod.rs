@@ -9,6 +9,7 @@ mod answers;
 mod bounds;
 mod calls;
 mod canary;
+mod consumers;
 mod dead_letters;
 mod groups;
 mod handing_back;
@@ -126,7 +127,7 @@ impl Invariants {
         ]
     }
 
-    fn of_workers() -> [Box<dyn Invariant>; 54] {
+    fn of_workers() -> [Box<dyn Invariant>; 55] {
         [
             Box::new(runs::NotTwiceAtOnce::default()),
             Box::new(runs::WithinLimit::default()),
@@ -166,6 +167,7 @@ impl Invariants {
             Box::new(groups::SkipsNothing),
             Box::new(groups::LeavesEmpty),
             Box::new(groups::StopLeavesNothing::default()),
+            Box::new(consumers::GoneLeaveNoConsumer::default()),
             Box::new(groups::GoesOnAtMark::default()),
             Box::new(groups::LeavesLast::default()),
             Box::new(groups::RestoresSoon::default()),

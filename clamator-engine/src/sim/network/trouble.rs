@@ -107,7 +107,9 @@ const fn forbidden(command: &Command) -> Trouble {
         Command::XAck { .. } => Trouble::NoAck,
         Command::XAdd { .. } => Trouble::NoWrite,
         Command::XAutoClaim { .. } | Command::XClaim { .. } => Trouble::NoClaim,
-        Command::XGroupCreate { .. } | Command::XGroupDelConsumer { .. } => Trouble::NoGroup,
+        Command::DelIdleConsumers { .. }
+        | Command::XGroupCreate { .. }
+        | Command::XGroupDelConsumer { .. } => Trouble::NoGroup,
         Command::XInfoGroups { .. } | Command::XInfoStream { .. } | Command::XRange { .. } => {
             Trouble::NoLook
         }
@@ -125,6 +127,7 @@ const fn needs_memory(command: &Command) -> bool {
 const fn writes(command: &Command) -> bool {
     match command {
         Command::Del { .. }
+        | Command::DelIdleConsumers { .. }
         | Command::PExpire { .. }
         | Command::XAck { .. }
         | Command::XAdd { .. }

@@ -208,6 +208,9 @@ impl Watch {
                     self.hits.hit_if(accepted, Point::ReplyRefusedThenAccepted);
                 }
             }
+            (Command::DelIdleConsumers { .. }, Ok(Reply::Integer(1..))) => {
+                self.hits.hit(Point::ConsumersRemoved);
+            }
             (Command::XTrim { .. }, Ok(Reply::Integer(1..))) => {
                 self.hits.hit(Point::StreamTrimmed);
             }

@@ -94,15 +94,16 @@ impl World {
         self.nodes_made += 1;
         let seed = self.dice.word();
         let machine = match kind {
-            NodeKind::Client => Machine::Client(self.client(&name, seed)),
+            NodeKind::Client => Machine::Client(Box::new(self.client(&name, seed))),
             NodeKind::Python => {
                 let Some(names) = self.history.services.first() else { return };
                 let (stream, group) = (names.stream.clone(), names.group.clone());
                 let claim_idle = self.plan.python_claim_idle;
                 self.counts.add(Fault::PythonWorker);
-                Machine::Python(Python::new(self.now, stream, group, &name, claim_idle))
+                let python = Python::new(self.now, stream, group, &name, claim_idle);
+                Machine::Python(Box::new(python))
             }
-            NodeKind::Server => Machine::Server(self.server(&name, seed)),
+            NodeKind::Server => Machine::Server(Box::new(self.server(&name, seed))),
         };
         let (born, state) = (self.now, NodeState::Running);
         self.history.nodes.insert(id, NodeInfo { kind, name, born, state });
@@ -131,6 +132,7 @@ impl World {
         config.seeded = self.plan.bug;
         config.claim_idle = self.plan.claim_idle;
         config.command_timeout = self.plan.command_timeout;
+        config.consumer_idle_max = self.plan.consumer_idle_max;
         config.deliveries_max = self.plan.deliveries_max;
         config.read_block = self.plan.read_block;
         config.reply_stream_max_len = self.plan.reply_stream_max_len;

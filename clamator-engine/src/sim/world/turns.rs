@@ -167,6 +167,7 @@ fn step_of(command: &Command) -> Option<Step> {
         Command::XAdd { key, max_len: Some(_), .. } if !is_dead(key) => Some(Step::Replied),
         Command::ClientUnblock { .. }
         | Command::Del { .. }
+        | Command::DelIdleConsumers { .. }
         | Command::PExpire { .. }
         | Command::Time
         | Command::XAdd { .. }
