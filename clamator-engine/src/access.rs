@@ -85,6 +85,8 @@ pub enum Stream {
 pub enum Access {
     /// `%R~`.
     Read,
+    /// `%RW~`: what a script does to its keys is not known beforehand.
+    ReadWrite,
     /// `%W~`.
     Write,
 }
@@ -199,7 +201,10 @@ struct Selector<'a> {
 impl Selector<'_> {
     fn words(&self, scope: &Scope) -> Words {
         let mut words = Words::default();
-        let does = |access| self.grants.iter().any(|it| it.keys == Some((self.stream, access)));
+        let does = |some| {
+            let accesses = self.grants.iter().filter_map(|it| it.keys.map(|(_, access)| access));
+            accesses.into_iter().any(|access| access == some || access == Access::ReadWrite)
+        };
         let access = match (does(Access::Read), does(Access::Write)) {
             (true, true) => "RW",
             (true, false) => "R",

@@ -3,7 +3,7 @@
 //! Not how rights are written: see [`rules`](super::rules). A command that is new does not compile
 //! until it has a row here, be it an empty one.
 
-use super::Access::{Read, Write};
+use super::Access::{Read, ReadWrite, Write};
 use super::Role::{Client, Operator, Server};
 use super::Stream::{Commands, Dead, Replies};
 use super::{Access, Grant, Role, Stream};
@@ -59,6 +59,19 @@ table! {
             "a client that stops leaves no stream of replies behind, which expires after an hour \
              at the earliest",
             "deletes replies that were not read yet",
+        );
+    DelIdleConsumers:
+        optional(
+            Server, "eval", Some((Commands, ReadWrite)),
+            "consumers that workers leave in the group when they are killed are removed from it, \
+             together with `xinfo|consumers` and `xgroup|delconsumer`",
+            "runs scripts, of the commands that it may send",
+        ),
+        optional(
+            Server, "xinfo|consumers", Some((Commands, Read)),
+            "consumers that workers leave in the group when they are killed are removed from it, \
+             as with `eval`",
+            "shows the names of workers, and when each was there last",
         );
     PExpire:
         optional(

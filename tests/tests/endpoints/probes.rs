@@ -26,6 +26,9 @@ pub(crate) async fn has<R: Runtime>(play: &Play<R>, grant: &Grant) -> bool {
         (Role::Client, "del", Some(Stream::Replies)) => no_replies_left(play).await,
         (Role::Operator, "xadd", Some(Stream::Commands)) => a_letter_put_back(play).await,
         (Role::Operator, "xdel", Some(Stream::Dead)) => a_letter_removed(play).await,
+        (Role::Server, "eval" | "xinfo|consumers", Some(Stream::Commands)) => {
+            no_ghost_left(play).await
+        }
         (Role::Server, "client|unblock", None) => a_fast_stop(play).await,
         (Role::Server, "pexpire", Some(Stream::Replies)) => replies_that_expire(play).await,
         (Role::Server, "xadd", Some(Stream::Dead)) => a_dead_letter(play).await,
@@ -170,6 +173,19 @@ async fn no_consumer_left<R: Runtime>(play: &Play<R>) -> bool {
     server.shutdown().await;
     play.ask(&format!("DEL {RAW}"));
     !is_there()
+}
+
+/// A worker is gone, and has left its consumer.
+async fn no_ghost_left<R: Runtime>(play: &Play<R>) -> bool {
+    let server = play
+        .serve(|builder| builder.consumer_idle_max(Duration::from_secs(1)).reclaim_tick(TICK))
+        .await;
+    play.ask(&format!("XGROUP CREATECONSUMER {COMMANDS} {SERVICE} ghost"));
+    let consumers = || play.ask(&format!("XINFO CONSUMERS {COMMANDS} {SERVICE}"));
+    let is_ghost = |consumer: &RawReply| consumer.array()[1].text() == "ghost";
+    let gone = play.becomes(|| !consumers().array().iter().any(is_ghost)).await;
+    server.shutdown().await;
+    gone
 }
 
 /// A stream whose last id lies far ahead is deleted, and what comes then has lower ids.

@@ -200,6 +200,7 @@ fn each_command_does_to_its_keys_what_the_table_says_and_no_more() {
         let Some((_, access)) = grant.keys else { continue };
         let (own, other) = match access {
             Access::Read => ("%R~", "%W~"),
+            Access::ReadWrite => ("%RW~", "%R~"),
             _ => ("%W~", "%R~"),
         };
         let list = rules([grant], &Scope::new("app"), RedisServer::version());
@@ -226,6 +227,7 @@ fn each_command_does_to_its_keys_what_the_table_says_and_no_more() {
 fn sample(command: &str) -> &'static str {
     match command {
         "del" => "DEL KEY",
+        "eval" => "EVAL return 1 KEY",
         "pexpire" => "PEXPIRE KEY 1000",
         "xack" => "XACK KEY a 1-1",
         "xadd" => "XADD KEY * a b",
@@ -234,6 +236,7 @@ fn sample(command: &str) -> &'static str {
         "xdel" => "XDEL KEY 1-1",
         "xgroup|create" => "XGROUP CREATE KEY a 0 MKSTREAM",
         "xgroup|delconsumer" => "XGROUP DELCONSUMER KEY a b",
+        "xinfo|consumers" => "XINFO CONSUMERS KEY a",
         "xinfo|groups" => "XINFO GROUPS KEY",
         "xinfo|stream" => "XINFO STREAM KEY",
         "xpending" => "XPENDING KEY a",

@@ -72,6 +72,7 @@ fn row(grant: &Grant) -> String {
         Some((stream, access)) => {
             let does = match access {
                 Access::Read => "reads",
+                Access::ReadWrite => "reads and writes",
                 _ => "writes",
             };
             let keys = match stream {
