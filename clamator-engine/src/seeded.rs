@@ -224,6 +224,8 @@ bugs! {
     UnblockedFatal = "bullmq#648",
     /// Entries that turned out to be another consumer's before they started keep their places.
     UncountedKept = "rule 4.5",
+    /// Nothing is withdrawn.
+    WithdrawMissing = "P9, rule 5.2",
     /// A request is withdrawn without a look whether a worker has been given it.
     WithdrawnBlindly = "rule 5.2",
     /// A request is withdrawn although somebody else's group reads the stream.

@@ -122,6 +122,10 @@ impl Withdrawals {
         self.next_round
     }
 
+    fn is_denied(&self, round: u64) -> bool {
+        self.rounds.get(&round).is_some_and(|round| self.denied.contains(&round.key))
+    }
+
     fn is_under_way(&self, id: u64) -> bool {
         self.rounds.values().any(|round| round.entries.contains_key(&id))
     }
@@ -130,7 +134,7 @@ impl Withdrawals {
 impl Client {
     /// Looks at a call when the turn ends, if its request may be withdrawn.
     pub(super) fn ask_to_withdraw(&mut self, now: Instant, id: u64) {
-        if self.may_withdraw() {
+        if self.may_withdraw() && !self.config.seeded.is(Bug::WithdrawMissing) {
             self.withdrawals.asked_at = now;
             self.withdrawals.asked.push(id);
         }
@@ -179,7 +183,7 @@ impl Client {
 
     /// Redis told who was given what, so far.
     pub(super) fn handle_look(&mut self, now: Instant, round: u64, groups: &[GroupInfo]) {
-        match self.last_given(round, groups) {
+        match self.last_given(round, groups).filter(|_| !self.withdrawals.is_denied(round)) {
             Some(last_given) => self.delete(now, round, last_given),
             None => self.withdrawals.void(Step::Look { round }),
         }

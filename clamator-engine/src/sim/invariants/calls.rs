@@ -143,7 +143,7 @@ impl Invariant for NotSent {
             return Ok(());
         }
         for (number, call) in &scene.history.calls {
-            let safe = [Outcome::NotSent, Outcome::NoWorkers, Outcome::Refused];
+            let safe = [Outcome::NotSent, Outcome::Refused];
             let sent = !call.entries.is_empty() || call.starts > 0;
             if sent && call.outcome.is_some_and(|outcome| safe.contains(&outcome)) {
                 return Err(format!("call {number}: {call:?}"));
@@ -305,7 +305,7 @@ impl Invariant for InFlight {
     }
 
     fn verbs(&self) -> Verbs {
-        Verbs::of(&[Verb::XAdd, Verb::XRead])
+        Verbs::of(&[Verb::XAdd, Verb::XDel, Verb::XRead])
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -361,6 +361,20 @@ impl Invariant for InFlight {
                 if let (Some(places), Some(number)) = (self.places.get_mut(node), number_in(fields))
                 {
                     places.remove(&number);
+                }
+            }
+            // What is gone has no reply, unless a worker was given it before.
+            Fact::Replied {
+                node,
+                command: Command::XDel { key, ids },
+                reply: Ok(Reply::Integer(1..)),
+                ..
+            } => {
+                if let (Some(places), Some(service)) =
+                    (self.places.get_mut(node), scene.history.service_of(key))
+                {
+                    let numbers = ids.iter().map(|id| scene.history.number_of(service, *id));
+                    numbers.flatten().for_each(|number| drop(places.remove(&number)));
                 }
             }
             // Whether what was under way there has become an entry is not known.

@@ -13,7 +13,9 @@ use clamator_proto::{Json, Method, RpcError};
 
 use super::super::fact::{Fact, Start};
 use super::super::fault::Fault;
-use super::super::history::{Call, NodeKind, Outcome, is_answer, is_dead, number_in, number_of};
+use super::super::history::{
+    Call, Given, NodeKind, Outcome, is_answer, is_dead, number_in, number_of,
+};
 use super::super::network::{Executed, NodeId};
 use super::super::node::{Handler, Machine, Step};
 use super::super::python::PythonJob;
@@ -81,6 +83,7 @@ impl World {
                 outcome: None,
                 past: false,
                 aside: false,
+                withdrawn: None,
                 lost: None,
             },
         );
@@ -345,6 +348,11 @@ impl World {
                 None => self.write_reply(key, *entry),
             }
         }
+        if let (Command::XDel { key, ids }, Ok(Reply::Integer(1..))) =
+            (&executed.command, &executed.reply)
+        {
+            self.write_withdrawn(executed.node, key, ids);
+        }
         if let Command::XTrim { key, min_id } = &executed.command
             && let Ok(Reply::Integer(1..)) = &executed.reply
             && let Some(service) = self.history.service_of(key)
@@ -358,6 +366,22 @@ impl World {
         {
             let last = self.network.streams().last_generated(key);
             self.history.created(self.now, service, *after, last);
+        }
+    }
+
+    /// A client has deleted a request.
+    fn write_withdrawn(&mut self, node: NodeId, key: &Bytes, ids: &[StreamId]) {
+        let Some((service, names)) = self.history.find_service(key) else { return };
+        let last = self.network.streams().last_delivered(key, &names.group);
+        if self.history.kind_of(node) != Some(NodeKind::Client) {
+            return;
+        }
+        for id in ids {
+            let number = self.history.number_of(service, *id);
+            if let Some(call) = number.and_then(|number| self.history.calls.get_mut(&number)) {
+                let given = last.is_some_and(|last| *id <= last);
+                call.withdrawn = Some(if given { Given::ToWorker } else { Given::ToNobody });
+            }
         }
     }
 
