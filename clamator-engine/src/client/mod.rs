@@ -471,11 +471,10 @@ impl Engine for Client {
             return Output::Event(event);
         }
         // Behind everything else of the turn, so that what ends in it is looked at together.
-        let action = self.lanes.poll().or_else(|| {
+        if self.lanes.is_quiet() {
             self.look();
-            self.lanes.poll()
-        });
-        match action {
+        }
+        match self.lanes.poll() {
             Some(action) => action.into_output(|loss| match loss {
                 None => ClientEvent::Connected,
                 Some(loss) => ClientEvent::Disconnected(loss),
