@@ -200,11 +200,12 @@ impl Calls {
         Some(Ended { id, kind: call.kind, sent: true })
     }
 
-    /// Redis has confirmed the request. Says whether nobody waits for its outcome any more.
+    /// Redis has confirmed the request. Says whether its call is about to end, or nobody waits for
+    /// that any more.
     pub(super) fn confirm(&mut self, id: u64, connection: u64, entry: StreamId) -> bool {
         let Some(call) = self.calls.get_mut(&id) else { return false };
         call.entry = Some((connection, entry));
-        matches!(call.progress, Progress::Forgotten)
+        call.due == call.expires
     }
 
     /// The command stream and the entry of a request that was confirmed on this connection.

@@ -196,6 +196,19 @@ fn a_call_that_is_cancelled_before_its_request_is_confirmed_is_withdrawn_behind_
 }
 
 #[test]
+fn a_request_that_is_confirmed_when_its_call_is_about_to_end_is_looked_at_then() {
+    let mut rig = rig();
+    let id = rig.call_within(Some(SECOND));
+    rig.pass_to_ending();
+    assert!(rig.sends_nothing());
+    rig.answer("XADD", Reply::Added(Some(at(2))));
+    rig.given(1);
+    rig.delete(true);
+    rig.given(1);
+    assert_eq!(rig.finished(), failed(id, CallError::NoWorkers));
+}
+
+#[test]
 fn a_reply_during_the_withdrawal_ends_the_call() {
     let mut rig = rig();
     let id = rig.queued(2);

@@ -7,6 +7,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::Bytes;
 
@@ -17,7 +18,7 @@ use crate::engine::{Lane, Version};
 use crate::reply::{GroupInfo, Reply};
 use crate::sim::by_node::ByNode;
 use crate::sim::fault::{Fault, FaultSet};
-use crate::sim::history::{Call, Given, NodeKind, Outcome};
+use crate::sim::history::{Call, Given, NodeKind, Outcome, number_in};
 use crate::sim::network::NodeId;
 use crate::sim::verb::{Verb, Verbs};
 use crate::stream_id::StreamId;
@@ -248,7 +249,12 @@ impl Invariant for KnowsItsRights {
 pub(super) struct Withdraws {
     /// When each client lost its command lane last.
     lost: ByNode<Instant>,
+    /// When each call's request was confirmed.
+    confirmed: BTreeMap<u64, Instant>,
 }
+
+/// How long it takes at most to look, to delete and to look again.
+const TAKES: Duration = Duration::from_millis(40);
 
 /// What may be in the way.
 const IN_THE_WAY: FaultSet = REWRITES.and(FaultSet::of(&[
@@ -271,7 +277,11 @@ impl Invariant for Withdraws {
     }
 
     fn about(&self) -> &'static [Kind] {
-        &[Kind::Closed, Kind::Finished, Kind::Lost]
+        &[Kind::Closed, Kind::Finished, Kind::Lost, Kind::Replied]
+    }
+
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XAdd])
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -279,6 +289,9 @@ impl Invariant for Withdraws {
         | Fact::Lost { node, lane: Lane::Command } = fact
         {
             self.lost.insert(*node, scene.now);
+        }
+        if let Fact::Replied { command: Command::XAdd { fields, max_len: None, .. }, .. } = fact {
+            self.confirmed.extend(number_in(fields).map(|number| (number, scene.now)));
         }
         let Fact::Finished { number, outcome: Err(CallError::Timeout) } = fact else {
             return Ok(());
@@ -288,7 +301,8 @@ impl Invariant for Withdraws {
         let call = scene.history.calls.get(number).filter(|_| able && !hindered);
         let Some(call) = call else { return Ok(()) };
         let Some(names) = scene.history.services.get(call.service) else { return Ok(()) };
-        let lost = self.lost.get(call.client).is_some_and(|at| *at >= call.made_at);
+        let lost = self.lost.get(call.client).is_some_and(|at| *at >= call.made_at)
+            || self.confirmed.get(number).is_none_or(|at| scene.now.since(*at) < TAKES);
         let streams = scene.network.streams();
         let last = streams.last_delivered(&names.stream, &names.group).unwrap_or_default();
         let left = call.entries.last().filter(|entry| {
