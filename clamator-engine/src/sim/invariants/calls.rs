@@ -374,7 +374,9 @@ impl Invariant for InFlight {
                     (self.places.get_mut(node), scene.history.service_of(key))
                 {
                     let numbers = ids.iter().map(|id| scene.history.number_of(service, *id));
-                    numbers.flatten().for_each(|number| drop(places.remove(&number)));
+                    for number in numbers.flatten() {
+                        places.remove(&number);
+                    }
                 }
             }
             // Whether what was under way there has become an entry is not known.
