@@ -299,6 +299,7 @@ impl Invariant for Withdraws {
         let able = scene.plan.withdraw && scene.plan.version >= Version::new(7, 0, 0);
         let hindered = scene.history.struck_since(Instant::ZERO, IN_THE_WAY);
         let call = scene.history.calls.get(number).filter(|_| able && !hindered);
+        let call = call.filter(|call| call.timeout / 16 > TAKES);
         let Some(call) = call else { return Ok(()) };
         let Some(names) = scene.history.services.get(call.service) else { return Ok(()) };
         let lost = self.lost.get(call.client).is_some_and(|at| *at >= call.made_at)

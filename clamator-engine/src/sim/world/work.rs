@@ -28,6 +28,8 @@ use crate::server::{Answer, Job, JobId, ServerEvent};
 use crate::stream_id::StreamId;
 use crate::time::Instant;
 
+/// The shortest time that an impatient caller waits.
+const IMPATIENCE: Duration = Duration::from_millis(1);
 /// How long a fresh call may take: everything works by then.
 const FRESH_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -44,6 +46,7 @@ impl World {
             usize::try_from(self.dice.roll(u64::try_from(self.plan.services).unwrap_or(1)));
         let service = service.unwrap_or(0);
         let notification = !fresh && self.dice.chance(8);
+        let timeout = self.roll_timeout(fresh, notification);
         let now = self.now;
         let Some(node) = self.nodes.get_mut(client) else { return };
         if let Some(until) = node.frozen_until {
@@ -58,7 +61,6 @@ impl World {
         let (Ok(method), Ok(params)) = (Method::parse(&name), Json::encode(&[number])) else {
             return;
         };
-        let timeout = if fresh { FRESH_TIMEOUT } else { self.plan.timeout };
         let id = if notification {
             engine.notify(local, &method, &params)
         } else {
@@ -93,6 +95,17 @@ impl World {
             self.plan_at(self.now + after, Planned::Cancel { number });
         }
         self.touch(client);
+    }
+
+    /// How long a call may take: some callers are impatient.
+    fn roll_timeout(&mut self, fresh: bool, notification: bool) -> Duration {
+        if fresh {
+            FRESH_TIMEOUT
+        } else if !notification && self.dice.chance(10) {
+            self.dice.scale(IMPATIENCE, self.plan.timeout)
+        } else {
+            self.plan.timeout
+        }
     }
 
     /// A caller does not wait any longer.
