@@ -80,10 +80,13 @@ impl Invariant for GivenToNobody {
 /// nothing where that would break the reclaiming of a worker (5.2).
 #[derive(Debug, Default)]
 pub(super) struct LooksFirst {
-    /// What each client was told of each stream when it was told last: the last entry that its
-    /// service was given, if nobody else reads it.
-    told: BTreeMap<(NodeId, Bytes), (Instant, Vec<Option<StreamId>>)>,
+    /// What each client was told of each stream, when it was told last.
+    told: BTreeMap<(NodeId, Bytes), Told>,
 }
+
+/// What a client was told in one turn: when, and each time the last entry that was given, if
+/// nobody else reads the stream.
+type Told = (Instant, Vec<Option<StreamId>>);
 
 /// The last entry that the service was given, if nobody else reads the stream.
 fn last_given(groups: &[GroupInfo], own: &[u8]) -> Option<StreamId> {
