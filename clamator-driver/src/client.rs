@@ -73,7 +73,8 @@ impl<R: Runtime> Client<R> {
     ///
     /// # Errors
     /// The future ends in a [`CallError`](clamator_engine::CallError), which says what the caller
-    /// may do next. Dropping the future ends the call; a request that was sent may still run.
+    /// may do next. Dropping the future ends the call; a request that was sent is taken back if no
+    /// worker was given it, as far as that is possible, and may run otherwise.
     pub fn call<T: DeserializeOwned>(&self, method: &str, params: impl Serialize) -> Call<T> {
         Call::new(Pending::call(&self.handle, method, &params))
     }
@@ -172,6 +173,15 @@ impl<R: Runtime> ClientBuilder<R> {
     /// How long a call may take, from being made to its reply. Default 30 s.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.config.timeout = timeout;
+        self
+    }
+
+    /// Whether the request of a call that is about to time out, or whose future was dropped, is
+    /// taken back if no worker was given it: the call then ends with
+    /// [`NoWorkers`](clamator_engine::CallError::NoWorkers) instead of `Timeout`. Default `true`.
+    /// Does nothing on Redis before 7.0, and where the user may not `XINFO` and `XDEL`.
+    pub const fn withdraw(mut self, withdraw: bool) -> Self {
+        self.config.withdraw = withdraw;
         self
     }
 

@@ -150,7 +150,8 @@
 //! ```
 //!
 //! What a caller may conclude from an error stands with each [`CallError`]; the one that means
-//! "perhaps" is [`CallError::OutcomeUnknown`], and a [`CallError::Timeout`] is no better.
+//! "perhaps" is [`CallError::OutcomeUnknown`], and a [`CallError::Timeout`] is no better. What no
+//! worker was given in time is taken back, and is safe to call again: [`CallError::NoWorkers`].
 //!
 //! # Ordering, and partitioning by prefix
 //!
@@ -212,7 +213,8 @@
 //!         }
 //!         let next = client.call::<String>("count.down", left - 1);
 //!         match next.timeout(Duration::from_millis(200)).await {
-//!             Err(CallError::Timeout) => Ok("waited for itself".to_owned()),
+//!             // Given to a worker that does not come to it, or to none.
+//!             Err(CallError::Timeout | CallError::NoWorkers) => Ok("waited for itself".to_owned()),
 //!             next => Ok(next?),
 //!         }
 //!     }
@@ -299,9 +301,12 @@
 //! # }
 //! ```
 //!
-//! Over Redis the request waits in its stream for the first server, and the call for its timeout. A
-//! request outlives its caller's timeout, and runs however late a server comes: where that matters,
-//! put a deadline into the parameters.
+//! Over Redis the request waits in its stream for the first server, and the call for its timeout;
+//! then it is taken back, if no worker was given it, and the call ends with
+//! [`CallError::NoWorkers`] as well. A request that a worker was given outlives its caller's timeout,
+//! and so does any on Redis before 7.0, and any of a client that does not
+//! [withdraw][ClientBuilder::withdraw], as Python's and TypeScript's: it runs however late a server
+//! comes. Where that matters, put a deadline into the parameters.
 //! Use Redis for everything that has to outlive a process or to reach another one. What Redis
 //! keeps of it depends on its
 //! [persistence](https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/); give
@@ -386,7 +391,7 @@
 //!
 //! | subject | the peers | here | why |
 //! |---|---|---|---|
-//! | requests sent before the first server ever started | lost | served, unless [`StartFrom::New`]; also those whose callers have given up | a deployment may start in any order |
+//! | requests sent before the first server ever started | lost | served, unless [`StartFrom::New`]; also those whose callers have given up, where they could not be taken back | a deployment may start in any order |
 //! | a group or stream that is gone | an error ten times a second, for ever | made again, without running its history twice | Redis is restarted and emptied |
 //! | a handler that takes longer than `claim_idle` | started again, by its own server too | runs once, as what is held is renewed | order, and effects that happen once |
 //! | requests taken in before they can run | 16 | as many as the handlers are about to need | a slow worker does not sit on work |
@@ -398,6 +403,7 @@
 //! | a request that is started again and again and never ends | is, for ever | is put aside after ten times, its caller told | it would harm one worker after the other |
 //! | what is acknowledged | stays in the stream | is deleted | memory |
 //! | a stop | reads on, may answer without acknowledging, and leaves what is not finished to be found once it has been idle for long enough | starts nothing more, acknowledges what it answered, and hands back the rest | a restart makes nobody wait |
+//! | a call that times out, or is cancelled, before a worker was given it | its request runs some time | the request is taken back, on Redis 7.0 or newer; the call ends with [`CallError::NoWorkers`] | what nobody waits for need not run, and the caller may safely try again |
 //! | a call while Redis is down | is queued and may run later (TypeScript) | [`CallError::NotSent`] | the caller decides |
 //! | the outcome of a call that Redis did not confirm | an error like any other | [`CallError::OutcomeUnknown`] | only the caller knows whether it may be repeated |
 //! | integers in JSON | Python writes `5.0`, TypeScript rounds beyond 2^53 | read as they come; [`integer`] takes `5.0` too | no digit is lost on the way |
@@ -417,6 +423,7 @@
 //! [`CallError::NotSent`]: crate::CallError::NotSent
 //! [`Target::url`]: crate::Target::url
 //! [Client::notify]: crate::Client::notify
+//! [ClientBuilder::withdraw]: crate::ClientBuilder::withdraw
 //! [Client::stop]: crate::Client::stop
 //! [Context::entry]: crate::Context::entry
 //! [Server::stop]: crate::Server::stop

@@ -22,8 +22,14 @@ pub enum CallError {
     /// The call itself is at fault. Nothing was sent; change the call.
     #[error("the call is not valid: {0}")]
     Invalid(InvalidCall),
-    /// Nobody serves it: it was not queued. Safe to call again.
-    #[error("no worker serves this request")]
+    /// No worker was given the request within the call's timeout, and none will be: it was taken
+    /// back, or not even queued, where it is known that nobody serves it. Safe to call again.
+    ///
+    /// Workers may be absent or busy. Said only where it is certain, as far as Redis remembers who
+    /// was given what; the same call ends with [`Timeout`](Self::Timeout) on Redis before 7.0,
+    /// when the client was told not to withdraw or its user may not, when another consumer group
+    /// reads the stream, and when the connection was lost since the request was sent.
+    #[error("no worker took this request")]
     NoWorkers,
     /// The request never left: Redis is out of reach, or no place was free in time. Safe to call
     /// again.
@@ -44,7 +50,8 @@ pub enum CallError {
     /// The client was stopped. A request that was sent may run.
     #[error("the client has been stopped")]
     Stopped,
-    /// No reply came in time. The request may run, may have run, or may still wait for a worker.
+    /// No reply came in time. The request may run or may have run, or waits for a worker where it
+    /// could not be taken back: see [`NoWorkers`](Self::NoWorkers).
     #[error("call timeout")]
     Timeout,
 }

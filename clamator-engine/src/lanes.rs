@@ -168,6 +168,11 @@ impl<P> Lanes<P> {
         lanes
     }
 
+    /// Whether there is no action to take.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.actions.is_empty()
+    }
+
     /// Takes the next action.
     pub(crate) fn poll(&mut self) -> Option<Action> {
         self.actions.pop_front()

@@ -79,11 +79,14 @@
 //! dropped. Ids begin with a number that no other start of a client has (`client/replies.rs`).
 //!
 //! **5.2 Timeout.** It begins before the request is sent, and covers everything until the reply. A
-//! call that expired or was cancelled ends at once.
+//! call that expired or was cancelled ends at once. Shortly before it expires, and when it was
+//! cancelled, its request is taken back, if no worker was given it: looked up, deleted, and looked
+//! up again behind that, on the connection on which it was sent. Not on Redis before 7.0, and not
+//! where another group reads the stream (`client/withdraw.rs`).
 //!
 //! **5.3 In flight.** So many calls at most; others wait, within their own timeouts. A call that
-//! expired keeps its place until its reply is seen or one more timeout has passed, a minute at
-//! most, so that replies are not trimmed unread (`client/calls.rs`).
+//! expired keeps its place until its reply is seen, its request was taken back, or one more timeout
+//! has passed, a minute at most, so that replies are not trimmed unread (`client/calls.rs`).
 //!
 //! **5.4 Errors.** They say what may be done next: see [`CallError`](crate::CallError).
 //!

@@ -226,6 +226,20 @@ bugs! {
     UnblockedFatal = "bullmq#648",
     /// Entries that turned out to be another consumer's before they started keep their places.
     UncountedKept = "rule 4.5",
+    /// Nothing is withdrawn.
+    WithdrawMissing = "P9, rule 5.2",
+    /// A request is withdrawn without a look whether a worker has been given it.
+    WithdrawnBlindly = "rule 5.2",
+    /// A request is withdrawn although somebody else's group reads the stream.
+    WithdrawnForOthers = "rule 5.2, trim past another group",
+    /// A request is withdrawn on Redis 6.2.
+    WithdrawnOnOldRedis = "rule 5.2, design section 5",
+    /// A request is withdrawn by an id that another connection told.
+    WithdrawnOnNewLane = "rule 5.2",
+    /// Who may not withdraw tries again for each call.
+    WithdrawnWithoutRight = "rule 5.2, I16",
+    /// What was deleted is said to have been given to no worker, without a look behind it.
+    WithdrawnUnseen = "rules 5.2 and 5.4",
 }
 
 /// The bug of an engine.

@@ -128,6 +128,10 @@ table! {
             TAKES,
         );
     XDel:
+        withdrawing(
+            "xdel", Write,
+            "deletes requests of others that nobody has run",
+        ),
         optional(
             Server, "xdel", Some((Commands, Write)),
             "what was handled leaves its stream at once",
@@ -151,6 +155,7 @@ table! {
             "removes others' consumers, and with them the requests that they hold",
         );
     XInfoGroups:
+        withdrawing("xinfo|groups", Read, "shows names and progress of groups"),
         optional(
             Server, "xinfo|groups", Some((Commands, Read)),
             "it is known whether others read the stream too, without which nothing leaves it, and \
@@ -223,6 +228,14 @@ const fn optional(
     exposes: &'static str,
 ) -> Grant {
     Grant { required: false, ..required(role, command, keys, buys, exposes) }
+}
+
+/// What a client needs to take requests back. Older versions are not asked to.
+const fn withdrawing(command: &'static str, access: Access, exposes: &'static str) -> Grant {
+    let buys = "a call that no worker was given says so, and its request is not run later; without \
+                either of `xdel` and `xinfo|groups` it ends as any other whose time is over";
+    let keys = Some((Commands, access));
+    Grant { since: Version::new(7, 0, 0), ..optional(Client, command, keys, buys, exposes) }
 }
 
 const fn handshake(

@@ -2,8 +2,8 @@
 //!
 //! Not the sending and not the reading of replies. A place is what a call takes up in the reply
 //! stream: it is taken when the request is sent and stays taken behind an expired or cancelled
-//! call until its late reply is seen or one more timeout has passed, a minute at most, so that
-//! unread replies are not trimmed away (rule 5.3).
+//! call until its late reply is seen, it was withdrawn, or one more timeout has passed, a minute at
+//! most, so that unread replies are not trimmed away (rule 5.3).
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::time::Duration;
@@ -11,16 +11,24 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use crate::seeded::{Bug, Seeded};
+use crate::stream_id::StreamId;
 use crate::time::Instant;
 
 /// The longest time for which a call that nobody waits for any more keeps its place.
 const FORGOTTEN_MAX: Duration = Duration::from_secs(60);
+/// The part of its timeout for which a call is about to end.
+const ENDING_PART: u32 = 16;
+/// The longest time for which it is.
+const ENDING_MAX: Duration = Duration::from_millis(100);
 
 /// The calls and notifications of one client.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     calls: BTreeMap<u64, Pending>,
-    expiries: BTreeSet<(Instant, u64)>,
+    /// When time does something to each call.
+    dues: BTreeSet<(Instant, u64)>,
+    /// Whether it is told that a call is about to end.
+    tells_endings: bool,
     /// What waits to be sent, in the order it was made.
     queue: VecDeque<u64>,
     /// Places taken in the reply stream.
@@ -34,7 +42,13 @@ struct Pending {
     kind: Kind,
     progress: Progress,
     timeout: Duration,
+    /// When it is about to end, and then when it ends.
+    due: Instant,
     expires: Instant,
+    /// Its command stream.
+    key: Bytes,
+    /// The entry it has become, once Redis said so, and on which of the lane's connections.
+    entry: Option<(u64, StreamId)>,
     /// What a seeded bug sends again.
     #[cfg(seeded_bugs)]
     copy: Outgoing,
@@ -65,6 +79,14 @@ pub(super) struct Outgoing {
     pub(super) envelope: Bytes,
 }
 
+/// What time does to a call.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// It is about to end: what can be said of its request has to be found out now.
+    Ending(u64),
+    Expired(Ended),
+}
+
 /// A call that has ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Ended {
@@ -75,8 +97,9 @@ pub(super) struct Ended {
 }
 
 impl Calls {
-    pub(super) fn new(seeded: Seeded) -> Self {
-        Self { seeded, ..Self::default() }
+    /// No calls; `tells_endings` says whether [`Self::due`] tells of those that are about to end.
+    pub(super) fn new(seeded: Seeded, tells_endings: bool) -> Self {
+        Self { seeded, tells_endings, ..Self::default() }
     }
 
     /// Draws the next number.
@@ -94,20 +117,24 @@ impl Calls {
         outgoing: Outgoing,
         timeout: Duration,
     ) {
-        let expires = now + timeout;
+        let told = self.tells_endings && kind == Kind::Call;
+        let ending = if told { ENDING_MAX.min(timeout / ENDING_PART) } else { Duration::ZERO };
+        let due = now + timeout.saturating_sub(ending);
         #[cfg(seeded_bugs)]
         let copy = outgoing.clone();
-        let progress = Progress::Waiting(outgoing);
         let pending = Pending {
             kind,
-            progress,
+            key: outgoing.key.clone(),
+            progress: Progress::Waiting(outgoing),
             timeout,
-            expires,
+            due,
+            expires: now + timeout,
+            entry: None,
             #[cfg(seeded_bugs)]
             copy,
         };
         self.calls.insert(id, pending);
-        self.expiries.insert((expires, id));
+        self.dues.insert((due, id));
         self.queue.push_back(id);
     }
 
@@ -145,7 +172,7 @@ impl Calls {
     /// Ends a call and frees its place; `None` when nobody waits for it.
     pub(super) fn finish(&mut self, id: u64) -> Option<Ended> {
         let call = self.calls.remove(&id)?;
-        self.expiries.remove(&(call.expires, id));
+        self.dues.remove(&(call.due, id));
         let sent = !matches!(call.progress, Progress::Waiting(_));
         if sent && call.kind == Kind::Call {
             self.places = self.places.saturating_sub(1);
@@ -161,15 +188,32 @@ impl Calls {
         if call.kind == Kind::Notification || !matches!(call.progress, Progress::Sent) || freed {
             return self.finish(id);
         }
-        self.expiries.remove(&(call.expires, id));
+        self.dues.remove(&(call.due, id));
         let cancelled = call.expires > now;
         let leak = if cancelled { Bug::CancelLeaks } else { Bug::TimeoutLeaks };
         call.progress = Progress::Forgotten;
         call.expires = now + call.timeout.min(FORGOTTEN_MAX);
+        call.due = call.expires;
         if !self.seeded.is(leak) {
-            self.expiries.insert((call.expires, id));
+            self.dues.insert((call.due, id));
         }
         Some(Ended { id, kind: call.kind, sent: true })
+    }
+
+    /// Redis has confirmed the request. Says whether its call is about to end, or nobody waits for
+    /// that any more.
+    pub(super) fn confirm(&mut self, id: u64, connection: u64, entry: StreamId) -> bool {
+        let Some(call) = self.calls.get_mut(&id) else { return false };
+        call.entry = Some((connection, entry));
+        call.due == call.expires
+    }
+
+    /// The command stream and the entry of a request that was confirmed on this connection.
+    pub(super) fn entry(&self, id: u64, connection: u64) -> Option<(&Bytes, StreamId)> {
+        let call = self.calls.get(&id)?;
+        let (of, entry) = call.entry?;
+        let same = of == connection || self.seeded.is(Bug::WithdrawnOnNewLane);
+        same.then_some((&call.key, entry))
     }
 
     /// Stops waiting for a call at its caller's wish. One that nobody waits for any more keeps its
@@ -181,15 +225,21 @@ impl Calls {
         }
     }
 
-    /// Ends the next call whose time is over.
-    pub(super) fn expire(&mut self, now: Instant) -> Option<Ended> {
+    /// Ends the next call whose time is over, or tells of the next whose time almost is.
+    pub(super) fn due(&mut self, now: Instant) -> Option<Due> {
         loop {
-            let (at, id) = *self.expiries.first()?;
+            let (at, id) = *self.dues.first()?;
             if at > now {
                 return None;
             }
+            if let Some(call) = self.calls.get_mut(&id).filter(|call| now < call.expires) {
+                call.due = call.expires;
+                self.dues.remove(&(at, id));
+                self.dues.insert((call.due, id));
+                return Some(Due::Ending(id));
+            }
             if let Some(ended) = self.forget(now, id) {
-                return Some(ended);
+                return Some(Due::Expired(ended));
             }
         }
     }
@@ -208,7 +258,7 @@ impl Calls {
     pub(super) fn clear(&mut self) -> impl Iterator<Item = Ended> {
         self.places = 0;
         self.queue.clear();
-        self.expiries.clear();
+        self.dues.clear();
         core::mem::take(&mut self.calls).into_iter().filter_map(|(id, call)| {
             let sent = !matches!(call.progress, Progress::Waiting(_));
             let awaited = !matches!(call.progress, Progress::Forgotten);
@@ -227,9 +277,9 @@ impl Calls {
         self.calls.len()
     }
 
-    /// When the next call expires.
+    /// When time does something to the next call.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.expiries.first().map(|(at, _)| *at)
+        self.dues.first().map(|(at, _)| *at)
     }
 
     /// The oldest call that waits for a reply.
@@ -282,12 +332,19 @@ mod tests {
         calls.next_to_send(at(0), places).map(|(id, ..)| id)
     }
 
+    fn expire(calls: &mut Calls, now: Instant) -> Option<Ended> {
+        calls.due(now).map(|due| match due {
+            Due::Expired(ended) => ended,
+            Due::Ending(id) => panic!("{id} is about to end"),
+        })
+    }
+
     #[test]
     fn a_call_whose_time_is_over_is_not_sent() {
         let mut calls = Calls::default();
         let id = insert(&mut calls, Kind::Call);
         assert!(calls.next_to_send(at(10), 1).is_none());
-        assert_eq!(calls.expire(at(10)), Some(Ended { id, kind: Kind::Call, sent: false }));
+        assert_eq!(expire(&mut calls, at(10)), Some(Ended { id, kind: Kind::Call, sent: false }));
         assert!(!calls.expects_replies());
     }
 
@@ -328,13 +385,13 @@ mod tests {
         let first = insert(&mut calls, Kind::Call);
         send(&mut calls, 1);
         let ended = Ended { id: first, kind: Kind::Call, sent: true };
-        assert_eq!(calls.expire(at(10)), Some(ended));
-        assert_eq!(calls.expire(at(19)), None);
+        assert_eq!(expire(&mut calls, at(10)), Some(ended));
+        assert_eq!(expire(&mut calls, at(19)), None);
         insert(&mut calls, Kind::Notification);
         insert(&mut calls, Kind::Call);
         send(&mut calls, 1);
         assert_eq!(send(&mut calls, 1), None, "the place is taken");
-        while calls.expire(at(20)).is_some() {}
+        while expire(&mut calls, at(20)).is_some() {}
         assert!(!calls.expects_replies());
     }
 
@@ -343,7 +400,7 @@ mod tests {
         let mut calls = Calls::default();
         let first = insert(&mut calls, Kind::Call);
         send(&mut calls, 1);
-        calls.expire(at(10));
+        expire(&mut calls, at(10));
         assert_eq!(calls.finish(first), None, "nobody waits for it");
         assert!(!calls.expects_replies());
     }
@@ -356,9 +413,9 @@ mod tests {
         calls.cancel(at(1), first);
         calls.cancel(at(1), first);
         assert!(calls.expects_replies());
-        assert_eq!(calls.expire(at(10)), None);
+        assert_eq!(expire(&mut calls, at(10)), None);
         assert!(calls.expects_replies(), "one more timeout from the cancelling on");
-        assert_eq!(calls.expire(at(11)), None);
+        assert_eq!(expire(&mut calls, at(11)), None);
         assert!(!calls.expects_replies());
     }
 
@@ -366,8 +423,8 @@ mod tests {
     fn a_call_that_was_not_sent_ends_without_taking_a_place() {
         let mut calls = Calls::default();
         let id = insert(&mut calls, Kind::Call);
-        assert_eq!(calls.expire(at(9)), None);
-        assert_eq!(calls.expire(at(10)), Some(Ended { id, kind: Kind::Call, sent: false }));
+        assert_eq!(expire(&mut calls, at(9)), None);
+        assert_eq!(expire(&mut calls, at(10)), Some(Ended { id, kind: Kind::Call, sent: false }));
         assert_eq!(send(&mut calls, 1), None);
         assert!(!calls.expects_replies());
         assert_eq!(calls.deadline(), None);

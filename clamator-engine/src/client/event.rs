@@ -40,6 +40,10 @@ pub struct ClientConfig {
     pub(crate) seeded: Seeded,
     /// How long a call may take from being made to its reply. Default 30 s.
     pub timeout: Duration,
+    /// Whether the request of a call that is about to end unanswered, or was cancelled, is taken
+    /// back if no worker was given it. Default `true`. Redis before 7.0 is left alone: its
+    /// reclaiming stumbles over what is gone.
+    pub withdraw: bool,
 }
 
 impl ClientConfig {
@@ -57,6 +61,7 @@ impl ClientConfig {
             seed,
             seeded: Seeded::default(),
             timeout: Duration::from_secs(30),
+            withdraw: true,
         }
     }
 }
@@ -118,4 +123,7 @@ pub struct ClientCounters {
     pub replies_unmatched: u64,
     /// Entries of the reply stream that are no response. They were dropped.
     pub replies_unparsable: u64,
+    /// Requests that were taken back before any worker was given them, those of cancelled calls
+    /// included.
+    pub withdrawn: u64,
 }

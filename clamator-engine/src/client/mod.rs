@@ -13,6 +13,7 @@ mod event;
 mod replies;
 #[cfg(test)]
 mod tests;
+mod withdraw;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
@@ -25,10 +26,11 @@ use bytes::Bytes;
 
 use clamator_proto::{InvalidMethod, Json, Keys, Method, RequestId, ServiceName, encode};
 
-use self::calls::{Calls, Ended, Kind, Outgoing};
+use self::calls::{Calls, Due, Ended, Kind, Outgoing};
 pub(crate) use self::event::hexadecimal;
 pub use self::event::{ClientConfig, ClientCounters, ClientEvent};
 use self::replies::{REPLIES, Reader};
+use self::withdraw::{Step, Withdrawals};
 use crate::call::{CallError, CallId, InvalidCall};
 use crate::command::Command;
 use crate::engine::{Deadline, Engine, Input, Lane, Loss, Output, Timer, Token};
@@ -54,6 +56,7 @@ pub struct Client {
     lanes: Lanes<Purpose>,
     calls: Calls,
     reader: Reader,
+    withdrawals: Withdrawals,
     stage: Stage,
     events: VecDeque<ClientEvent>,
     counters: ClientCounters,
@@ -65,6 +68,7 @@ enum Purpose {
     DeleteReplies,
     Read,
     Send(u64),
+    Withdraw(Step),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,8 +103,9 @@ impl Client {
                 Jitter::new(config.seed),
                 config.seeded,
             ),
-            calls: Calls::new(config.seeded),
+            calls: Calls::new(config.seeded, config.withdraw),
             reader: Reader::new(now),
+            withdrawals: Withdrawals::default(),
             stage: Stage::Running,
             events: VecDeque::new(),
             counters: ClientCounters::default(),
@@ -138,9 +143,11 @@ impl Client {
         CallId(id)
     }
 
-    /// Stops waiting for a call or notification: no event follows. What was sent may run.
+    /// Stops waiting for a call or notification: no event follows. What was sent may run, unless
+    /// it is a call that can be withdrawn (rule 5.2).
     pub fn cancel(&mut self, now: Instant, id: CallId) {
         self.calls.cancel(now, id.0);
+        self.ask_to_withdraw(now, id.0);
         // It may have ended in this very turn: that is not told any more.
         self.events.retain(|event| event.call() != Some(id));
         self.send_waiting(now);
@@ -292,14 +299,25 @@ impl Client {
                 self.reader.paused_until = (!hot).then(|| now + READ_PAUSE);
                 self.events.push_back(ClientEvent::ReadRefused(refusal));
             }
-            (Purpose::Send(id), Ok(Reply::Added(added))) => self.handle_sent(id, added),
+            (Purpose::Send(id), Ok(Reply::Added(added))) => self.handle_sent(now, id, added),
             (Purpose::Send(id), Err(refusal)) => self.finish(id, CallError::Refused(refusal)),
-            (Purpose::Read | Purpose::Send(_), Ok(_)) => {
+            (Purpose::Withdraw(Step::Look { round }), Ok(Reply::Groups(groups))) => {
+                self.handle_look(now, round, &groups);
+            }
+            (Purpose::Withdraw(step @ Step::Delete { .. }), Ok(Reply::Integer(deleted))) => {
+                self.withdrawals.deleted(step, deleted);
+            }
+            (Purpose::Withdraw(Step::Check { round }), Ok(Reply::Groups(groups))) => {
+                self.handle_check(round, &groups);
+            }
+            (Purpose::Withdraw(step), Err(refusal)) => self.withdrawals.refused(step, &refusal),
+            (Purpose::Read | Purpose::Send(_) | Purpose::Withdraw(_), Ok(_)) => {
                 let detail = "a reply of another command".into();
                 self.give_up(now, lane, Loss::Garbled { detail });
                 match purpose {
                     Purpose::Send(id) => self.finish(id, CallError::OutcomeUnknown),
                     Purpose::DeleteReplies | Purpose::Read => self.reader.under_way = false,
+                    Purpose::Withdraw(step) => self.withdrawals.void(step),
                 }
             }
         }
@@ -308,13 +326,13 @@ impl Client {
     }
 
     /// Redis has queued the request, or has not because nobody serves the stream.
-    fn handle_sent(&mut self, id: u64, added: Option<StreamId>) {
-        if added.is_none() {
-            return self.finish(id, CallError::NoWorkers);
-        }
+    fn handle_sent(&mut self, now: Instant, id: u64, added: Option<StreamId>) {
+        let Some(entry) = added else { return self.finish(id, CallError::NoWorkers) };
         if self.calls.is_notification(id) {
             self.calls.finish(id);
             self.events.push_back(ClientEvent::Notified(CallId(id), Ok(())));
+        } else if self.calls.confirm(id, self.withdrawals.connection(), entry) {
+            self.ask_to_withdraw(now, id);
         }
     }
 
@@ -360,6 +378,7 @@ impl Client {
                     self.finish(id, CallError::OutcomeUnknown)
                 }
                 Purpose::Send(id) => self.finish(id, CallError::NotSent),
+                Purpose::Withdraw(step) => self.withdrawals.void(step),
             }
         }
         self.send_waiting(now);
@@ -369,10 +388,13 @@ impl Client {
         for ended in self.lanes.tick(now) {
             self.handle_ended(now, ended.voided);
         }
-        while let Some(ended) = self.calls.expire(now) {
-            let safe = self.config.seeded.is(Bug::AmbiguousIsSafe);
-            let error = if ended.sent && !safe { CallError::Timeout } else { CallError::NotSent };
-            self.fail(&ended, error);
+        let safe = self.config.seeded.is(Bug::AmbiguousIsSafe);
+        while let Some(due) = self.calls.due(now) {
+            match due {
+                Due::Ending(id) => self.ask_to_withdraw(now, id),
+                Due::Expired(ended) if ended.sent && !safe => self.fail(&ended, CallError::Timeout),
+                Due::Expired(ended) => self.fail(&ended, CallError::NotSent),
+            }
         }
         self.send_waiting(now);
         if self.silence_ends().is_some_and(|at| at <= now) {
@@ -428,6 +450,9 @@ impl Engine for Client {
                 if lane == REPLIES && !self.config.seeded.is(Bug::ReadPositionKept) {
                     self.reader.after = StreamId::ZERO;
                 }
+                if lane == Lane::Command {
+                    self.withdrawals.connected();
+                }
                 if let Some(ended) = self.lanes.opened(now, lane, hello) {
                     self.handle_ended(now, ended.voided);
                 }
@@ -448,6 +473,10 @@ impl Engine for Client {
     fn poll_output(&mut self) -> Output<ClientEvent> {
         if let Some(event) = self.events.pop_front() {
             return Output::Event(event);
+        }
+        // Behind everything else of the turn, so that what ends in it is looked at together.
+        if self.lanes.is_quiet() {
+            self.look();
         }
         match self.lanes.poll() {
             Some(action) => action.into_output(|loss| match loss {

@@ -4,6 +4,7 @@
 
 mod replies;
 mod sending;
+mod withdrawing;
 
 use alloc::format;
 use alloc::string::{String, ToString};

@@ -64,6 +64,8 @@ pub(super) struct Call {
     pub(super) ends: u32,
     /// Whether its entry was put aside as a dead letter, or never can be.
     pub(super) aside: bool,
+    /// Whether its client has deleted its entry, given to somebody or not.
+    pub(super) withdrawn: Option<Given>,
     /// How many outcomes were told.
     pub(super) outcomes: u32,
     pub(super) outcome: Option<Outcome>,
@@ -72,6 +74,13 @@ pub(super) struct Call {
     pub(super) past: bool,
     /// What took its entry away before it was handled.
     pub(super) lost: Option<Fault>,
+}
+
+/// How far an entry had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Given {
+    ToNobody,
+    ToWorker,
 }
 
 /// How a call ended.
@@ -136,7 +145,7 @@ pub(super) struct Names {
 impl Call {
     /// Whether nothing more has to become of it.
     pub(super) const fn is_handled(&self) -> bool {
-        self.ends > 0 || self.aside
+        self.ends > 0 || self.aside || self.withdrawn.is_some()
     }
 }
 

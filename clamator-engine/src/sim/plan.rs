@@ -60,6 +60,8 @@ pub(super) struct Plan {
     pub(super) services: usize,
     pub(super) timeout: Duration,
     pub(super) version: Version,
+    /// Whether clients take requests back.
+    pub(super) withdraw: bool,
     /// When the faults end.
     pub(super) heal: Duration,
     /// When everything has to be settled, and fresh calls are made.
@@ -117,6 +119,7 @@ impl Plan {
             services: if dice.chance(25) { 2 } else { 1 },
             timeout,
             version: Version::new(major, minor, patch),
+            withdraw: dice.chance(80),
             heal,
             settled,
             end: (settled + FRESH).max(end),

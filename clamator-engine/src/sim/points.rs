@@ -267,6 +267,14 @@ points! {
     TwoWorkersRan,
     /// A waiting read was told that its group or server is not what it was (4.1).
     Unblocked,
+    /// A client was refused to look or to delete (5.2).
+    WithdrawalRefused,
+    /// A request that no worker was given was taken back, and its caller told so (5.2).
+    Withdrawn,
+    /// The request of a call that was cancelled was taken back (5.2).
+    WithdrawnOfCancelled,
+    /// A request was deleted that a worker was given meanwhile (5.2).
+    WithdrawnTooLate,
     /// Nothing was deleted behind an acknowledgement, as somebody else reads the stream (4.11).
     WithheldDelete,
     /// What is no reply to anybody was dropped by a client (5.1).

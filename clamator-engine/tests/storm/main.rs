@@ -398,7 +398,8 @@ impl World {
                 self.last_success = self.now;
             }
             Err(
-                CallError::NotSent
+                CallError::NoWorkers
+                | CallError::NotSent
                 | CallError::OutcomeUnknown
                 | CallError::Timeout
                 | CallError::Refused(_),

@@ -51,7 +51,8 @@ fn start((name, config): (RuntimeName, Config)) -> Result<(), Box<dyn Error>> {
 
 async fn run<R: Runtime>(runtime: R, config: Config) -> Result<(), Box<dyn Error>> {
     let target = Target::url(&config.redis_url)?;
-    let mut builder = Client::builder(&config.key_prefix);
+    // As the peers' clients: what nobody takes times out.
+    let mut builder = Client::builder(&config.key_prefix).withdraw(false);
     if let Some(instance) = &config.instance_id {
         builder = builder.instance(instance);
     }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clamator_engine::{
-    CallError, CallId, Client, ClientConfig, ClientEvent, Command, Entry, Instant, Lane, Refusal,
-    Reply, StreamId,
+    CallError, CallId, Client, ClientConfig, ClientEvent, Command, Entry, GroupInfo, Instant, Lane,
+    Refusal, Reply, StreamId,
 };
 use clamator_proto::{Json, Method};
 use serde_json::Value;
@@ -113,9 +113,23 @@ fn answer(script: &mut Script<'_>, port: &mut Port<Client>, app: &mut Caller, la
             let added = StreamId::new(app.next_entry, 1);
             Reply::Added((*create || script.once_in(2)).then_some(added))
         }
+        Some(Command::XInfoGroups { .. }) => groups(script, app.next_entry),
+        Some(Command::XDel { .. }) => Reply::Integer(i64::from(script.once_in(2))),
         _ => Reply::Integer(1),
     };
     port.reply(lane, Ok(reply));
+}
+
+/// Who was given what of the command stream: nobody, somebody, or somebody else too.
+fn groups(script: &mut Script<'_>, last: u64) -> Reply {
+    let mut groups = Vec::new();
+    for (name, times) in [(&b"arith"[..], 2), (b"foreign", 8)] {
+        if script.once_in(times) {
+            let given = if script.once_in(2) { StreamId::ZERO } else { StreamId::new(last, 1) };
+            groups.push(GroupInfo::new(Bytes::from_static(name), given));
+        }
+    }
+    Reply::Groups(groups)
 }
 
 #[derive(Debug)]
@@ -230,7 +244,8 @@ impl Caller {
                 assert!(call.expires <= now || call.expires == no_end, "early: {call:?} at {now}");
                 self.seen.mark("timeout");
             }
-            CallError::NoWorkers | CallError::Stopped => {}
+            CallError::NoWorkers => self.seen.mark("no workers"),
+            CallError::Stopped => {}
             other => panic!("{call:?} ended with {other:?}"),
         }
     }
@@ -248,6 +263,11 @@ impl App<Client> for Caller {
                 self.last_after = Some(*after);
             }
             Command::Del { .. } => self.seen.mark("reply stream deleted"),
+            Command::XInfoGroups { .. } => self.seen.mark("looked at"),
+            Command::XDel { ids, .. } => {
+                assert_eq!(ids.len(), 1, "what becomes of each cannot be told");
+                self.seen.mark("taken back");
+            }
             other => panic!("a client does not send {other:?}"),
         }
     }

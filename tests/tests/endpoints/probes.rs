@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use clamator_driver::{OperatorError, Runtime, StreamId};
+use clamator_driver::{CallError, OperatorError, Runtime, StreamId};
 use clamator_engine::Version;
 use clamator_engine::access::{Grant, Role, Stream};
 use clamator_tests::redis::{RawReply, RedisServer};
@@ -24,6 +24,9 @@ pub(crate) async fn has<R: Runtime>(play: &Play<R>, grant: &Grant) -> bool {
         (_, "select", None) => play.connects(role, 1).await.is_some(),
         (_, "time", None) => a_clean_log(play, role).await,
         (Role::Client, "del", Some(Stream::Replies)) => no_replies_left(play).await,
+        (Role::Client, "xdel" | "xinfo|groups", Some(Stream::Commands)) => {
+            a_request_taken_back(play).await
+        }
         (Role::Operator, "xadd", Some(Stream::Commands)) => a_letter_put_back(play).await,
         (Role::Operator, "xdel", Some(Stream::Dead)) => a_letter_removed(play).await,
         (Role::Server, "eval" | "xinfo|consumers", Some(Stream::Commands)) => {
@@ -69,6 +72,17 @@ async fn no_replies_left<R: Runtime>(play: &Play<R>) -> bool {
     client.stop().await;
     server.shutdown().await;
     play.ask(&format!("EXISTS {PREFIX}:replies:{}", play.caller)).integer() == 0
+}
+
+/// Nobody serves.
+async fn a_request_taken_back<R: Runtime>(play: &Play<R>) -> bool {
+    let client = play.client().await;
+    let call = client.call::<u64>("work.run", 1).timeout(10 * TICK).await;
+    assert!(matches!(call, Err(CallError::NoWorkers | CallError::Timeout)), "{call:?}");
+    client.stop().await;
+    assert_eq!(play.length(COMMANDS), i64::from(call != Err(CallError::NoWorkers)));
+    play.ask(&format!("DEL {COMMANDS}"));
+    call == Err(CallError::NoWorkers)
 }
 
 async fn a_letter_put_back<R: Runtime>(play: &Play<R>) -> bool {

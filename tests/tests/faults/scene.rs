@@ -108,8 +108,10 @@ impl<R: Runtime> Scene<R> {
             let stream = pairs(&self.redis.command("XINFO STREAM faults:cmds:work"));
             let groups = self.redis.command("XINFO GROUPS faults:cmds:work");
             let group = pairs(&groups.array()[0]);
-            let everything_out = stream["last-generated-id"] == group["last-delivered-id"];
             let left = self.length(COMMANDS);
+            // What was taken back is never given out.
+            let everything_out =
+                left == 0 || stream["last-generated-id"] == group["last-delivered-id"];
             if everything_out && group["pending"].integer() == 0 && left < 100 {
                 return;
             }

@@ -49,7 +49,9 @@ fn a_call_times_out_from_when_it_was_made() {
 
 #[test]
 fn a_client_idles_no_longer_than_its_first_call_may_take() {
-    let mut rig = rig();
+    let mut rig = rig_with(|config| config.withdraw = false);
+    rig.open_lanes();
+    rig.events();
     rig.call_within(Some(SECOND / 2));
     rig.call_within(Some(SECOND / 4));
     assert_eq!(rig.deadline, Some(Deadline::new(rig.now + SECOND / 4, Timer::Call)));

@@ -127,9 +127,11 @@ impl Invariant for FairWeather {
             let done = call.outcome == Some(Outcome::Done)
                 || early && call.outcome == Some(Outcome::Timeout);
             let once = call.starts == 1 && call.ends == 1;
+            let early = early && call.outcome == Some(Outcome::NoWorkers);
+            let impatient = !call.fresh && call.timeout < scene.plan.timeout;
             // An answer on its way for longer than `claim_idle` costs an entry one of its starts.
             let spent = call.aside && scene.plan.deliveries_max <= 3;
-            if !(call.cancelled || spent || done && once) {
+            if !(call.cancelled || impatient || spent || early || done && once) {
                 return Err(format!("call {number}: {call:?}"));
             }
         }

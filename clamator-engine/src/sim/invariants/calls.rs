@@ -5,13 +5,14 @@
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::{Fact, Invariant, Kind, Scene};
 use crate::call::CallError;
 use crate::command::Command;
 use crate::engine::Lane;
-use crate::reply::Reply;
+use crate::reply::{Refusal, Reply};
 use crate::sim::by_node::ByNode;
 use crate::sim::fault::Fault;
 use crate::sim::history::{NodeKind, Outcome, id_in, number_in};
@@ -143,7 +144,7 @@ impl Invariant for NotSent {
             return Ok(());
         }
         for (number, call) in &scene.history.calls {
-            let safe = [Outcome::NotSent, Outcome::NoWorkers, Outcome::Refused];
+            let safe = [Outcome::NotSent, Outcome::Refused];
             let sent = !call.entries.is_empty() || call.starts > 0;
             if sent && call.outcome.is_some_and(|outcome| safe.contains(&outcome)) {
                 return Err(format!("call {number}: {call:?}"));
@@ -305,7 +306,7 @@ impl Invariant for InFlight {
     }
 
     fn verbs(&self) -> Verbs {
-        Verbs::of(&[Verb::XAdd, Verb::XRead])
+        Verbs::of(&[Verb::XAdd, Verb::XDel, Verb::XRead])
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -351,37 +352,42 @@ impl Invariant for InFlight {
                     places.remove(number);
                 }
             }
-            // What Redis refused has no reply, also when its caller had given up before.
-            Fact::Replied {
-                node,
-                command: Command::XAdd { fields, max_len: None, .. },
-                reply: Err(_),
-                ..
-            } => {
-                if let (Some(places), Some(number)) = (self.places.get_mut(node), number_in(fields))
-                {
-                    places.remove(&number);
-                }
-            }
             // Whether what was under way there has become an entry is not known.
             Fact::Closed { node, .. } | Fact::Lost { node, .. } => {
                 if let Some(places) = self.places.get_mut(node) {
                     places.retain(|_, until| until.is_none());
                 }
             }
-            Fact::Replied { node, command: Command::XRead { .. }, reply, .. } => {
-                let Ok(Reply::Entries(entries)) = reply else { return Ok(()) };
+            Fact::Replied { node, command, reply, .. } => {
                 let Some(places) = self.places.get_mut(node) else { return Ok(()) };
-                for entry in entries {
-                    let id = entry.fields.as_ref().and_then(id_in);
-                    if let Some(number) = id.and_then(|id| scene.history.number_by_id(&id)) {
-                        places.remove(&number);
-                    }
+                for number in freed(scene, command, reply) {
+                    places.remove(&number);
                 }
             }
             _ => {}
         }
         Ok(())
+    }
+}
+
+/// The calls of which a client learns, by this answer, that no reply to come is theirs.
+fn freed(scene: &Scene<'_>, command: &Command, reply: &Result<Reply, Refusal>) -> Vec<u64> {
+    let history = scene.history;
+    match (command, reply) {
+        // What Redis refused has no reply, also when its caller had given up before.
+        (Command::XAdd { fields, max_len: None, .. }, Err(_)) => {
+            number_in(fields).into_iter().collect()
+        }
+        // What is gone has none, unless a worker was given it before.
+        (Command::XDel { key, ids }, Ok(Reply::Integer(1..))) => {
+            let service = history.service_of(key);
+            ids.iter().filter_map(|id| history.number_of(service?, *id)).collect()
+        }
+        (Command::XRead { .. }, Ok(Reply::Entries(entries))) => {
+            let ids = entries.iter().filter_map(|entry| id_in(entry.fields.as_ref()?));
+            ids.filter_map(|id| history.number_by_id(&id)).collect()
+        }
+        _ => Vec::new(),
     }
 }
 

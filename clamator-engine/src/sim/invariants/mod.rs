@@ -22,6 +22,7 @@ mod runs;
 mod settling;
 mod taking;
 mod trimming;
+mod withdrawing;
 
 pub(super) use self::canary::Canary;
 use alloc::boxed::Box;
@@ -111,7 +112,7 @@ impl Invariants {
         invariants
     }
 
-    fn of_callers() -> [Box<dyn Invariant>; 11] {
+    fn of_callers() -> [Box<dyn Invariant>; 16] {
         [
             Box::new(calls::EndsOnce),
             Box::new(calls::CancelledIsSilent),
@@ -124,6 +125,11 @@ impl Invariants {
             Box::new(calls::FreshSucceed::default()),
             Box::new(calls::InFlight::default()),
             Box::new(calls::Forgets::default()),
+            Box::new(withdrawing::GivenToNobody),
+            Box::new(withdrawing::LooksFirst::default()),
+            Box::new(withdrawing::OwnEntries::default()),
+            Box::new(withdrawing::KnowsItsRights::default()),
+            Box::new(withdrawing::Withdraws::default()),
         ]
     }
 

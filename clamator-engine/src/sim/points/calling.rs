@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use super::super::fault::Fault;
-use super::super::history::{NodeKind, Outcome, is_dead};
+use super::super::history::{Given, NodeKind, Outcome, is_dead};
 use super::super::invariants::Scene;
 use super::super::network::NodeId;
 use super::Point;
@@ -127,13 +127,20 @@ impl Watch {
             eye.unfit |= refusal.kind() == RefusalKind::WrongServer;
         }
         match kind {
-            Some(NodeKind::Client) => {
-                if let (Command::XRead { .. }, Ok(Reply::Entries(entries))) = (command, reply) {
+            Some(NodeKind::Client) => match (command, reply) {
+                (Command::XRead { .. }, Ok(Reply::Entries(entries))) => {
                     for entry in entries {
                         self.heard_reply(scene, node, entry);
                     }
                 }
-            }
+                (Command::XDel { key, ids }, Ok(Reply::Integer(1..))) => {
+                    self.withdrawn(scene, key, ids);
+                }
+                (Command::XDel { .. } | Command::XInfoGroups { .. }, Err(_)) => {
+                    self.hits.hit(Point::WithdrawalRefused);
+                }
+                _ => {}
+            },
             Some(NodeKind::Server) => match command {
                 Command::ClientUnblock { .. }
                 | Command::XAck { .. }
@@ -149,6 +156,19 @@ impl Watch {
                 _ => self.answered_taking(scene, node, command, reply),
             },
             Some(NodeKind::Python) | None => {}
+        }
+    }
+
+    /// A client has deleted requests.
+    fn withdrawn(&mut self, scene: &Scene<'_>, key: &[u8], ids: &[StreamId]) {
+        let Some(service) = scene.history.service_of(key) else { return };
+        for id in ids {
+            let number = scene.history.number_of(service, *id);
+            let call = number.and_then(|number| scene.history.calls.get(&number));
+            let Some(call) = call else { continue };
+            let late = call.withdrawn == Some(Given::ToWorker);
+            self.hits.hit_if(late, Point::WithdrawnTooLate);
+            self.hits.hit_if(!late && call.cancelled, Point::WithdrawnOfCancelled);
         }
     }
 
@@ -199,18 +219,16 @@ impl Watch {
         let point = match outcome {
             Ok(None) => Point::NotificationWritten,
             Ok(Some(_)) => return,
+            Err(CallError::NoWorkers) => Point::Withdrawn,
             Err(CallError::NotSent) => Point::CallNotSent,
             Err(CallError::Refused(_)) => Point::CallRefused,
             Err(CallError::Rpc(_)) => Point::CallRpcError,
             Err(CallError::Stopped) => Point::CallStopped,
             Err(CallError::Timeout) if call.ends > 0 => Point::CallTimedOutServed,
             Err(CallError::Timeout) => Point::CallTimedOutUnserved,
-            Err(
-                CallError::Invalid(_)
-                | CallError::NoWorkers
-                | CallError::OutcomeUnknown
-                | CallError::Protocol(_),
-            ) => return,
+            Err(CallError::Invalid(_) | CallError::OutcomeUnknown | CallError::Protocol(_)) => {
+                return;
+            }
         };
         self.hits.hit(point);
     }

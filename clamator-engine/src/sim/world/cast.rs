@@ -124,6 +124,7 @@ impl World {
         config.in_flight_max = self.plan.in_flight_max;
         config.read_block = self.plan.read_block;
         config.timeout = self.plan.timeout;
+        config.withdraw = self.plan.withdraw;
         Client::new(self.now, config)
     }
 

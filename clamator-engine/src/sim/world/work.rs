@@ -13,7 +13,9 @@ use clamator_proto::{Json, Method, RpcError};
 
 use super::super::fact::{Fact, Start};
 use super::super::fault::Fault;
-use super::super::history::{Call, NodeKind, Outcome, is_answer, is_dead, number_in, number_of};
+use super::super::history::{
+    Call, Given, NodeKind, Outcome, is_answer, is_dead, number_in, number_of,
+};
 use super::super::network::{Executed, NodeId};
 use super::super::node::{Handler, Machine, Step};
 use super::super::python::PythonJob;
@@ -26,6 +28,8 @@ use crate::server::{Answer, Job, JobId, ServerEvent};
 use crate::stream_id::StreamId;
 use crate::time::Instant;
 
+/// The shortest time that an impatient caller waits.
+const IMPATIENCE: Duration = Duration::from_millis(1);
 /// How long a fresh call may take: everything works by then.
 const FRESH_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -42,6 +46,7 @@ impl World {
             usize::try_from(self.dice.roll(u64::try_from(self.plan.services).unwrap_or(1)));
         let service = service.unwrap_or(0);
         let notification = !fresh && self.dice.chance(8);
+        let timeout = self.roll_timeout(fresh, notification);
         let now = self.now;
         let Some(node) = self.nodes.get_mut(client) else { return };
         if let Some(until) = node.frozen_until {
@@ -56,7 +61,6 @@ impl World {
         let (Ok(method), Ok(params)) = (Method::parse(&name), Json::encode(&[number])) else {
             return;
         };
-        let timeout = if fresh { FRESH_TIMEOUT } else { self.plan.timeout };
         let id = if notification {
             engine.notify(local, &method, &params)
         } else {
@@ -81,6 +85,7 @@ impl World {
                 outcome: None,
                 past: false,
                 aside: false,
+                withdrawn: None,
                 lost: None,
             },
         );
@@ -90,6 +95,17 @@ impl World {
             self.plan_at(self.now + after, Planned::Cancel { number });
         }
         self.touch(client);
+    }
+
+    /// How long a call may take: some callers are impatient.
+    fn roll_timeout(&mut self, fresh: bool, notification: bool) -> Duration {
+        if fresh {
+            FRESH_TIMEOUT
+        } else if !notification && self.dice.chance(10) {
+            self.dice.scale(IMPATIENCE, self.plan.timeout)
+        } else {
+            self.plan.timeout
+        }
     }
 
     /// A caller does not wait any longer.
@@ -345,6 +361,11 @@ impl World {
                 None => self.write_reply(key, *entry),
             }
         }
+        if let (Command::XDel { key, ids }, Ok(Reply::Integer(1..))) =
+            (&executed.command, &executed.reply)
+        {
+            self.write_withdrawn(executed.node, key, ids);
+        }
         if let Command::XTrim { key, min_id } = &executed.command
             && let Ok(Reply::Integer(1..)) = &executed.reply
             && let Some(service) = self.history.service_of(key)
@@ -358,6 +379,22 @@ impl World {
         {
             let last = self.network.streams().last_generated(key);
             self.history.created(self.now, service, *after, last);
+        }
+    }
+
+    /// A client has deleted a request.
+    fn write_withdrawn(&mut self, node: NodeId, key: &Bytes, ids: &[StreamId]) {
+        let Some((service, names)) = self.history.find_service(key) else { return };
+        let last = self.network.streams().last_delivered(key, &names.group);
+        if self.history.kind_of(node) != Some(NodeKind::Client) {
+            return;
+        }
+        for id in ids {
+            let number = self.history.number_of(service, *id);
+            if let Some(call) = number.and_then(|number| self.history.calls.get_mut(&number)) {
+                let given = last.is_some_and(|last| *id <= last);
+                call.withdrawn = Some(if given { Given::ToWorker } else { Given::ToNobody });
+            }
         }
     }
 
