@@ -73,8 +73,10 @@
 //! # 5 Calling
 //!
 //! **5.1 Replies.** One stream for each client, read from its start on each new lane, and when
-//! replies are missing for 5 s, 10 s later again and ever less often, up to once a minute: it may
-//! have been made anew with lower ids. A reply ends the call of its id; all others are counted and
+//! replies are missing for 5 s: it may have been made anew with lower ids. 10 s later it is read
+//! again, and ever less often, up to once a minute, each time on a new lane; so it is when a write
+//! is refused because the server is no master: a demoted one goes on answering reads, and knows of
+//! nothing new. No lane is opened to a replica (`hello.rs`). A reply ends the call of its id; all others are counted and
 //! dropped. Ids begin with a number that no other start of a client has (`client/replies.rs`).
 //!
 //! **5.2 Timeout.** It begins before the request is sent, and covers everything until the reply. A

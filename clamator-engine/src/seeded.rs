@@ -91,6 +91,8 @@ bugs! {
     DeliveriesAssumed = "pipeshub#2992",
     /// An entry is started however often it was.
     DeliveriesUnlimited = "pipeshub#2992, rule 4.8",
+    /// A client whose server takes no writes any more goes on reading from it.
+    DemotedStillRead = "rule 5.1, lettuce#2366",
     /// Methods of other services are run.
     ForeignMethodRun = "rule 4.7",
     /// Running handlers are dropped when the stop begins.

@@ -271,7 +271,7 @@ impl Client {
             && refusal.kind() == RefusalKind::WrongServer
             && !self.config.seeded.is(Bug::ReadonlyKept)
         {
-            self.give_up(now, lane, Loss::Unfit(refusal.clone()));
+            self.leave_server(now, lane, refusal);
         }
         match (purpose, reply) {
             (Purpose::DeleteReplies, _) => self.stopped(),
@@ -376,11 +376,7 @@ impl Client {
         }
         self.send_waiting(now);
         if self.silence_ends().is_some_and(|at| at <= now) {
-            let after = self.reader.after;
-            self.reader.reread(now);
-            if self.config.seeded.is(Bug::ReadPositionKept) {
-                self.reader.after = after;
-            }
+            self.end_silence(now);
         }
         if self.stop_ends().is_some_and(|at| at <= now) {
             self.stopped();

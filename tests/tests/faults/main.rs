@@ -27,3 +27,4 @@ mod proxy;
 mod reader;
 mod scene;
 mod slow;
+mod trouble;

@@ -69,8 +69,19 @@ impl<R: Runtime> Scene<R> {
         configure: impl FnOnce(ClientBuilder<R>) -> ClientBuilder<R>,
     ) -> Self {
         let redis = RedisServer::start_with(&["--maxmemory-policy", "noeviction"]);
+        let port = redis.port();
+        Self::on(runtime, redis, port, configure).await
+    }
+
+    /// Starts a client that finds this Redis at this port.
+    pub(crate) async fn on(
+        runtime: &R,
+        redis: RedisServer,
+        port: u16,
+        configure: impl FnOnce(ClientBuilder<R>) -> ClientBuilder<R>,
+    ) -> Self {
         let ledger = Arc::new(Ledger::default());
-        let caller = Caller::connect(runtime, &redis, &ledger, configure).await;
+        let caller = Caller::connect(runtime, port, &ledger, configure).await;
         Self { redis, caller, ledger, servers: Vec::new(), runtime: runtime.clone() }
     }
 
@@ -174,12 +185,12 @@ pub(crate) struct Caller<R> {
 impl<R: Runtime> Caller<R> {
     async fn connect(
         runtime: &R,
-        redis: &RedisServer,
+        port: u16,
         ledger: &Arc<Ledger>,
         configure: impl FnOnce(ClientBuilder<R>) -> ClientBuilder<R>,
     ) -> Self {
         let builder = Client::builder(PREFIX).instance("caller").timeout(Duration::from_secs(20));
-        let connecting = configure(builder).connect_on(runtime.clone(), target(redis.port()));
+        let connecting = configure(builder).connect_on(runtime.clone(), target(port));
         let client =
             runtime.within(Duration::from_secs(10), "the client's connection", connecting).await;
         let client = client.expect("the client connects");

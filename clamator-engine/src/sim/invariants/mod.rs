@@ -126,7 +126,7 @@ impl Invariants {
         ]
     }
 
-    fn of_workers() -> [Box<dyn Invariant>; 54] {
+    fn of_workers() -> [Box<dyn Invariant>; 55] {
         [
             Box::new(runs::NotTwiceAtOnce::default()),
             Box::new(runs::WithinLimit::default()),
@@ -171,6 +171,7 @@ impl Invariants {
             Box::new(groups::RestoresSoon::default()),
             Box::new(lanes::InTurn::default()),
             Box::new(lanes::GivesUp::default()),
+            Box::new(lanes::ReadsWhereItWrites::default()),
             Box::new(lanes::NoHotLoop::default()),
             Box::new(lanes::IdlesQuietly::default()),
             Box::new(lanes::OwnKeys),
