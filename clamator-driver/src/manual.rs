@@ -17,8 +17,10 @@
 //! 9. [When in memory, when Redis](#when-in-memory-when-redis)
 //! 10. [Testing under faults](#testing-under-faults)
 //! 11. [TLS, Unix sockets, users](#tls-unix-sockets-users)
-//! 12. [What the log says](#what-the-log-says)
-//! 13. [What differs from the Python and TypeScript peers][peers]
+//! 12. [When Redis is in trouble](#when-redis-is-in-trouble)
+//! 13. [What the log says](#what-the-log-says)
+//! 14. [Traces](#traces)
+//! 15. [What differs from the Python and TypeScript peers][peers]
 //!
 //! # Lifecycle and signals
 //!
@@ -368,6 +370,24 @@
 //! a second apart, 30 s after refused credentials. The log has one warning when the connection is
 //! gone, one for each further kind of reason why it does not come back, and one line when it has.
 //!
+//! # When Redis is in trouble
+//!
+//! A Redis may be there and not do what it is asked to. Nothing has to be restarted for that: service
+//! resumes by itself, within two seconds of the end of the trouble, and no handler runs again because
+//! its reply could not be written.
+//!
+//! | Redis | new calls fail at once with | finished replies |
+//! |---|---|---|
+//! | is full (`OOM`), cannot save (`MISCONF`), has too few replicas (`NOREPLICAS`), or is a cluster that is down (`CLUSTERDOWN`) | [`CallError::Refused`] | are kept, and written when it is well |
+//! | is a replica, as a master that was demoted is (`READONLY`), or reads its data in (`LOADING`) | `Refused`, or [`CallError::NotSent`] while there is no connection | are kept, and written when it is a master, or there is one |
+//! | takes a right away (`NOPERM`) | `Refused`, without the right to write | are lost, without the right to write replies: this is taken to be meant, and the callers' calls time out |
+//!
+//! No connection is held to a replica: the host of the target is looked up anew for each, until it
+//! leads to a master, so that clients and servers follow a name that is moved. What a demoted master
+//! had taken and not passed on is lost with it; its callers are told so when their calls time out.
+//! A replica that takes writes, which Redis can be set to, is not served either: what is written there
+//! is lost.
+//!
 //! # What the log says
 //!
 //! Clients and servers write [`tracing`](https://docs.rs/tracing) events under the target
@@ -389,6 +409,57 @@
 //! | warn | `redis group restored`, `redis consumer not removed` | what became of a server's group |
 //! | warn | `redis reply parse failed` | an entry of a client's reply stream |
 //! | info | `redis connected` | all connections are there, again |
+//!
+//! # Traces
+//!
+//! A request carries a [W3C `traceparent`](https://www.w3.org/TR/trace-context/#traceparent-header)
+//! from its caller to its handler, so that the spans on both sides are one trace. Spans are not made
+//! here, and no library that makes them is needed: the text is taken from the one that the program
+//! uses, and given to it. Peers in Python and TypeScript ignore it and send none. There is no feature
+//! to be switched on, since a request that carries none costs nothing, and one that does 66 bytes.
+//!
+//! ```
+//! # use clamator_tokio::{Client, Context, MemoryBus, Server, Service};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let target = MemoryBus::new();
+//! # let client = Client::connect("app", &target).await?;
+//! let stock = Service::new("stock").request("reserve", async |(): (), context: Context| {
+//!     Ok(context.traceparent().map(str::to_owned))
+//! });
+//! // What a handler calls belongs to the trace of its own request.
+//! # let inner = client.clone();
+//! let shop = Service::new("shop").request("buy", move |(): (), context: Context| {
+//!     let reserve = inner.call("stock.reserve", ()).traceparent(context.traceparent());
+//!     async move { Ok::<Option<String>, _>(reserve.await?) }
+//! });
+//! # let server = Server::builder("app").service(stock).service(shop).start(&target).await?;
+//!
+//! let span = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+//! let seen: Option<String> = client.call("shop.buy", ()).traceparent(span).await?;
+//! assert_eq!(seen.as_deref(), Some(span));
+//! # drop(server);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! With [`tracing-opentelemetry`](https://docs.rs/tracing-opentelemetry), for example, the text of
+//! the current span is what a propagator injects, and a handler's span has as its parent what it
+//! extracts:
+//!
+//! ```text
+//! let mut carrier = HashMap::new();
+//! let propagator = TraceContextPropagator::new();
+//! propagator.inject_context(&Span::current().context(), &mut carrier);
+//! let call = client.call("shop.buy", order);
+//! let call = call.traceparent(carrier.get("traceparent").map(String::as_str));
+//!
+//! let text = context.traceparent().unwrap_or_default().to_owned();
+//! let carrier = HashMap::from([("traceparent".to_owned(), text)]);
+//! let span = info_span!("shop.buy");
+//! span.set_parent(TraceContextPropagator::new().extract(&carrier));
+//! handle(order).instrument(span).await
+//! ```
 //!
 //! # What differs from the Python and TypeScript peers
 //!
@@ -426,6 +497,7 @@
 //! [`CallError::Timeout`]: crate::CallError::Timeout
 //! [`CallError::NoWorkers`]: crate::CallError::NoWorkers
 //! [`CallError::NotSent`]: crate::CallError::NotSent
+//! [`CallError::Refused`]: crate::CallError::Refused
 //! [`Target::url`]: crate::Target::url
 //! [Client::notify]: crate::Client::notify
 //! [Client::stop]: crate::Client::stop

@@ -9,6 +9,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::time::Duration;
 
 use bytes::Bytes;
+use clamator_proto::Traceparent;
 
 use crate::seeded::{Bug, Seeded};
 use crate::time::Instant;
@@ -63,6 +64,7 @@ pub(super) enum Kind {
 pub(super) struct Outgoing {
     pub(super) key: Bytes,
     pub(super) envelope: Bytes,
+    pub(super) traceparent: Option<Traceparent>,
 }
 
 /// A call that has ended.
@@ -273,7 +275,7 @@ mod tests {
 
     fn insert(calls: &mut Calls, kind: Kind) -> u64 {
         let id = calls.number();
-        let outgoing = Outgoing { key: Bytes::new(), envelope: Bytes::new() };
+        let outgoing = Outgoing { key: Bytes::new(), envelope: Bytes::new(), traceparent: None };
         calls.insert(at(0), id, kind, outgoing, Duration::from_secs(10));
         id
     }

@@ -58,9 +58,9 @@ impl World {
         };
         let timeout = if fresh { FRESH_TIMEOUT } else { self.plan.timeout };
         let id = if notification {
-            engine.notify(local, &method, &params)
+            engine.notify(local, &method, &params, None)
         } else {
-            engine.call(local, &method, &params, Some(timeout))
+            engine.call(local, &method, &params, Some(timeout), None)
         };
         self.history.calls.insert(
             number,
