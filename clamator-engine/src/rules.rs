@@ -85,7 +85,10 @@
 //!
 //! **5.3 In flight.** So many calls at most; others wait, within their own timeouts. A call that
 //! expired keeps its place until its reply is seen or one more timeout has passed, a minute at
-//! most, so that replies are not trimmed unread (`client/calls.rs`).
+//! most, so that replies are not trimmed unread (`client/calls.rs`). Those of one service wait in the
+//! order in which they were made; among services the turn goes round, and in a client that calls
+//! several none takes the last places, so that one that nobody serves holds up no other
+//! (`client/turns.rs`).
 //!
 //! **5.4 Errors.** They say what may be done next: see [`CallError`](crate::CallError).
 //!

@@ -150,6 +150,8 @@ bugs! {
     OverdueUnnoticed = "bullmq#4138",
     /// The place of an expired call is given away at once.
     PlaceFreedAtOnce = "rule 5.3",
+    /// A service may take every place that there is for calls, also where others are called too.
+    PlacesHogged = "rule 5.3",
     /// What is no request is dropped and not acknowledged.
     PoisonKept = "P8",
     /// What waits unstarted takes no place.

@@ -13,6 +13,7 @@ mod event;
 mod replies;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;

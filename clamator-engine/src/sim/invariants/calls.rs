@@ -2,7 +2,7 @@
 //!
 //! Not what becomes of their requests at the workers: see `runs` and `settling`.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use core::time::Duration;
@@ -287,10 +287,12 @@ impl Invariant for FreshSucceed {
     }
 }
 
-/// No more calls are under way than may be, those included whose late replies may still come
-/// (5.3).
+/// No more calls are under way than may be, those included whose late replies may still come; and
+/// of one service no more than three quarters, in a client that calls several (5.3).
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
+    /// The services that a client has called.
+    called: BTreeMap<NodeId, BTreeSet<usize>>,
     /// Places taken, by client and number of the call, and until when if its caller has gone.
     places: BTreeMap<NodeId, BTreeMap<u64, Option<Instant>>>,
 }
@@ -301,7 +303,7 @@ impl Invariant for InFlight {
     }
 
     fn about(&self) -> &'static [Kind] {
-        &[Kind::Closed, Kind::Finished, Kind::Lost, Kind::Replied, Kind::Sent]
+        &[Kind::Called, Kind::Closed, Kind::Finished, Kind::Lost, Kind::Replied, Kind::Sent]
     }
 
     fn verbs(&self) -> Verbs {
@@ -310,6 +312,10 @@ impl Invariant for InFlight {
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
+            Fact::Called { number } => {
+                let Some(call) = scene.history.calls.get(number) else { return Ok(()) };
+                self.called.entry(call.client).or_default().insert(call.service);
+            }
             Fact::Sent {
                 node,
                 local,
@@ -325,7 +331,8 @@ impl Invariant for InFlight {
                 let places = self.places.entry(*node).or_default();
                 places.insert(number, None);
                 let max = scene.plan.in_flight_max.max(1);
-                if places.len() <= max {
+                let of_one = (max * 3 - 1) / 4 + 1;
+                if places.len() <= of_one {
                     return Ok(());
                 }
                 // What a caller gave up may keep its place for a while, which is not judged.
@@ -338,6 +345,12 @@ impl Invariant for InFlight {
                         "{} calls of {node} are under way, of {max}: {places:?}",
                         places.len()
                     ));
+                }
+                let service = |number| scene.history.calls.get(number).map(|call| call.service);
+                let same = places.keys().filter(|it| service(it) == service(&number)).count();
+                let alone = self.called.get(node).is_none_or(|called| called.len() < 2);
+                if !alone && same > of_one {
+                    return Err(format!("one service has {same} of {max} places: {places:?}"));
                 }
             }
             Fact::Finished { number, .. } => {
