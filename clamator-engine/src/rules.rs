@@ -68,8 +68,8 @@
 //! (`server/expiry.rs`).
 //!
 //! **4.12 Redis in trouble.** While Redis takes no writes, finished replies are kept and tried
-//! again, nothing more is read, and nothing runs twice. What a connection leads to is not asked
-//! again once it has said that it is not a master, or not yet (`reply.rs`, `lanes.rs`).
+//! again, nothing more is read, and nothing runs twice. A connection is given up whose server says
+//! that it is no master, or not one yet.
 //!
 //! # 5 Calling
 //!
