@@ -34,9 +34,10 @@ const LASTS: Duration = Duration::from_millis(1500);
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 async fn replies_are_kept_while_redis_is_a_replica<R: Runtime>(runtime: R) {
-    let mut scene = Scene::without_server(&runtime).await;
+    let folders = [Folder::new(), Folder::new()];
+    let mut scene = scene_on(&runtime, redis_in(&folders[0], &[])).await;
     let calls = run_calls(&mut scene, 600).await;
-    let other = successor(&runtime, &scene).await;
+    let other = successor(&runtime, &scene, &folders[1]).await;
     scene.redis.command(&format!("REPLICAOF 127.0.0.1 {}", other.port()));
     assert_kept(&runtime, &scene, "READONLY").await;
     scene.redis.command("REPLICAOF NO ONE");
@@ -44,13 +45,14 @@ async fn replies_are_kept_while_redis_is_a_replica<R: Runtime>(runtime: R) {
 }
 
 async fn nobody_stays_with_a_master_that_was_demoted<R: Runtime>(runtime: R) {
-    let redis = RedisServer::start();
+    let folders = [Folder::new(), Folder::new()];
+    let redis = redis_in(&folders[0], &[]);
     let proxy = Proxy::start(redis.port());
     let mut scene = Scene::on(&runtime, redis, proxy.port, |builder| builder).await;
     scene.serve_from(proxy.port, Concurrency::Limit(64), |builder| builder).await;
     let load = scene.caller.load(SECOND / 100, 20 * SECOND);
     runtime.sleep(SECOND).await;
-    let mut other = successor(&runtime, &scene).await;
+    let mut other = successor(&runtime, &scene, &folders[1]).await;
     // It answers reads as before, and from where it is cut off it hears nothing new.
     scene.redis.command("REPLICAOF 127.0.0.1 1");
     // For a while the name of the master still leads to the old one.
@@ -60,9 +62,9 @@ async fn nobody_stays_with_a_master_that_was_demoted<R: Runtime>(runtime: R) {
     runtime.sleep(3 * SECOND).await;
     let recovery = scene.ledger.recovery(moved);
     assert!(recovery <= RECOVERY_MAX, "recovered after {recovery:?}");
+    load.end().await;
     scene.ledger.assert_answered_since(moved + RECOVERY_MAX);
     std::mem::swap(&mut scene.redis, &mut other);
-    load.end().await;
     // What the old master had taken and not passed on is lost with it.
     let ends = scene.ledger.assert_sound(&["NotSent", "OutcomeUnknown", "Refused", "Timeout"], 1);
     assert!(ends["answered"] > 100 && ends["NotSent"] > 0, "{ends:?}");
@@ -71,8 +73,7 @@ async fn nobody_stays_with_a_master_that_was_demoted<R: Runtime>(runtime: R) {
 
 async fn replies_are_kept_while_redis_cannot_save<R: Runtime>(runtime: R) {
     let folder = Folder::new();
-    let redis = RedisServer::start_with(&["--dir", &folder.path("").display().to_string()]);
-    let mut scene = scene_on(&runtime, redis).await;
+    let mut scene = scene_on(&runtime, redis_in(&folder, &[])).await;
     let calls = run_calls(&mut scene, 600).await;
     let mut connection = scene.redis.connect();
     connection.command(&[b"CONFIG", b"SET", b"save", b"3600 1000000"]);
@@ -90,14 +91,13 @@ async fn replies_are_kept_while_redis_cannot_save<R: Runtime>(runtime: R) {
 
 async fn replies_are_kept_while_redis_reads_its_data_in<R: Runtime>(runtime: R) {
     let folder = Folder::new();
-    let dir = folder.path("").display().to_string();
-    // Three milliseconds for each key, so that reading takes three seconds.
-    let slowly = ["--key-load-delay", "3000", "--loading-process-events-interval-bytes", "1024"];
-    let redis = RedisServer::start_with(&[&["--dir", &dir], &slowly[..]].concat());
+    // Ten milliseconds for each of 500 keys, and a look at connections every two megabytes.
+    let slowly = ["--key-load-delay", "10000", "--rdbcompression", "no"];
+    let redis = redis_in(&folder, &slowly);
     let mut connection = redis.connect();
-    for number in 0..1000 {
+    for number in 0..500 {
         let key = format!("filler:{number}");
-        connection.command(&[b"SET", key.as_bytes(), &[b'x'; 2048]]);
+        connection.command(&[b"SET", key.as_bytes(), &[b'x'; 100_000]]);
     }
     let mut scene = scene_on(&runtime, redis).await;
     let calls = run_calls(&mut scene, 1500).await;
@@ -112,9 +112,8 @@ async fn replies_are_kept_while_redis_reads_its_data_in<R: Runtime>(runtime: R) 
 
 async fn replies_are_kept_while_the_cluster_is_down<R: Runtime>(runtime: R) {
     let folder = Folder::new();
-    let file = folder.path("nodes.conf").display().to_string();
-    let options = ["--cluster-enabled", "yes", "--cluster-config-file", &file];
-    let mut scene = scene_on(&runtime, RedisServer::start_with(&options)).await;
+    let redis = redis_in(&folder, &["--cluster-enabled", "yes"]);
+    let mut scene = scene_on(&runtime, redis).await;
     let all: Vec<String> = (0..16384).map(|slot: u32| slot.to_string()).collect();
     scene.redis.command(&format!("CLUSTER ADDSLOTS {}", all.join(" ")));
     says(&scene, "CLUSTER INFO", "cluster_state:ok").await;
@@ -149,6 +148,12 @@ async fn a_right_that_is_taken_away_and_given_back_makes_nothing_run_twice<R: Ru
     scene.assert_settled().await;
 }
 
+/// A Redis whose files are in this folder.
+fn redis_in(folder: &Folder, options: &[&str]) -> RedisServer {
+    let folder = folder.path("").display().to_string();
+    RedisServer::start_with(&[&["--dir", &folder], options].concat())
+}
+
 /// A client of this Redis.
 async fn scene_on<R: Runtime>(runtime: &R, redis: RedisServer) -> Scene<R> {
     let port = redis.port();
@@ -164,8 +169,8 @@ async fn run_calls<R: Runtime>(scene: &mut Scene<R>, ms: u64) -> Calls<R> {
 }
 
 /// Starts a master with the same data.
-async fn successor<R: Runtime>(runtime: &R, scene: &Scene<R>) -> RedisServer {
-    let other = RedisServer::start();
+async fn successor<R: Runtime>(runtime: &R, scene: &Scene<R>, folder: &Folder) -> RedisServer {
+    let other = redis_in(folder, &[]);
     other.command(&format!("REPLICAOF 127.0.0.1 {}", scene.redis.port()));
     let follows = || other.command("INFO replication").text().contains("master_link_status:up");
     runtime.until("the replica follows", follows).await;
