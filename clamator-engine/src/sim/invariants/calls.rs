@@ -2,7 +2,7 @@
 //!
 //! Not what becomes of their requests at the workers: see `runs` and `settling`.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use core::time::Duration;
@@ -291,8 +291,8 @@ impl Invariant for FreshSucceed {
 /// of one service no more than three quarters, in a client that calls several (5.3).
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
-    /// The services that a client has called.
-    called: BTreeMap<NodeId, BTreeSet<usize>>,
+    /// The services that a client has called, and since when.
+    called: BTreeMap<NodeId, BTreeMap<usize, Instant>>,
     /// Places taken, by client and number of the call, and until when if its caller has gone.
     places: BTreeMap<NodeId, BTreeMap<u64, Option<Instant>>>,
 }
@@ -314,7 +314,8 @@ impl Invariant for InFlight {
         match fact {
             Fact::Called { number } => {
                 let Some(call) = scene.history.calls.get(number) else { return Ok(()) };
-                self.called.entry(call.client).or_default().insert(call.service);
+                let called = self.called.entry(call.client).or_default();
+                called.entry(call.service).or_insert(scene.now);
             }
             Fact::Sent {
                 node,
@@ -348,8 +349,10 @@ impl Invariant for InFlight {
                 }
                 let service = |number| scene.history.calls.get(number).map(|call| call.service);
                 let same = places.keys().filter(|it| service(it) == service(&number)).count();
-                let alone = self.called.get(node).is_none_or(|called| called.len() < 2);
-                if !alone && same > of_one {
+                // What was called in the same turn may have been called later.
+                let since = self.called.get(node).into_iter().flat_map(BTreeMap::values);
+                let several = since.filter(|since| **since < scene.now).count() > 1;
+                if several && same > of_one {
                     return Err(format!("one service has {same} of {max} places: {places:?}"));
                 }
             }
