@@ -36,14 +36,13 @@ impl Traceparent {
             _ => false,
         });
         let [version, trace, span] = [0..2, 3..35, 36..52].map(|part| text.get(part));
-        let named = |part: Option<&[u8]>| part?.iter().any(|digit| *digit != b'0').then_some(());
-        named(trace).and(named(span))?;
+        let named = [trace?, span?].iter().all(|part| part.iter().any(|digit| *digit != b'0'));
         let ends = match version? {
             b"00" => more.is_empty(),
             b"ff" => false,
             _ => matches!(more.first(), None | Some(b'-')),
         };
-        (well_formed && ends).then_some(Self(*text))
+        (well_formed && named && ends).then_some(Self(*text))
     }
 
     /// The text.
