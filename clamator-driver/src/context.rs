@@ -121,7 +121,7 @@ impl Context {
     }
 
     /// Which trace the request belongs to, and which span made it, as a W3C
-    /// [`traceparent`](crate::manual#traces), valid whoever wrote it. `None` when the caller did not
+    /// [`traceparent`](crate::manual::traces), valid whoever wrote it. `None` when the caller did not
     /// say, as Python and TypeScript ones do not. Calls that the handler makes belong to the same
     /// trace when they are given it: `client.call(…).traceparent(context.traceparent())`.
     #[must_use]

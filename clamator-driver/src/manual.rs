@@ -19,7 +19,7 @@
 //! 11. [TLS, Unix sockets, users](#tls-unix-sockets-users)
 //! 12. [When Redis is in trouble](#when-redis-is-in-trouble)
 //! 13. [What the log says](#what-the-log-says)
-//! 14. [Traces](#traces)
+//! 14. [Traces][traces]
 //! 15. [What differs from the Python and TypeScript peers][peers]
 //!
 //! # Lifecycle and signals
@@ -410,57 +410,6 @@
 //! | warn | `redis reply parse failed` | an entry of a client's reply stream |
 //! | info | `redis connected` | all connections are there, again |
 //!
-//! # Traces
-//!
-//! A request carries a [W3C `traceparent`](https://www.w3.org/TR/trace-context/#traceparent-header)
-//! from its caller to its handler, so that the spans on both sides are one trace. Spans are not made
-//! here, and no library that makes them is needed: the text is taken from the one that the program
-//! uses, and given to it. Peers in Python and TypeScript ignore it and send none. There is no feature
-//! to be switched on, since a request that carries none costs nothing, and one that does 66 bytes.
-//!
-//! ```
-//! # use clamator_tokio::{Client, Context, MemoryBus, Server, Service};
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let target = MemoryBus::new();
-//! # let client = Client::connect("app", &target).await?;
-//! let stock = Service::new("stock").request("reserve", async |(): (), context: Context| {
-//!     Ok(context.traceparent().map(str::to_owned))
-//! });
-//! // What a handler calls belongs to the trace of its own request.
-//! # let inner = client.clone();
-//! let shop = Service::new("shop").request("buy", move |(): (), context: Context| {
-//!     let reserve = inner.call("stock.reserve", ()).traceparent(context.traceparent());
-//!     async move { Ok::<Option<String>, _>(reserve.await?) }
-//! });
-//! # let server = Server::builder("app").service(stock).service(shop).start(&target).await?;
-//!
-//! let span = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-//! let seen: Option<String> = client.call("shop.buy", ()).traceparent(span).await?;
-//! assert_eq!(seen.as_deref(), Some(span));
-//! # drop(server);
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! With [`tracing-opentelemetry`](https://docs.rs/tracing-opentelemetry), for example, the text of
-//! the current span is what a propagator injects, and a handler's span has as its parent what it
-//! extracts:
-//!
-//! ```text
-//! let mut carrier = HashMap::new();
-//! let propagator = TraceContextPropagator::new();
-//! propagator.inject_context(&Span::current().context(), &mut carrier);
-//! let call = client.call("shop.buy", order);
-//! let call = call.traceparent(carrier.get("traceparent").map(String::as_str));
-//!
-//! let text = context.traceparent().unwrap_or_default().to_owned();
-//! let carrier = HashMap::from([("traceparent".to_owned(), text)]);
-//! let span = info_span!("shop.buy");
-//! span.set_parent(TraceContextPropagator::new().extract(&carrier));
-//! handle(order).instrument(span).await
-//! ```
-//!
 //! # What differs from the Python and TypeScript peers
 //!
 //! The wire is the same, and pools may be mixed. What is different is so on purpose:
@@ -516,3 +465,5 @@
 //! [ServerBuilder::start]: crate::ServerBuilder::start
 //! [Target::url]: crate::Target::url
 //! [peers]: #what-differs-from-the-python-and-typescript-peers
+
+pub mod traces;

@@ -63,7 +63,7 @@ impl<T> Call<T> {
     }
 
     /// Says which trace the call belongs to and which span makes it, as a W3C
-    /// [`traceparent`](crate::manual#traces); the handler is told by
+    /// [`traceparent`](crate::manual::traces); the handler is told by
     /// [`Context::traceparent`](crate::Context::traceparent). By default it says nothing. Nothing is
     /// what it says, too, with a text that is no traceparent: no call fails because of it. Call it
     /// before the first poll.

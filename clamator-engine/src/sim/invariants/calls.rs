@@ -297,6 +297,46 @@ pub(super) struct InFlight {
     places: BTreeMap<NodeId, BTreeMap<u64, Option<Instant>>>,
 }
 
+impl InFlight {
+    fn sent(
+        &mut self,
+        scene: &Scene<'_>,
+        node: NodeId,
+        number: u64,
+        local: Instant,
+    ) -> Result<(), String> {
+        let calls = &scene.history.calls;
+        if calls.get(&number).is_none_or(|call| call.notification) {
+            return Ok(());
+        }
+        let places = self.places.entry(node).or_default();
+        places.insert(number, None);
+        let max = scene.plan.in_flight_max.max(1);
+        let of_one = (max * 3 - 1) / 4 + 1;
+        if places.len() <= of_one {
+            return Ok(());
+        }
+        // What a caller gave up may keep its place for a while, which is not judged.
+        places.retain(|number, until| {
+            let cancelled = calls.get(number).is_none_or(|it| it.cancelled);
+            !cancelled && until.is_none_or(|until| until > local)
+        });
+        if places.len() > max {
+            let all = places.len();
+            return Err(format!("{all} calls of {node} are under way, of {max}: {places:?}"));
+        }
+        let service = |number| calls.get(number).map(|call| call.service);
+        let same = places.keys().filter(|it| service(it) == service(&number)).count();
+        // What was called in the same turn may have been called later.
+        let since = self.called.get(&node).into_iter().flat_map(BTreeMap::values);
+        let several = since.filter(|since| **since < scene.now).count() > 1;
+        if several && same > of_one {
+            return Err(format!("one service has {same} of {max} places: {places:?}"));
+        }
+        Ok(())
+    }
+}
+
 impl Invariant for InFlight {
     fn title(&self) -> (&'static str, &'static str) {
         ("calls-under-way-are-limited", "5.3")
@@ -323,37 +363,8 @@ impl Invariant for InFlight {
                 command: Command::XAdd { fields, max_len: None, .. },
                 ..
             } => {
-                let number = number_in(fields);
-                let Some(number) = number.filter(|number| {
-                    scene.history.calls.get(number).is_some_and(|call| !call.notification)
-                }) else {
-                    return Ok(());
-                };
-                let places = self.places.entry(*node).or_default();
-                places.insert(number, None);
-                let max = scene.plan.in_flight_max.max(1);
-                let of_one = (max * 3 - 1) / 4 + 1;
-                if places.len() <= of_one {
-                    return Ok(());
-                }
-                // What a caller gave up may keep its place for a while, which is not judged.
-                places.retain(|number, until| {
-                    let cancelled = scene.history.calls.get(number).is_none_or(|it| it.cancelled);
-                    !cancelled && until.is_none_or(|until| until > *local)
-                });
-                if places.len() > max {
-                    return Err(format!(
-                        "{} calls of {node} are under way, of {max}: {places:?}",
-                        places.len()
-                    ));
-                }
-                let service = |number| scene.history.calls.get(number).map(|call| call.service);
-                let same = places.keys().filter(|it| service(it) == service(&number)).count();
-                // What was called in the same turn may have been called later.
-                let since = self.called.get(node).into_iter().flat_map(BTreeMap::values);
-                let several = since.filter(|since| **since < scene.now).count() > 1;
-                if several && same > of_one {
-                    return Err(format!("one service has {same} of {max} places: {places:?}"));
+                if let Some(number) = number_in(fields) {
+                    self.sent(scene, *node, number, *local)?;
                 }
             }
             Fact::Finished { number, .. } => {
