@@ -19,7 +19,7 @@
 //!     Ok(context.traceparent().map(str::to_owned))
 //! });
 //! // What a handler calls belongs to the trace of its own request.
-//! # let inner = client.clone();
+//! let inner = client.clone();
 //! let shop = Service::new("shop").request("buy", move |(): (), context: Context| {
 //!     let reserve = inner.call("stock.reserve", ()).traceparent(context.traceparent());
 //!     async move { Ok::<Option<String>, _>(reserve.await?) }
