@@ -36,8 +36,11 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 async fn replies_are_kept_while_redis_is_a_replica<R: Runtime>(runtime: R) {
     let folders = [Folder::new(), Folder::new()];
     let mut scene = scene_on(&runtime, redis_in(&folders[0], &[])).await;
+    let other = follower(&runtime, &scene, &folders[1]).await;
     let calls = run_calls(&mut scene, 600).await;
-    let other = successor(&runtime, &scene, &folders[1]).await;
+    let pending = || other.command("XPENDING faults:cmds:work work").array()[0].integer();
+    runtime.until("the replica knows of them", || pending() == 20).await;
+    other.command("REPLICAOF NO ONE");
     scene.redis.command(&format!("REPLICAOF 127.0.0.1 {}", other.port()));
     assert_kept(&runtime, &scene, "READONLY").await;
     scene.redis.command("REPLICAOF NO ONE");
@@ -52,7 +55,9 @@ async fn nobody_stays_with_a_master_that_was_demoted<R: Runtime>(runtime: R) {
     scene.serve_from(proxy.port, Concurrency::Limit(64), |builder| builder).await;
     let load = scene.caller.load(SECOND / 100, 20 * SECOND);
     runtime.sleep(SECOND).await;
-    let mut other = successor(&runtime, &scene, &folders[1]).await;
+    let mut other = follower(&runtime, &scene, &folders[1]).await;
+    // What is under way now may be lost; what was there is not.
+    other.command("REPLICAOF NO ONE");
     // It answers reads as before, and from where it is cut off it hears nothing new.
     scene.redis.command("REPLICAOF 127.0.0.1 1");
     // For a while the name of the master still leads to the old one.
@@ -168,14 +173,13 @@ async fn run_calls<R: Runtime>(scene: &mut Scene<R>, ms: u64) -> Calls<R> {
     calls
 }
 
-/// Starts a master with the same data.
-async fn successor<R: Runtime>(runtime: &R, scene: &Scene<R>, folder: &Folder) -> RedisServer {
+/// Starts a replica, which has the same data from now on.
+async fn follower<R: Runtime>(runtime: &R, scene: &Scene<R>, folder: &Folder) -> RedisServer {
     let other = redis_in(folder, &[]);
+    scene.redis.command("CONFIG SET repl-diskless-sync-delay 0");
     other.command(&format!("REPLICAOF 127.0.0.1 {}", scene.redis.port()));
     let follows = || other.command("INFO replication").text().contains("master_link_status:up");
     runtime.until("the replica follows", follows).await;
-    // What is under way now may be lost; what was there is not.
-    other.command("REPLICAOF NO ONE");
     other
 }
 
