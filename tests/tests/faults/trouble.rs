@@ -38,8 +38,8 @@ async fn replies_are_kept_while_redis_is_a_replica<R: Runtime>(runtime: R) {
     let mut scene = scene_on(&runtime, redis_in(&folders[0], &[])).await;
     let other = follower(&runtime, &scene, &folders[1]).await;
     let calls = run_calls(&mut scene, 600).await;
-    let pending = || other.command("XPENDING faults:cmds:work work").array()[0].integer();
-    runtime.until("the replica knows of them", || pending() == 20).await;
+    // Until the replica knows of all of them.
+    runtime.until("the same", || pending(&other) == pending(&scene.redis)).await;
     other.command("REPLICAOF NO ONE");
     scene.redis.command(&format!("REPLICAOF 127.0.0.1 {}", other.port()));
     assert_kept(&runtime, &scene, "READONLY").await;
@@ -181,6 +181,11 @@ async fn follower<R: Runtime>(runtime: &R, scene: &Scene<R>, folder: &Folder) ->
     let follows = || other.command("INFO replication").text().contains("master_link_status:up");
     runtime.until("the replica follows", follows).await;
     other
+}
+
+/// What this server knows of what is pending.
+fn pending(redis: &RedisServer) -> RawReply {
+    redis.command("XPENDING faults:cmds:work work")
 }
 
 /// Waits until Redis says this of itself.
