@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use clamator_engine::{Job, StreamId};
-use clamator_proto::{MethodName, RequestId, ServiceName};
+use clamator_proto::{MethodName, RequestId, ServiceName, Traceparent};
 
 use crate::signal::Signal;
 
@@ -21,6 +21,7 @@ struct Delivery {
     method: MethodName,
     request: Option<RequestId>,
     service: ServiceName,
+    traceparent: Option<Traceparent>,
     lost: Signal,
     cancelled: Signal,
 }
@@ -34,6 +35,7 @@ impl Context {
             method: job.method.clone(),
             request: job.request.clone(),
             service: job.service.clone(),
+            traceparent: job.traceparent,
             lost: Signal::default(),
             cancelled: Signal::default(),
         }))
@@ -116,5 +118,14 @@ impl Context {
     #[must_use]
     pub fn service(&self) -> &ServiceName {
         &self.0.service
+    }
+
+    /// Which trace the request belongs to, and which span made it, as a W3C
+    /// [`traceparent`](crate::manual::traces), valid whoever wrote it. `None` when the caller did not
+    /// say, as Python and TypeScript ones do not. Calls that the handler makes belong to the same
+    /// trace when they are given it: `client.call(…).traceparent(context.traceparent())`.
+    #[must_use]
+    pub fn traceparent(&self) -> Option<&str> {
+        self.0.traceparent.as_ref().map(Traceparent::as_str)
     }
 }

@@ -16,8 +16,10 @@
 //! 9. [When in memory, when Redis](#when-in-memory-when-redis)
 //! 10. [Testing under faults](#testing-under-faults)
 //! 11. [TLS, Unix sockets, users](#tls-unix-sockets-users)
-//! 12. [What the log says](#what-the-log-says)
-//! 13. [What differs from the Python and TypeScript peers][peers]
+//! 12. [When Redis is in trouble](#when-redis-is-in-trouble)
+//! 13. [What the log says](#what-the-log-says)
+//! 14. [Traces][traces]
+//! 15. [What differs from the Python and TypeScript peers][peers]
 //!
 //! # Lifecycle and signals
 //!
@@ -363,6 +365,24 @@
 //! a second apart, 30 s after refused credentials. The log has one warning when the connection is
 //! gone, one for each further kind of reason why it does not come back, and one line when it has.
 //!
+//! # When Redis is in trouble
+//!
+//! A Redis may be there and not do what it is asked to. Nothing has to be restarted for that: service
+//! resumes by itself, within two seconds of the end of the trouble, and no handler runs again because
+//! its reply could not be written.
+//!
+//! | Redis | new calls fail at once with | finished replies |
+//! |---|---|---|
+//! | is full (`OOM`), cannot save (`MISCONF`), has too few replicas (`NOREPLICAS`), or is a cluster that is down (`CLUSTERDOWN`) | [`CallError::Refused`] | are kept, and written when it is well |
+//! | is a replica, as a master that was demoted is (`READONLY`), or reads its data in (`LOADING`) | `Refused`, or [`CallError::NotSent`] while there is no connection | are kept, and written when it is a master, or there is one |
+//! | takes a right away (`NOPERM`) | `Refused`, without the right to write | are lost, without the right to write replies: this is taken to be meant, and the callers' calls time out |
+//!
+//! No connection is held to a replica: the host of the target is looked up anew for each, until it
+//! leads to a master, so that clients and servers follow a name that is moved. What a demoted master
+//! had taken and not passed on is lost with it; its callers are told so when their calls time out.
+//! A replica that takes writes, which Redis can be set to, is not served either: what is written there
+//! is lost.
+//!
 //! # What the log says
 //!
 //! Clients and servers write [`tracing`](https://docs.rs/tracing) events under the target
@@ -421,6 +441,7 @@
 //! [`CallError::Timeout`]: crate::CallError::Timeout
 //! [`CallError::NoWorkers`]: crate::CallError::NoWorkers
 //! [`CallError::NotSent`]: crate::CallError::NotSent
+//! [`CallError::Refused`]: crate::CallError::Refused
 //! [`Target::url`]: crate::Target::url
 //! [Client::notify]: crate::Client::notify
 //! [ClientBuilder::withdraw]: crate::ClientBuilder::withdraw
@@ -441,3 +462,4 @@
 //! [peers]: #what-differs-from-the-python-and-typescript-peers
 
 pub mod rights;
+pub mod traces;

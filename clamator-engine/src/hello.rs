@@ -2,7 +2,8 @@
 //!
 //! Not the handshake itself: what is asked, and with which credentials, is the business of whoever
 //! opens the connection. Takes RESP2 and RESP3 shapes; a refusal is the reason why the lane cannot
-//! be opened, sorted by what an operator may do.
+//! be opened, sorted by what an operator may do. So is the role of a replica: it would answer reads,
+//! and nobody who only reads would ever learn that what is written is written elsewhere.
 //!
 //! <https://redis.io/docs/latest/commands/hello/>, <https://redis.io/docs/latest/commands/time/>
 
@@ -10,15 +11,15 @@ use core::str;
 use core::time::Duration;
 
 use crate::engine::{Hello, Loss, Version};
-use crate::reply::Reply;
+use crate::reply::{Refusal, Reply};
 use crate::resp::{ReplyShape, Value, bytes, pairs};
 
 impl Hello {
     /// Reads the reply to `HELLO`. The clock is not in it: see [`Self::decode_time`].
     ///
     /// # Errors
-    /// [`Loss::Credentials`] or [`Loss::Unfit`] when the server refused, [`Loss::Garbled`] when the
-    /// reply has no version; to be handed in with [`Input::LaneLost`](crate::Input::LaneLost).
+    /// [`Loss::Credentials`] or [`Loss::Unfit`] when the server refused, or is a replica;
+    /// [`Loss::Garbled`] when the reply has no version; to be handed in with [`Input::LaneLost`](crate::Input::LaneLost).
     pub fn decode(reply: Value) -> Result<Self, Loss> {
         if let Value::Error(refusal) = reply {
             let credentials = matches!(refusal.code.as_str(), "NOAUTH" | "NOPERM" | "WRONGPASS");
@@ -28,8 +29,12 @@ impl Hello {
                 Loss::Unfit(refusal)
             });
         }
-        hello(reply)
-            .ok_or_else(|| Loss::Garbled { detail: "the reply to HELLO has no version".into() })
+        let (hello, replica) = hello(reply)
+            .ok_or_else(|| Loss::Garbled { detail: "the reply to HELLO has no version".into() })?;
+        if replica {
+            return Err(Loss::Unfit(Refusal::new("READONLY", "the server is a replica")));
+        }
+        Ok(hello)
     }
 
     /// Reads the reply to `TIME`: what has passed since the Unix epoch; `None` when it was refused.
@@ -42,11 +47,13 @@ impl Hello {
     }
 }
 
-fn hello(reply: Value) -> Option<Hello> {
-    let (mut version, mut client_id, mut valkey) = (None, None, false);
+/// What the server says of itself, and whether it is a replica.
+fn hello(reply: Value) -> Option<(Hello, bool)> {
+    let (mut version, mut client_id, mut valkey, mut replica) = (None, None, false, false);
     for (name, value) in pairs(reply)? {
         match (&*bytes(name)?, value) {
             (b"id", Value::Integer(id)) => client_id = u64::try_from(id).ok(),
+            (b"role", Value::Bytes(role)) => replica = matches!(&*role, b"replica" | b"slave"),
             (b"server", Value::Bytes(server)) => valkey = &*server == b"valkey",
             (b"version", Value::Bytes(text)) => {
                 version = str::from_utf8(&text).ok().and_then(Version::parse);
@@ -57,13 +64,12 @@ fn hello(reply: Value) -> Option<Hello> {
     let mut hello = Hello::new(version?);
     hello.client_id = client_id;
     hello.valkey = valkey;
-    Some(hello)
+    Some((hello, replica))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reply::Refusal;
     use alloc::vec;
     use alloc::vec::Vec;
     use bytes::Bytes;
@@ -106,6 +112,24 @@ mod tests {
         }
         let busy = Refusal::new("ERR", "max number of clients reached");
         assert_eq!(Hello::decode(busy.clone().into()), Err(Loss::Unfit(busy)));
+    }
+
+    #[test]
+    fn a_replica_is_left_before_anything_is_asked_of_it() {
+        let hello = |role| {
+            Hello::decode(Value::Array(vec![
+                text("version"),
+                text("7.0.15"),
+                text("role"),
+                text(role),
+            ]))
+        };
+        assert!(hello("master").is_ok());
+        for role in ["replica", "slave"] {
+            let decoded = hello(role);
+            let Err(Loss::Unfit(refusal)) = &decoded else { panic!("{decoded:?}") };
+            assert_eq!(refusal.code, "READONLY");
+        }
     }
 
     #[test]

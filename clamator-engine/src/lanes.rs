@@ -234,6 +234,16 @@ impl<P> Lanes<P> {
         Some(self.end(now, lane, loss))
     }
 
+    /// Ends an open lane, which is in order as far as anybody knows, to be opened again. That is no
+    /// news to the application unless it cannot be.
+    pub(crate) fn renew(&mut self, now: Instant, lane: Lane) -> Option<Ended<P>> {
+        if !self.is_open(lane) {
+            return None;
+        }
+        self.actions.push_back(Action::Close(lane));
+        Some(Ended { voided: self.void(now, lane, BACKOFF_MIN), unfit: false })
+    }
+
     /// Closes every lane for good; every token is void.
     pub(crate) fn close_all(&mut self) {
         // A lane that was to be opened in this very turn is not closed: nobody has opened it.
@@ -382,8 +392,6 @@ impl<P> Lanes<P> {
     }
 
     fn end(&mut self, now: Instant, lane: Lane, loss: Loss) -> Ended<P> {
-        self.actions
-            .retain(|action| !matches!(action, Action::Command { lane: of, .. } if *of == lane));
         let failures = self.state(lane).map_or(0, |state| state.failures);
         let pause = if self.seeded.is(Bug::ReconnectWithoutPause) {
             Duration::ZERO
@@ -392,23 +400,31 @@ impl<P> Lanes<P> {
         } else {
             BACKOFF_MAX.min(BACKOFF_MIN.saturating_mul(1 << failures.min(8)))
         };
+        let voided = self.void(now, lane, pause);
+        let unfit = matches!(loss, Loss::Unfit(_));
+        if self.is_news(Trouble::of(&loss)) {
+            self.actions.push_back(Action::Disconnected(loss));
+        }
+        Ended { voided, unfit }
+    }
+
+    /// Forgets what is under way on the lane, which is opened again after about this pause.
+    fn void(&mut self, now: Instant, lane: Lane, pause: Duration) -> Vec<Voided<P>> {
+        self.actions
+            .retain(|action| !matches!(action, Action::Command { lane: of, .. } if *of == lane));
         let until = now + self.jitter.spread(pause);
         let mut voided = Vec::new();
         let unsaid = self.seeded.is(Bug::ReadLostWithLane) && lane != Lane::Command;
         if let Some(state) = self.state(lane) {
             state.phase = Phase::Backoff { until };
             state.moved = 0;
-            state.failures = failures.saturating_add(1);
+            state.failures = state.failures.saturating_add(1);
             let flying = state.flying.drain(..).filter(|_| !unsaid);
             voided.extend(flying.map(|flying| Voided { purpose: flying.purpose, sent: true }));
             let waiting = state.waiting.drain(..);
             voided.extend(waiting.map(|waiting| Voided { purpose: waiting.purpose, sent: false }));
         }
-        let unfit = matches!(loss, Loss::Unfit(_));
-        if self.is_news(Trouble::of(&loss)) {
-            self.actions.push_back(Action::Disconnected(loss));
-        }
-        Ended { voided, unfit }
+        voided
     }
 
     /// Notes a trouble. Tells whether it was not announced since all lanes were open.

@@ -179,7 +179,7 @@
 //! let mut server = Port::new(Server::new(now, ServerConfig::new("porting", "one", 7), services));
 //!
 //! let said = Json::encode("hello")?;
-//! client.engine.call(now, &Method::parse("echo.say")?, &said, None);
+//! client.engine.call(now, &Method::parse("echo.say")?, &said, None, None);
 //! let (mut heard, mut stopped) = (None, 0);
 //! while stopped < 2 {
 //!     client.turn(now, &mut redis, |client, event| match event {

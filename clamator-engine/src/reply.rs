@@ -206,13 +206,22 @@ mod tests {
     #[test]
     fn refusals_are_sorted_by_what_may_be_done_next() {
         let cases = [
+            ("ASK", RefusalKind::WrongServer),
+            ("BUSY", RefusalKind::Heals),
             ("BUSYGROUP", RefusalKind::GroupExists),
+            ("CLUSTERDOWN", RefusalKind::Heals),
             ("ERR", RefusalKind::Final),
             ("LOADING", RefusalKind::WrongServer),
+            ("MASTERDOWN", RefusalKind::WrongServer),
+            ("MISCONF", RefusalKind::Heals),
+            ("MOVED", RefusalKind::WrongServer),
+            ("NOAUTH", RefusalKind::WrongServer),
             ("NOGROUP", RefusalKind::NoGroup),
             ("NOPERM", RefusalKind::Final),
+            ("NOREPLICAS", RefusalKind::Heals),
             ("OOM", RefusalKind::Heals),
             ("READONLY", RefusalKind::WrongServer),
+            ("TRYAGAIN", RefusalKind::Heals),
             ("UNBLOCKED", RefusalKind::NoGroup),
             ("WRONGTYPE", RefusalKind::Final),
         ];

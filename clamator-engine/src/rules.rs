@@ -69,13 +69,16 @@
 //! step with the look at it (`server/consumers.rs`).
 //!
 //! **4.12 Redis in trouble.** While Redis takes no writes, finished replies are kept and tried
-//! again, nothing more is read, and nothing runs twice.
+//! again, nothing more is read, and nothing runs twice. A connection is given up whose server says
+//! that it is no master, or not one yet.
 //!
 //! # 5 Calling
 //!
 //! **5.1 Replies.** One stream for each client, read from its start on each new lane, and when
-//! replies are missing for 5 s, 10 s later again and ever less often, up to once a minute: it may
-//! have been made anew with lower ids. A reply ends the call of its id; all others are counted and
+//! replies are missing for 5 s: it may have been made anew with lower ids. 10 s later it is read
+//! again, and ever less often, up to once a minute, each time on a new lane; so it is when a write
+//! is refused because the server is no master: a demoted one goes on answering reads, and knows of
+//! nothing new. No lane is opened to a replica (`hello.rs`). A reply ends the call of its id; all others are counted and
 //! dropped. Ids begin with a number that no other start of a client has (`client/replies.rs`).
 //!
 //! **5.2 Timeout.** It begins before the request is sent, and covers everything until the reply. A
@@ -86,7 +89,10 @@
 //!
 //! **5.3 In flight.** So many calls at most; others wait, within their own timeouts. A call that
 //! expired keeps its place until its reply is seen, its request was taken back, or one more timeout
-//! has passed, a minute at most, so that replies are not trimmed unread (`client/calls.rs`).
+//! has passed, a minute at most, so that replies are not trimmed unread (`client/calls.rs`). Those of
+//! one service wait in the order in which they were made; among services the turn goes round, and in
+//! a client that calls several none takes the last places, so that one that nobody serves holds up no
+//! other (`client/turns.rs`).
 //!
 //! **5.4 Errors.** They say what may be done next: see [`CallError`](crate::CallError).
 //!

@@ -93,6 +93,8 @@ bugs! {
     DeliveriesAssumed = "pipeshub#2992",
     /// An entry is started however often it was.
     DeliveriesUnlimited = "pipeshub#2992, rule 4.8",
+    /// A client whose server takes no writes any more goes on reading from it.
+    DemotedStillRead = "rule 5.1, lettuce#2366",
     /// Methods of other services are run.
     ForeignMethodRun = "rule 4.7",
     /// Running handlers are dropped when the stop begins.
@@ -150,6 +152,8 @@ bugs! {
     OverdueUnnoticed = "bullmq#4138",
     /// The place of an expired call is given away at once.
     PlaceFreedAtOnce = "rule 5.3",
+    /// A service may take every place that there is for calls, also where others are called too.
+    PlacesHogged = "rule 5.3",
     /// What is no request is dropped and not acknowledged.
     PoisonKept = "P8",
     /// What waits unstarted takes no place.

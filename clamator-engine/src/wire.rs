@@ -6,7 +6,7 @@ use alloc::vec;
 use core::time::Duration;
 
 use bytes::Bytes;
-use clamator_proto::entry;
+use clamator_proto::{Traceparent, entry};
 
 use crate::reply::Fields;
 
@@ -37,6 +37,11 @@ pub(crate) fn fields(envelope: Bytes, reply_to: Option<Bytes>) -> Fields {
     ];
     fields.extend(reply_to.map(|key| pair(entry::REPLY_TO, key)));
     fields
+}
+
+/// The field that says which trace a request belongs to, behind those of [`fields`].
+pub(crate) fn traceparent(traceparent: Traceparent) -> (Bytes, Bytes) {
+    (Bytes::from_static(entry::TRACEPARENT.as_bytes()), traceparent.to_bytes())
 }
 
 #[cfg(test)]

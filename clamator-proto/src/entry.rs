@@ -7,6 +7,8 @@
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::traceparent::Traceparent;
+
 /// The field that says what an entry is. Written, never read.
 pub const TYPE: &str = "type";
 /// The value of [`TYPE`] in every entry.
@@ -15,6 +17,9 @@ pub const RPC: &str = "rpc";
 pub const ENVELOPE: &str = "envelope";
 /// The field with the key of the stream that wants the reply; only requests have it.
 pub const REPLY_TO: &str = "reply-to";
+/// The field with the trace that a request or notification belongs to. Peers ignore it. It stands
+/// behind theirs, and its value is never equal to a name: the TypeScript peer would take it for one.
+pub const TRACEPARENT: &str = "traceparent";
 
 /// The field of a dead letter with the id that the entry had on its command stream.
 pub const DEAD_ENTRY: &str = "dead-entry";
@@ -31,6 +36,9 @@ pub struct CommandFields<'a> {
     pub envelope: &'a Bytes,
     /// Where the reply goes, unchecked and perhaps empty; `None` when the entry does not say.
     pub reply_to: Option<&'a Bytes>,
+    /// The trace it belongs to; `None` when the entry does not say, or not in a way that can be
+    /// read.
+    pub traceparent: Option<Traceparent>,
 }
 
 impl<'a> CommandFields<'a> {
@@ -45,7 +53,8 @@ impl<'a> CommandFields<'a> {
             named.next().map(|(_, value)| value)
         };
         let envelope = last(ENVELOPE).filter(|text| !text.is_empty()).ok_or(MissingEnvelope)?;
-        Ok(Self { envelope, reply_to: last(REPLY_TO) })
+        let traceparent = last(TRACEPARENT).and_then(|text| Traceparent::parse(text));
+        Ok(Self { envelope, reply_to: last(REPLY_TO), traceparent })
     }
 }
 
@@ -162,6 +171,20 @@ mod tests {
             [(b"envelope", b"1"), (b"reply-to", b"a"), (b"envelope", b"2"), (b"reply-to", b"b")];
         assert_read(&twice, Ok((b"2", Some(b"b"))));
         assert_read(&[(b"envelope", b"1"), (b"envelope", b"")], Err(MissingEnvelope));
+    }
+
+    #[test]
+    fn a_trace_is_read_and_what_is_none_is_absent() {
+        const VALID: &[u8] = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let read = |value: &'static [u8]| {
+            let entry = entry(&[REQUEST[0], REQUEST[1], REQUEST[2], (b"traceparent", value)]);
+            CommandFields::read(&entry).unwrap().traceparent
+        };
+        assert_eq!(read(VALID).unwrap().to_bytes(), VALID);
+        for garbage in [&b""[..], b"envelope", b"00-", b"\xff\0", &VALID[1..]] {
+            assert_eq!(read(garbage), None, "{garbage:?}");
+        }
+        assert_eq!(CommandFields::read(&entry(&REQUEST)).unwrap().traceparent, None);
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod name;
 mod parse;
 mod scan;
 mod text;
+mod traceparent;
 
 pub use contract::{Contract, DuplicateMethod, MethodKind};
 pub use envelope::{Envelope, Failure, Notification, Request, Success};
@@ -42,3 +43,4 @@ pub use name::{InvalidName, MethodName, NameKind, ServiceName};
 pub use scan::{DATA_DEPTH_MAX, DEPTH_MAX, PIECE_DEPTH_MAX};
 /// One JSON value as the text it was written in, borrowed from an envelope.
 pub use serde_json::value::RawValue;
+pub use traceparent::{InvalidTraceparent, Traceparent};

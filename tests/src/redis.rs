@@ -121,6 +121,20 @@ impl RedisServer {
         self.process = spawn(&self.program, self.port, &self.options);
     }
 
+    /// Kills the server and starts it again, with what its options let it find, and does not wait
+    /// until it answers.
+    pub fn begin_restart(&mut self) {
+        self.process.kill();
+        self.process = begin(&self.program, self.port, &self.options);
+    }
+
+    /// Whether the server takes connections and has not read all its data yet.
+    pub fn is_loading(&self) -> bool {
+        let Ok(mut connection) = RawConnection::open(self.port) else { return false };
+        let asked = connection.send(&[b"DBSIZE"]).and_then(|()| connection.receive());
+        matches!(asked, Ok(RawReply::Error(text)) if text.starts_with("LOADING"))
+    }
+
     /// Connects.
     pub fn connect(&self) -> RawConnection {
         RawConnection::open(self.port).expect("a started server takes connections")
@@ -143,14 +157,18 @@ fn spawn(program: &Path, port: u16, options: &[String]) -> Process {
     try_spawn(program, port, options).unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn try_spawn(program: &Path, port: u16, options: &[String]) -> Result<Process, String> {
+fn begin(program: &Path, port: u16, options: &[String]) -> Process {
     let mut command = Command::new(program);
     command
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
         .args(["--save", "", "--appendonly", "no", "--daemonize", "no", "--loglevel", "warning"])
         .args(options)
         .stdin(Stdio::null());
-    let mut process = Process::spawn_silent(&mut command);
+    Process::spawn_silent(&mut command)
+}
+
+fn try_spawn(program: &Path, port: u16, options: &[String]) -> Result<Process, String> {
+    let mut process = begin(program, port, options);
     let end = now() + START_MAX;
     while !RawConnection::open(port).is_ok_and(|mut connection| connection.pings()) {
         assert!(now() < end, "the server on port {port} does not answer");

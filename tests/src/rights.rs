@@ -19,6 +19,7 @@ const ROLES: [Role; 3] = [Role::Client, Role::Operator, Role::Server];
 #[derive(Debug)]
 pub struct RestrictedRedis {
     redis: RedisServer,
+    scope: Scope,
     /// Whether everything is allowed that is sent.
     complete: bool,
 }
@@ -42,7 +43,18 @@ impl RestrictedRedis {
             options.extend(rules.split(' ').map(str::to_owned));
         }
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
-        Self { redis: RedisServer::start_with(&options), complete }
+        Self { redis: RedisServer::start_with(&options), scope: scope.clone(), complete }
+    }
+
+    /// Takes some of their rights from the users, whoever is connected, and gives back all others.
+    pub fn restrict(&mut self, lacks: impl Fn(&Grant) -> bool) {
+        self.complete = false;
+        for role in ROLES {
+            let granted = grants(role).filter(|grant| !lacks(grant));
+            let rules = rules(granted, &self.scope, RedisServer::version());
+            let set = self.redis.command(&format!("ACL SETUSER {} {rules}", user(role)));
+            assert_eq!(set, RawReply::Simple("OK".into()), "{rules}");
+        }
     }
 
     /// The way here, as a role's user.

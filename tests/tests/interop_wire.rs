@@ -63,6 +63,25 @@ fn rust_writes_a_notification_without_id_and_reply_to() {
 }
 
 #[test]
+fn rust_writes_the_trace_behind_everything_else_and_python_does_not_mind() {
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let calls = json!([
+        { "method": "add", "params": { "a": 2, "b": 3 }, "traceparent": trace },
+        { "method": "ping", "params": { "tag": "x" }, "notification": true, "traceparent": trace },
+    ]);
+    let (deployment, entries) = sent_by(Peer::Rust, &calls.to_string());
+    for entry in &entries {
+        let last = entry.fields.last().unwrap();
+        assert_eq!((last.0.as_str(), last.1.as_str()), ("traceparent", trace), "{entry:?}");
+    }
+    let _server = deployment.serve("A");
+    deployment.settled();
+    let outcomes = deployment.call(calls);
+    assert_eq!(outcomes[0].sum(), 5.0);
+    assert!(outcomes[1].ok, "{outcomes:?}");
+}
+
+#[test]
 fn rust_writes_absent_params_as_an_empty_object() {
     let calls = r#"[{"method":"stats"}, {"method":"ping","params":null,"notification":true}]"#;
     let (_, entries) = sent_by(Peer::Rust, calls);

@@ -61,6 +61,16 @@ impl<T> Call<T> {
         }
         self
     }
+
+    /// Says which trace the call belongs to and which span makes it, as a W3C
+    /// [`traceparent`](crate::manual::traces); the handler is told by
+    /// [`Context::traceparent`](crate::Context::traceparent). By default it says nothing. Nothing is
+    /// what it says, too, with a text that is no traceparent: no call fails because of it. Call it
+    /// before the first poll.
+    pub fn traceparent<'a>(mut self, text: impl Into<Option<&'a str>>) -> Self {
+        self.pending.set_traceparent(text.into());
+        self
+    }
 }
 
 impl<T: DeserializeOwned> Future for Call<T> {
@@ -89,6 +99,12 @@ pub struct Notify {
 impl Notify {
     pub(super) const fn new(pending: Pending) -> Self {
         Self { pending }
+    }
+
+    /// Says which trace the notification belongs to: see [`Call::traceparent`].
+    pub fn traceparent<'a>(mut self, text: impl Into<Option<&'a str>>) -> Self {
+        self.pending.set_traceparent(text.into());
+        self
     }
 }
 
@@ -134,6 +150,12 @@ impl Pending {
             Err(fault) => State::Invalid(fault),
         };
         Self { handle: Arc::clone(handle), state }
+    }
+
+    fn set_traceparent(&mut self, text: Option<&str>) {
+        if let State::New(request) = &mut self.state {
+            request.traceparent = text.and_then(|text| text.parse().ok());
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Json, CallError>> {
@@ -182,7 +204,7 @@ fn request(kind: Kind, method: &str, params: impl Serialize) -> Result<Request, 
         Json::encode(&params).map_err(|error| InvalidCall::Params { detail: error.to_string() })?;
     // On the wire, no parameters are an empty object.
     let params = if params.is_null() { no_params() } else { params };
-    Ok(Request { kind, method, params, timeout: None })
+    Ok(Request { kind, method, params, timeout: None, traceparent: None })
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use clamator_engine::{
     CallError, CallId, Client, ClientConfig, ClientCounters, ClientEvent, Instant, Loss,
 };
-use clamator_proto::{Json, Method};
+use clamator_proto::{Json, Method, Traceparent};
 use futures_channel::oneshot;
 
 use crate::driver::Role;
@@ -36,6 +36,7 @@ pub(super) struct Request {
     pub(super) params: Json,
     /// `None` for the client's own.
     pub(super) timeout: Option<Duration>,
+    pub(super) traceparent: Option<Traceparent>,
 }
 
 #[derive(Clone, Copy)]
@@ -95,10 +96,10 @@ impl ClientRole {
                 let _ = answer.send(*self.engine.counters());
             }
             Verb::Start { key, request, answer } => {
-                let Request { kind, method, params, timeout } = request;
+                let Request { kind, method, params, timeout, traceparent } = request;
                 let id = match kind {
-                    Kind::Call => self.engine.call(now, &method, &params, timeout),
-                    Kind::Notification => self.engine.notify(now, &method, &params),
+                    Kind::Call => self.engine.call(now, &method, &params, timeout, traceparent),
+                    Kind::Notification => self.engine.notify(now, &method, &params, traceparent),
                 };
                 self.waiting.insert(id, (key, answer));
                 self.ids.insert(key, id);

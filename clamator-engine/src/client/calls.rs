@@ -1,15 +1,17 @@
-//! [`Calls`]: the calls under way, in the order they were made, with their timeouts and places.
+//! [`Calls`]: the calls under way, with their timeouts and places.
 //!
-//! Not the sending and not the reading of replies. A place is what a call takes up in the reply
-//! stream: it is taken when the request is sent and stays taken behind an expired or cancelled
-//! call until its late reply is seen, it was withdrawn, or one more timeout has passed, a minute at
-//! most, so that unread replies are not trimmed away (rule 5.3).
+//! Not the sending, not the reading of replies, and not whose turn it is (`turns`). A place is what a
+//! call takes up in the reply stream: it is taken when the request is sent and stays taken behind an
+//! expired or cancelled call until its late reply is seen, it was withdrawn, or one more timeout has
+//! passed, a minute at most, so that unread replies are not trimmed away (rule 5.3).
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
 
 use bytes::Bytes;
+use clamator_proto::Traceparent;
 
+use super::turns::Turns;
 use crate::seeded::{Bug, Seeded};
 use crate::stream_id::StreamId;
 use crate::time::Instant;
@@ -29,10 +31,8 @@ pub(super) struct Calls {
     dues: BTreeSet<(Instant, u64)>,
     /// Whether it is told that a call is about to end.
     tells_endings: bool,
-    /// What waits to be sent, in the order it was made.
-    queue: VecDeque<u64>,
-    /// Places taken in the reply stream.
-    places: usize,
+    /// What waits to be sent, and the places taken in the reply stream.
+    turns: Turns,
     next: u64,
     seeded: Seeded,
 }
@@ -40,6 +40,8 @@ pub(super) struct Calls {
 #[derive(Debug)]
 struct Pending {
     kind: Kind,
+    /// The service, as [`Turns`] counts.
+    service: usize,
     progress: Progress,
     timeout: Duration,
     /// When it is about to end, and then when it ends.
@@ -77,6 +79,7 @@ pub(super) enum Kind {
 pub(super) struct Outgoing {
     pub(super) key: Bytes,
     pub(super) envelope: Bytes,
+    pub(super) traceparent: Option<Traceparent>,
 }
 
 /// What time does to a call.
@@ -99,7 +102,7 @@ pub(super) struct Ended {
 impl Calls {
     /// No calls; `tells_endings` says whether [`Self::due`] tells of those that are about to end.
     pub(super) fn new(seeded: Seeded, tells_endings: bool) -> Self {
-        Self { seeded, tells_endings, ..Self::default() }
+        Self { seeded, tells_endings, turns: Turns::new(seeded), ..Self::default() }
     }
 
     /// Draws the next number.
@@ -120,10 +123,12 @@ impl Calls {
         let told = self.tells_endings && kind == Kind::Call;
         let ending = if told { ENDING_MAX.min(timeout / ENDING_PART) } else { Duration::ZERO };
         let due = now + timeout.saturating_sub(ending);
+        let service = self.turns.service(&outgoing.key);
         #[cfg(seeded_bugs)]
         let copy = outgoing.clone();
         let pending = Pending {
             kind,
+            service,
             key: outgoing.key.clone(),
             progress: Progress::Waiting(outgoing),
             timeout,
@@ -135,7 +140,7 @@ impl Calls {
         };
         self.calls.insert(id, pending);
         self.dues.insert((due, id));
-        self.queue.push_back(id);
+        self.turns.push(service, id);
     }
 
     /// Takes the next call to be sent, if a place is free for it. One whose time is over is not
@@ -145,27 +150,13 @@ impl Calls {
         now: Instant,
         places_max: usize,
     ) -> Option<(u64, Kind, Outgoing)> {
-        loop {
-            let id = *self.queue.front()?;
-            let Some(call) = self.calls.get_mut(&id) else {
-                self.queue.pop_front();
-                continue;
-            };
-            if call.expires <= now {
-                self.queue.pop_front();
-                continue;
-            }
-            let bounded = !self.seeded.is(Bug::InFlightUnbounded);
-            if bounded && call.kind == Kind::Call && self.places >= places_max.max(1) {
-                return None;
-            }
-            self.queue.pop_front();
-            if let Progress::Waiting(outgoing) =
-                core::mem::replace(&mut call.progress, Progress::Sent)
-            {
-                self.places += usize::from(call.kind == Kind::Call);
-                return Some((id, call.kind, outgoing));
-            }
+        let calls = &self.calls;
+        let in_time = |id| calls.get(&id).filter(|call: &&Pending| now < call.expires);
+        let (id, kind) = self.turns.next(places_max, |id| in_time(id).map(|call| call.kind))?;
+        let call = self.calls.get_mut(&id)?;
+        match core::mem::replace(&mut call.progress, Progress::Sent) {
+            Progress::Waiting(outgoing) => Some((id, kind, outgoing)),
+            Progress::Forgotten | Progress::Sent => unreachable!("what waits was not sent"),
         }
     }
 
@@ -175,7 +166,7 @@ impl Calls {
         self.dues.remove(&(call.due, id));
         let sent = !matches!(call.progress, Progress::Waiting(_));
         if sent && call.kind == Kind::Call {
-            self.places = self.places.saturating_sub(1);
+            self.turns.free(call.service);
         }
         let awaited = !matches!(call.progress, Progress::Forgotten);
         awaited.then_some(Ended { id, kind: call.kind, sent })
@@ -247,7 +238,7 @@ impl Calls {
     /// Ends the next call that was not sent.
     pub(super) fn unsent(&mut self) -> Option<Ended> {
         loop {
-            let id = self.queue.pop_front()?;
+            let id = self.turns.pop()?;
             if let Some(ended) = self.finish(id) {
                 return Some(ended);
             }
@@ -256,8 +247,7 @@ impl Calls {
 
     /// Ends every call.
     pub(super) fn clear(&mut self) -> impl Iterator<Item = Ended> {
-        self.places = 0;
-        self.queue.clear();
+        self.turns.clear();
         self.dues.clear();
         core::mem::take(&mut self.calls).into_iter().filter_map(|(id, call)| {
             let sent = !matches!(call.progress, Progress::Waiting(_));
@@ -296,8 +286,10 @@ impl Calls {
         let sent = |call: &&mut Pending| seeded && matches!(call.progress, Progress::Sent);
         let Some(call) = self.calls.get_mut(&id).filter(sent) else { return false };
         call.progress = Progress::Waiting(call.copy.clone());
-        self.places = self.places.saturating_sub(usize::from(call.kind == Kind::Call));
-        self.queue.push_back(id);
+        if call.kind == Kind::Call {
+            self.turns.free(call.service);
+        }
+        self.turns.push(call.service, id);
         true
     }
 
@@ -309,7 +301,7 @@ impl Calls {
 
     /// Whether a reply is being waited for.
     pub(super) const fn expects_replies(&self) -> bool {
-        self.places > 0
+        self.turns.places() > 0
     }
 }
 
@@ -322,9 +314,19 @@ mod tests {
     }
 
     fn insert(calls: &mut Calls, kind: Kind) -> u64 {
+        insert_at(calls, at(0), b"", kind, Duration::from_secs(10))
+    }
+
+    fn insert_at(
+        calls: &mut Calls,
+        now: Instant,
+        key: &'static [u8],
+        kind: Kind,
+        timeout: Duration,
+    ) -> u64 {
         let id = calls.number();
-        let outgoing = Outgoing { key: Bytes::new(), envelope: Bytes::new() };
-        calls.insert(at(0), id, kind, outgoing, Duration::from_secs(10));
+        let (key, envelope) = (Bytes::from_static(key), Bytes::new());
+        calls.insert(now, id, kind, Outgoing { key, envelope, traceparent: None }, timeout);
         id
     }
 
@@ -393,6 +395,38 @@ mod tests {
         assert_eq!(send(&mut calls, 1), None, "the place is taken");
         while expire(&mut calls, at(20)).is_some() {}
         assert!(!calls.expects_replies());
+    }
+
+    #[test]
+    fn the_place_of_an_expired_call_stays_taken_for_a_minute_at_most() {
+        let mut calls = Calls::default();
+        insert_at(&mut calls, at(0), b"", Kind::Call, Duration::from_secs(3600));
+        send(&mut calls, 1);
+        assert!(expire(&mut calls, at(3600)).is_some());
+        assert_eq!(expire(&mut calls, at(3659)), None);
+        assert!(calls.expects_replies());
+        while expire(&mut calls, at(3660)).is_some() {}
+        assert!(!calls.expects_replies());
+    }
+
+    #[test]
+    fn a_service_that_is_never_answered_does_not_hold_up_the_others() {
+        let mut calls = Calls::default();
+        let timeout = Duration::from_secs(10);
+        for second in 0..200 {
+            let now = at(second);
+            while expire(&mut calls, now).is_some() {}
+            for _ in 0..5 {
+                insert_at(&mut calls, now, b"unserved", Kind::Call, timeout);
+            }
+            let served = insert_at(&mut calls, now, b"served", Kind::Call, timeout);
+            let mut sent = false;
+            while let Some((id, ..)) = calls.next_to_send(now, 20) {
+                sent |= id == served;
+            }
+            assert!(sent, "the call of second {second} has to wait");
+            assert!(calls.finish(served).is_some());
+        }
     }
 
     #[test]

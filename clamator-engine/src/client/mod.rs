@@ -13,6 +13,7 @@ mod event;
 mod replies;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod withdraw;
 
 use alloc::collections::{BTreeMap, VecDeque};
@@ -24,7 +25,9 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use clamator_proto::{InvalidMethod, Json, Keys, Method, RequestId, ServiceName, encode};
+use clamator_proto::{
+    InvalidMethod, Json, Keys, Method, RequestId, ServiceName, Traceparent, encode,
+};
 
 use self::calls::{Calls, Due, Ended, Kind, Outgoing};
 pub(crate) use self::event::hexadecimal;
@@ -71,6 +74,13 @@ enum Purpose {
     Withdraw(Step),
 }
 
+/// A call or notification that is to be taken in.
+struct Draft {
+    kind: Kind,
+    envelope: Vec<u8>,
+    traceparent: Option<Traceparent>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Running,
@@ -114,7 +124,7 @@ impl Client {
     }
 
     /// Calls a method. [`ClientEvent::Finished`] tells how it ended, within `timeout` from `now`
-    /// (default: the client's).
+    /// (default: the client's). The request says that it belongs to the trace, if any.
     ///
     /// A call waits for a connection that is being made and fails at once with
     /// [`CallError::NotSent`] while Redis is known to be out of reach.
@@ -124,22 +134,30 @@ impl Client {
         method: &Method<'_>,
         params: &Json,
         timeout: Option<Duration>,
+        traceparent: Option<Traceparent>,
     ) -> CallId {
         let id = self.calls.number();
         let mut envelope = Vec::new();
         encode::request(&mut envelope, &self.request_id(id), method, Some(params));
         let timeout = timeout.unwrap_or(self.config.timeout);
-        self.submit(now, id, Kind::Call, method, envelope, timeout);
+        self.submit(now, id, method, Draft { kind: Kind::Call, envelope, traceparent }, timeout);
         CallId(id)
     }
 
     /// Sends a notification. [`ClientEvent::Notified`] tells when it is on its stream; whether it
-    /// is handled is never known.
-    pub fn notify(&mut self, now: Instant, method: &Method<'_>, params: &Json) -> CallId {
+    /// is handled is never known. It says that it belongs to the trace, if any.
+    pub fn notify(
+        &mut self,
+        now: Instant,
+        method: &Method<'_>,
+        params: &Json,
+        traceparent: Option<Traceparent>,
+    ) -> CallId {
         let id = self.calls.number();
         let mut envelope = Vec::new();
         encode::notification(&mut envelope, method, Some(params));
-        self.submit(now, id, Kind::Notification, method, envelope, self.config.timeout);
+        let draft = Draft { kind: Kind::Notification, envelope, traceparent };
+        self.submit(now, id, method, draft, self.config.timeout);
         CallId(id)
     }
 
@@ -196,11 +214,11 @@ impl Client {
         &mut self,
         now: Instant,
         id: u64,
-        kind: Kind,
         method: &Method<'_>,
-        envelope: Vec<u8>,
+        draft: Draft,
         timeout: Duration,
     ) {
+        let Draft { kind, envelope, traceparent } = draft;
         let unsent = Ended { id, kind, sent: false };
         if self.stage != Stage::Running {
             return self.fail(&unsent, CallError::Stopped);
@@ -216,7 +234,7 @@ impl Client {
             Ok(key) => key,
             Err(fault) => return self.fail(&unsent, CallError::Invalid(fault)),
         };
-        let outgoing = Outgoing { key, envelope: envelope.into() };
+        let outgoing = Outgoing { key, envelope: envelope.into(), traceparent };
         self.calls.insert(now, id, kind, outgoing, timeout);
         self.send_waiting(now);
     }
@@ -265,7 +283,8 @@ impl Client {
     /// first server; streams that live in this process are never waited for.
     fn request_entry(&self, kind: Kind, outgoing: Outgoing, create: bool) -> Command {
         let reply_to = (kind == Kind::Call).then(|| self.replies.clone());
-        let fields = wire::fields(outgoing.envelope, reply_to);
+        let mut fields = wire::fields(outgoing.envelope, reply_to);
+        fields.extend(outgoing.traceparent.map(wire::traceparent));
         Command::XAdd { key: outgoing.key, create, max_len: None, fields }
     }
 
@@ -278,7 +297,7 @@ impl Client {
             && refusal.kind() == RefusalKind::WrongServer
             && !self.config.seeded.is(Bug::ReadonlyKept)
         {
-            self.give_up(now, lane, Loss::Unfit(refusal.clone()));
+            self.leave_server(now, lane, refusal);
         }
         match (purpose, reply) {
             (Purpose::DeleteReplies, _) => self.stopped(),
@@ -398,11 +417,7 @@ impl Client {
         }
         self.send_waiting(now);
         if self.silence_ends().is_some_and(|at| at <= now) {
-            let after = self.reader.after;
-            self.reader.reread(now);
-            if self.config.seeded.is(Bug::ReadPositionKept) {
-                self.reader.after = after;
-            }
+            self.end_silence(now);
         }
         if self.stop_ends().is_some_and(|at| at <= now) {
             self.stopped();

@@ -13,9 +13,9 @@ use super::event::ClientEvent;
 use super::{Client, Purpose, Stage};
 use crate::call::{CallError, CallId, ProtocolFault};
 use crate::command::Command;
-use crate::engine::Lane;
+use crate::engine::{Lane, Loss};
 use crate::page::Page;
-use crate::reply::Entry;
+use crate::reply::{Entry, Refusal};
 use crate::seeded::Bug;
 use crate::stream_id::StreamId;
 use crate::time::Instant;
@@ -72,11 +72,13 @@ impl Reader {
         self.silence = SILENCE_MAX * 2;
     }
 
-    /// The stream is read from its start.
-    pub(super) fn reread(&mut self, now: Instant) {
+    /// The stream is read from its start. Says whether that was in vain before.
+    fn reread(&mut self, now: Instant) -> bool {
         self.after = StreamId::ZERO;
         self.rereads_at = now + self.silence;
+        let again = self.silence > SILENCE_MAX * 2;
         self.silence = (self.silence * 2).min(SILENCE_CAP);
+        again
     }
 }
 
@@ -100,6 +102,29 @@ impl Client {
         let sent = self.lanes.send(now, REPLIES, command, block + READ_SLACK, Purpose::Read);
         if sent.is_ok() {
             self.reader.under_way = true;
+        }
+    }
+
+    /// Replies are missing: reads the stream from its start, which may be another one now. If that
+    /// was in vain before, it does so on a new lane: a master that was demoted goes on answering
+    /// reads, and says what it has become to those who connect (rule 5.1).
+    pub(super) fn end_silence(&mut self, now: Instant) {
+        let after = self.reader.after;
+        let again = self.reader.reread(now);
+        if self.config.seeded.is(Bug::ReadPositionKept) {
+            self.reader.after = after;
+        }
+        if again && let Some(ended) = self.lanes.renew(now, REPLIES) {
+            self.handle_ended(now, ended.voided);
+        }
+    }
+
+    /// The server is not the one to talk to. It says so to whoever writes, and not to whoever reads:
+    /// the reading goes where the writing goes.
+    pub(super) fn leave_server(&mut self, now: Instant, lane: Lane, refusal: &Refusal) {
+        self.give_up(now, lane, Loss::Unfit(refusal.clone()));
+        if !self.config.seeded.is(Bug::DemotedStillRead) {
+            self.give_up(now, REPLIES, Loss::Unfit(refusal.clone()));
         }
     }
 

@@ -50,14 +50,14 @@ impl Rig<Client> {
     fn call_within(&mut self, timeout: Option<Duration>) -> CallId {
         let method = Method::parse("arith.add").unwrap();
         let params = Json::encode(&[1, 2]).unwrap();
-        let id = self.engine.call(self.now, &method, &params, timeout);
+        let id = self.engine.call(self.now, &method, &params, timeout, None);
         self.drain();
         id
     }
 
     fn notify(&mut self) -> CallId {
         let method = Method::parse("arith.ping").unwrap();
-        let id = self.engine.notify(self.now, &method, &Json::null());
+        let id = self.engine.notify(self.now, &method, &Json::null(), None);
         self.drain();
         id
     }

@@ -4,7 +4,9 @@
 //! Not the rules of when a job starts or an entry is settled. A job is one delivery of one entry:
 //! the application runs its handler once and ends it once, with `answer` or `abandoned`.
 
-use clamator_proto::{InvalidEnvelope, Json, MethodName, RequestId, RpcError, ServiceName};
+use clamator_proto::{
+    InvalidEnvelope, Json, MethodName, RequestId, RpcError, ServiceName, Traceparent,
+};
 
 use crate::engine::Loss;
 use crate::reply::Refusal;
@@ -59,6 +61,8 @@ pub struct Job {
     pub request: Option<RequestId>,
     /// Which service is called.
     pub service: ServiceName,
+    /// The trace it belongs to; `None` when the entry does not say, as those of peers do not.
+    pub traceparent: Option<Traceparent>,
 }
 
 /// How a handler ended.

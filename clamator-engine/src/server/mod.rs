@@ -253,7 +253,7 @@ impl Server {
                 }
             }
             Verdict::Run { reply, .. } if spent => self.bury(index, key, unstarted, reply),
-            Verdict::Run { method, params, request, reply, refused } => {
+            Verdict::Run { method, params, request, reply, refused, traceparent } => {
                 let job = JobId(self.next_job);
                 self.next_job += 1;
                 self.jobs.insert(job, (index, key));
@@ -280,6 +280,7 @@ impl Server {
                     params,
                     request,
                     service: name,
+                    traceparent,
                 }));
             }
         }

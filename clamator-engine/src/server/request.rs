@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use clamator_proto::entry::CommandFields;
 use clamator_proto::{
-    Contract, Envelope, Json, Keys, Method, MethodName, RawValue, RequestId, RpcError,
+    Contract, Envelope, Json, Keys, Method, MethodName, RawValue, RequestId, RpcError, Traceparent,
 };
 
 use super::event::PoisonFault;
@@ -32,6 +32,7 @@ pub(super) enum Verdict {
         reply: Option<ReplyTo>,
         /// Whether a reply is asked for under a key that is refused.
         refused: bool,
+        traceparent: Option<Traceparent>,
     },
 }
 
@@ -59,7 +60,7 @@ impl Judge<'_> {
         };
         let (text, key) = (command.envelope, command.reply_to);
         let key = key.filter(|key| !key.is_empty());
-        match Envelope::parse(text) {
+        let mut verdict = match Envelope::parse(text) {
             Ok(Envelope::Request(request)) => {
                 let id = RequestId::from(request.id);
                 self.request(&request.method, text, request.params, id, key)
@@ -77,7 +78,11 @@ impl Judge<'_> {
                 });
                 Verdict::Poison { fault: PoisonFault::Envelope(fault), reply }
             }
+        };
+        if let Verdict::Run { traceparent, .. } = &mut verdict {
+            *traceparent = command.traceparent;
         }
+        verdict
     }
 
     fn request(
@@ -94,7 +99,14 @@ impl Judge<'_> {
         match (self.find(method), reply) {
             (Some(method), reply) => {
                 let params = params.map(|params| Json::slice_of(text, params));
-                Verdict::Run { method, params, request: Some(id), reply, refused }
+                Verdict::Run {
+                    method,
+                    params,
+                    request: Some(id),
+                    reply,
+                    refused,
+                    traceparent: None,
+                }
             }
             (None, Some(reply)) => Verdict::Answer { reply, error: RpcError::method_not_found() },
             (None, None) => Verdict::Drop,
@@ -111,7 +123,8 @@ impl Judge<'_> {
             return Verdict::Drop;
         };
         let params = params.map(|params| Json::slice_of(text, params));
-        Verdict::Run { method, params, request: None, reply: None, refused: false }
+        let (request, reply, refused, traceparent) = (None, None, false, None);
+        Verdict::Run { method, params, request, reply, refused, traceparent }
     }
 
     /// The method, if it is one of this service's.
@@ -165,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_request_runs_with_its_parameters_as_they_came() {
-        let Verdict::Run { method, params, request, reply, refused } =
+        let Verdict::Run { method, params, request, reply, refused, traceparent } =
             request("arith.add", REPLIES)
         else {
             panic!("does not run")
@@ -174,7 +187,21 @@ mod tests {
         assert_eq!(params.unwrap().as_str(), r#"{"a": 1.0}"#);
         assert_eq!(request.unwrap().as_json(), "7");
         assert_eq!(&reply.unwrap().key[..], REPLIES.as_bytes());
-        assert!(!refused);
+        assert!(!refused && traceparent.is_none());
+    }
+
+    #[test]
+    fn what_is_run_belongs_to_the_trace_that_the_entry_names_if_that_is_one() {
+        const VALID: &[u8] = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let call = &br#"{"jsonrpc":"2.0","method":"arith.add","id":7}"#[..];
+        let note = br#"{"jsonrpc":"2.0","method":"arith.add"}"#;
+        for text in [call, note] {
+            for (trace, wanted) in [(VALID, Traceparent::parse(VALID)), (b"envelope", None)] {
+                let verdict = judge(&[("envelope", text), ("traceparent", trace)]);
+                let Verdict::Run { traceparent, .. } = verdict else { panic!("{verdict:?}") };
+                assert_eq!(traceparent, wanted);
+            }
+        }
     }
 
     #[test]

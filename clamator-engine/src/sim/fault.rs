@@ -52,7 +52,7 @@ faults! {
     /// An entry is deleted from its stream.
     EntryDeleted,
     /// A replica that lags takes over: the last writes are gone, and connections that stay lead to
-    /// a server that takes no writes.
+    /// a server that takes no writes, and hears of none.
     Failover,
     /// `FLUSHALL`.
     FlushAll,

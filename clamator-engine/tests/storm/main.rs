@@ -267,7 +267,7 @@ impl World {
         let Machine::Client(client) = &mut self.nodes[node].machine else { unreachable!() };
         let method = Method::parse("arith.echo").unwrap();
         let params = Json::encode(&self.called).unwrap();
-        let id = client.call(self.now, &method, &params, None);
+        let id = client.call(self.now, &method, &params, None, None);
         self.calls.insert((node, id), self.called);
         self.drain(node);
     }

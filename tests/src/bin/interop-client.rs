@@ -1,7 +1,7 @@
 //! Makes a list of calls for the interop tests, as `tests/python/arith_client.py` does with the
 //! published peer: the same flags, the same JSON in and out.
 //!
-//! With flags it reads a JSON list of calls `{method, params?, notification?, timeoutMs?}` and
+//! With flags it reads a JSON list of calls `{method, params?, notification?, timeoutMs?, traceparent?}` and
 //! prints one JSON list of outcomes in the same order; without flags it reads one JSON object
 //! `{redisUrl, keyPrefix, instanceId?, defaultTimeoutMs?, calls, concurrent?}` and prints
 //! `{"results": […]}`. A failed call is an outcome: the status is 0 unless what it was told is
@@ -89,10 +89,10 @@ async fn attempt<R: Runtime>(client: Client<R>, call: Call) -> Outcome {
     // Absent params are null here, which a client sends as `{}`.
     let params = call.params.unwrap_or_else(Json::null);
     if call.notification {
-        let sent = client.notify(&method, params).await;
+        let sent = client.notify(&method, params).traceparent(call.traceparent.as_deref()).await;
         return sent.map_or_else(Outcome::error, |()| Outcome::notification());
     }
-    let mut request = client.call(&method, params);
+    let mut request = client.call(&method, params).traceparent(call.traceparent.as_deref());
     if let Some(ms) = call.timeout_ms {
         request = request.timeout(Duration::from_millis(ms));
     }

@@ -162,14 +162,14 @@ impl Caller {
     fn call(&mut self, script: &mut Script<'_>, port: &mut Port<Client>) {
         let timeout = script.once_in(2).then(|| script.span());
         let (method, params) = self.next();
-        let id = port.engine.call(port.now, &method, &params, timeout);
+        let id = port.engine.call(port.now, &method, &params, timeout, None);
         let expires = timeout.map_or(Instant::from_start(Duration::MAX), |span| port.now + span);
         self.made(id, true, expires);
     }
 
     fn notify(&mut self, _: &mut Script<'_>, port: &mut Port<Client>) {
         let (method, params) = self.next();
-        let id = port.engine.notify(port.now, &method, &params);
+        let id = port.engine.notify(port.now, &method, &params, None);
         self.made(id, false, Instant::from_start(Duration::MAX));
     }
 

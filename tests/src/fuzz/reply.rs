@@ -33,7 +33,7 @@ pub(super) fn run(data: &[u8]) -> Seen {
     let method = Method::parse("arith.echo").expect("a good method");
     for number in 0..CALLS {
         let params = Json::encode(&number).expect("a number");
-        let id = port.engine.call(port.now, &method, &params, None);
+        let id = port.engine.call(port.now, &method, &params, None, None);
         app.live.insert(id, number);
         port.turn(&mut app);
     }

@@ -17,6 +17,8 @@ pub struct Call {
     #[serde(default)]
     pub notification: bool,
     pub timeout_ms: Option<u64>,
+    /// Which trace it belongs to. The Python peer's client knows of none.
+    pub traceparent: Option<String>,
 }
 
 /// What became of a call or notification.

@@ -177,6 +177,11 @@ async fn a_request_that_is_odd_but_valid_is_served_without_a_warning<R: Runtime>
     let mut entries: Vec<Fields> = params.map(enveloped).into();
     entries.push(texts(&many));
     entries.push(texts(&[("type", "envelope"), ("envelope", PROPER), ("reply-to", UNREAD)]));
+    for trace in ["", "envelope", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\0"] {
+        let mut fields = enveloped(PROPER);
+        fields.extend(texts(&[("traceparent", trace)]));
+        entries.push(fields);
+    }
     let long = format!(r#"{{"jsonrpc":"2.0","method":"echo.echo","id":"{}"}}"#, "x".repeat(MIB));
     entries.push(enveloped(long));
     let wide = format!("[{}0]", "0,".repeat(MIB / 2));

@@ -34,3 +34,4 @@ mod errors;
 mod lifecycle;
 mod logging;
 mod stage;
+mod traces;

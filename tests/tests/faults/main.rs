@@ -27,4 +27,5 @@ mod proxy;
 mod reader;
 mod scene;
 mod slow;
+mod trouble;
 mod withdrawing;

@@ -5,7 +5,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub(crate) struct Proxy {
 #[derive(Debug)]
 struct Shared {
     /// Where Redis listens.
-    redis: u16,
+    redis: AtomicU16,
     rate: Option<usize>,
     pipes: Mutex<Vec<Pipe>>,
     ended: AtomicBool,
@@ -46,11 +46,17 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let port = listener.local_addr().expect("it listens").port();
         let ended = AtomicBool::new(false);
+        let redis = AtomicU16::new(redis);
         let shared = Shared { redis, rate, pipes: Mutex::default(), ended };
         let shared = Arc::new(shared);
         let accepting = Arc::clone(&shared);
         let acceptor = thread::spawn(move || accepting.accept_all(&listener));
         Self { port, shared, acceptor: Some(acceptor) }
+    }
+
+    /// Leads new connections to another Redis. Those that are there stay where they are.
+    pub(crate) fn lead_to(&self, redis: u16) {
+        self.shared.redis.store(redis, Ordering::SeqCst);
     }
 
     /// Ends every connection towards the server, and none towards Redis.
@@ -89,7 +95,8 @@ impl Shared {
                 return;
             }
             // Without Redis the server sees its connection end.
-            if let Ok(pipe) = Pipe::open(near, self.redis, self.rate) {
+            let redis = self.redis.load(Ordering::SeqCst);
+            if let Ok(pipe) = Pipe::open(near, redis, self.rate) {
                 self.pipes().push(pipe);
             }
         }

@@ -70,8 +70,19 @@ impl<R: Runtime> Scene<R> {
         configure: impl FnOnce(ClientBuilder<R>) -> ClientBuilder<R>,
     ) -> Self {
         let redis = restricted_redis(&["--maxmemory-policy", "noeviction"]);
+        let port = redis.port();
+        Self::on(runtime, redis, port, configure).await
+    }
+
+    /// Starts a client that finds this Redis at this port.
+    pub(crate) async fn on(
+        runtime: &R,
+        redis: RestrictedRedis,
+        port: u16,
+        configure: impl FnOnce(ClientBuilder<R>) -> ClientBuilder<R>,
+    ) -> Self {
         let ledger = Arc::new(Ledger::default());
-        let caller = Caller::connect(runtime, &redis, &ledger, configure).await;
+        let caller = Caller::connect(runtime, port, &ledger, configure).await;
         Self { redis, caller, ledger, servers: Vec::new(), runtime: runtime.clone() }
     }
 
@@ -178,12 +189,12 @@ pub(crate) struct Caller<R> {
 impl<R: Runtime> Caller<R> {
     async fn connect(
         runtime: &R,
-        redis: &RestrictedRedis,
+        port: u16,
         ledger: &Arc<Ledger>,
         configure: impl FnOnce(ClientBuilder<R>) -> ClientBuilder<R>,
     ) -> Self {
         let builder = Client::builder(PREFIX).instance("caller").timeout(Duration::from_secs(20));
-        let target = redis.target(Role::Client);
+        let target = target(Role::Client, port);
         let connecting = configure(builder).connect_on(runtime.clone(), target);
         let client =
             runtime.within(Duration::from_secs(10), "the client's connection", connecting).await;

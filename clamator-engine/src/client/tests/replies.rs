@@ -162,6 +162,10 @@ fn a_client_that_hears_nothing_reads_from_the_start_ever_less_often() {
     let mut starts = Vec::new();
     while rig.now < Instant::ZERO + Duration::from_secs(20) {
         rig.run(SECOND - Duration::from_millis(1));
+        if rig.count("XREAD") == 0 {
+            rig.run(SECOND / 5);
+            rig.open_lanes();
+        }
         let Some(Sent { token, command: Command::XRead { after, .. }, .. }) = rig.find("XREAD")
         else {
             panic!("no read at {}", rig.now)
@@ -177,6 +181,34 @@ fn a_client_that_hears_nothing_reads_from_the_start_ever_less_often() {
         let due = SILENCE_MAX * number;
         assert!(apart + SECOND >= due && apart <= due + 2 * SECOND, "{starts:?}");
     }
+}
+
+#[test]
+fn a_client_that_hears_nothing_for_long_looks_on_a_new_lane_and_says_nothing_of_it() {
+    let mut rig = rig();
+    rig.call_within(Some(60 * SECOND));
+    rig.confirm();
+    rig.run(SILENCE_MAX + SECOND);
+    assert_eq!(rig.closed, [], "once on the same lane");
+    rig.run(SILENCE_MAX * 2);
+    assert_eq!(rig.closed, [Lane::Blocking(0)]);
+    rig.run(SECOND / 5);
+    rig.open_lanes();
+    let Sent { command, .. } = rig.take("XREAD");
+    assert!(matches!(command, Command::XRead { after: StreamId::ZERO, .. }), "{command:?}");
+    assert!(rig.events().is_empty(), "as far as anybody knows all is well");
+}
+
+#[test]
+fn a_client_whose_calls_are_answered_stays_on_its_lane() {
+    let mut rig = rig();
+    for number in 1..10 {
+        let id = rig.call_within(Some(60 * SECOND));
+        rig.confirm();
+        rig.run(SILENCE_MAX * 2);
+        rig.replies(vec![(number, success(id, "1"))]);
+    }
+    assert_eq!(rig.closed, []);
 }
 
 #[test]
@@ -229,6 +261,7 @@ fn old_replies_seen_again_are_no_news() {
     // The stream holds one old reply, to nobody: every read from the start returns it.
     let start = rig.now;
     while rig.now < start + 55 * SECOND {
+        rig.open_lanes();
         if let Some(sent) = rig.find("XREAD") {
             let Command::XRead { after, .. } = sent.command else { panic!() };
             let entries = if after == StreamId::ZERO {
@@ -238,9 +271,9 @@ fn old_replies_seen_again_are_no_news() {
                 vec![]
             };
             rig.reply(sent.token, Reply::Entries(entries));
-            rig.now = rig.now + SECOND;
-            rig.pass(Duration::ZERO);
         }
+        rig.now = rig.now + SECOND;
+        rig.pass(Duration::ZERO);
     }
     assert!(from_zero <= 4, "the whole stream was read {from_zero} times in 55 s");
 }

@@ -26,6 +26,25 @@ fn a_request_goes_to_its_service_with_the_peers_fields() {
 }
 
 #[test]
+fn a_request_says_which_trace_it_belongs_to_behind_what_peers_know() {
+    let mut rig = rig();
+    let text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let method = Method::parse("arith.add").unwrap();
+    let trace = text.parse().ok();
+    rig.engine.call(rig.now, &method, &Json::null(), None, trace);
+    rig.engine.notify(rig.now, &method, &Json::null(), trace);
+    rig.drain();
+    for standard in [3, 2] {
+        let command = rig.confirm();
+        assert_eq!(field(&command, "traceparent").as_deref(), Some(text));
+        let Command::XAdd { fields, .. } = command else { panic!() };
+        assert_eq!(fields.iter().position(|(name, _)| name == "traceparent"), Some(standard));
+    }
+    rig.call();
+    assert_eq!(field(&rig.confirm(), "traceparent"), None);
+}
+
+#[test]
 fn a_call_of_a_client_with_an_empty_name_is_refused_as_no_reply_could_reach_it() {
     let mut rig = rig_with(|config| config.instance = String::new());
     rig.open_lanes();
@@ -85,8 +104,8 @@ fn a_call_cancelled_in_the_turn_in_which_it_failed_says_nothing_more() {
     rig.lose(Lane::Command);
     rig.events();
     let method = Method::parse("arith.add").unwrap();
-    let id = rig.engine.call(rig.now, &method, &Json::null(), None);
-    let note = rig.engine.notify(rig.now, &method, &Json::null());
+    let id = rig.engine.call(rig.now, &method, &Json::null(), None, None);
+    let note = rig.engine.notify(rig.now, &method, &Json::null(), None);
     rig.engine.cancel(rig.now, id);
     rig.drain();
     let [ClientEvent::Notified(other, _)] = rig.events()[..] else { panic!("one event") };
@@ -189,7 +208,7 @@ fn a_server_that_has_become_a_replica_is_left() {
     rig.call();
     let sent = rig.take("XADD");
     rig.refuse(sent.token, "READONLY");
-    assert_eq!(rig.closed, [Lane::Command]);
+    assert_eq!(rig.closed, [Lane::Command, Lane::Blocking(0)], "it would go on answering reads");
 }
 
 #[test]
@@ -210,8 +229,8 @@ fn a_notification_has_no_id_and_no_reply_and_ends_when_it_is_on_the_stream() {
 fn the_deepest_params_that_can_be_made_are_no_poison() {
     let mut rig = rig();
     let method = Method::parse("arith.add").unwrap();
-    rig.engine.call(rig.now, &method, &deepest(), None);
-    rig.engine.notify(rig.now, &method, &deepest());
+    rig.engine.call(rig.now, &method, &deepest(), None, None);
+    rig.engine.notify(rig.now, &method, &deepest(), None);
     rig.drain();
     for _ in 0..2 {
         let envelope = field(&rig.confirm(), "envelope").unwrap();

@@ -288,12 +288,54 @@ impl Invariant for FreshSucceed {
     }
 }
 
-/// No more calls are under way than may be, those included whose late replies may still come
-/// (5.3).
+/// No more calls are under way than may be, those included whose late replies may still come; and
+/// of one service no more than three quarters, in a client that calls several (5.3).
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
+    /// The services that a client has called, and since when.
+    called: BTreeMap<NodeId, BTreeMap<usize, Instant>>,
     /// Places taken, by client and number of the call, and until when if its caller has gone.
     places: BTreeMap<NodeId, BTreeMap<u64, Option<Instant>>>,
+}
+
+impl InFlight {
+    fn sent(
+        &mut self,
+        scene: &Scene<'_>,
+        node: NodeId,
+        number: u64,
+        local: Instant,
+    ) -> Result<(), String> {
+        let calls = &scene.history.calls;
+        if calls.get(&number).is_none_or(|call| call.notification) {
+            return Ok(());
+        }
+        let places = self.places.entry(node).or_default();
+        places.insert(number, None);
+        let max = scene.plan.in_flight_max.max(1);
+        let of_one = (max * 3 - 1) / 4 + 1;
+        if places.len() <= of_one {
+            return Ok(());
+        }
+        // What a caller gave up may keep its place for a while, which is not judged.
+        places.retain(|number, until| {
+            let cancelled = calls.get(number).is_none_or(|it| it.cancelled);
+            !cancelled && until.is_none_or(|until| until > local)
+        });
+        if places.len() > max {
+            let all = places.len();
+            return Err(format!("{all} calls of {node} are under way, of {max}: {places:?}"));
+        }
+        let service = |number| calls.get(number).map(|call| call.service);
+        let same = places.keys().filter(|it| service(it) == service(&number)).count();
+        // What was called in the same turn may have been called later.
+        let since = self.called.get(&node).into_iter().flat_map(BTreeMap::values);
+        let several = since.filter(|since| **since < scene.now).count() > 1;
+        if several && same > of_one {
+            return Err(format!("one service has {same} of {max} places: {places:?}"));
+        }
+        Ok(())
+    }
 }
 
 impl Invariant for InFlight {
@@ -302,7 +344,7 @@ impl Invariant for InFlight {
     }
 
     fn about(&self) -> &'static [Kind] {
-        &[Kind::Closed, Kind::Finished, Kind::Lost, Kind::Replied, Kind::Sent]
+        &[Kind::Called, Kind::Closed, Kind::Finished, Kind::Lost, Kind::Replied, Kind::Sent]
     }
 
     fn verbs(&self) -> Verbs {
@@ -311,34 +353,19 @@ impl Invariant for InFlight {
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
+            Fact::Called { number } => {
+                let Some(call) = scene.history.calls.get(number) else { return Ok(()) };
+                let called = self.called.entry(call.client).or_default();
+                called.entry(call.service).or_insert(scene.now);
+            }
             Fact::Sent {
                 node,
                 local,
                 command: Command::XAdd { fields, max_len: None, .. },
                 ..
             } => {
-                let number = number_in(fields);
-                let Some(number) = number.filter(|number| {
-                    scene.history.calls.get(number).is_some_and(|call| !call.notification)
-                }) else {
-                    return Ok(());
-                };
-                let places = self.places.entry(*node).or_default();
-                places.insert(number, None);
-                let max = scene.plan.in_flight_max.max(1);
-                if places.len() <= max {
-                    return Ok(());
-                }
-                // What a caller gave up may keep its place for a while, which is not judged.
-                places.retain(|number, until| {
-                    let cancelled = scene.history.calls.get(number).is_none_or(|it| it.cancelled);
-                    !cancelled && until.is_none_or(|until| until > *local)
-                });
-                if places.len() > max {
-                    return Err(format!(
-                        "{} calls of {node} are under way, of {max}: {places:?}",
-                        places.len()
-                    ));
+                if let Some(number) = number_in(fields) {
+                    self.sent(scene, *node, number, *local)?;
                 }
             }
             Fact::Finished { number, .. } => {

@@ -3,7 +3,7 @@
 //! Not what the commands are for. A connection of which nothing is heard is given up; one that is
 //! lost is made again, not at once; and whatever goes wrong, no node runs in circles.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -14,6 +14,7 @@ use bytes::Bytes;
 use super::{Fact, Invariant, Kind, Scene};
 use crate::command::Command;
 use crate::engine::Lane;
+use crate::reply::RefusalKind;
 use crate::sim::by_node::ByNode;
 use crate::sim::history::NodeKind;
 use crate::sim::network::NodeId;
@@ -149,6 +150,63 @@ impl Invariant for GivesUp {
                 let overdue = self.due.of(*node).iter().find(|(_, _, due)| due < local);
                 if let Some((ticket, lane, due)) = overdue {
                     return Err(format!("{node} waits on {lane} for {ticket}, due at {due}"));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// A client whose server says that it is not the one to write to reads there no more: a demoted one
+/// answers reads, and knows of nothing new (5.1).
+#[derive(Debug, Default)]
+pub(super) struct ReadsWhereItWrites {
+    clients: ByNode<Reading>,
+}
+
+#[derive(Debug, Default)]
+struct Reading {
+    /// The lanes that are open.
+    open: BTreeSet<Lane>,
+    /// Those that were when a write was refused.
+    left: BTreeSet<Lane>,
+}
+
+impl Invariant for ReadsWhereItWrites {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("a-client-reads-where-it-writes", "5.1")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Closed, Kind::Idle, Kind::Lost, Kind::Opened, Kind::Replied]
+    }
+
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XAdd])
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        match fact {
+            Fact::Opened { node, lane } => {
+                self.clients.of(*node).open.insert(*lane);
+            }
+            Fact::Closed { node, lane } | Fact::Lost { node, lane } => {
+                let reading = self.clients.of(*node);
+                reading.open.remove(lane);
+                reading.left.remove(lane);
+            }
+            Fact::Replied { node, reply: Err(refusal), .. }
+                if refusal.kind() == RefusalKind::WrongServer
+                    && scene.history.kind_of(*node) == Some(NodeKind::Client) =>
+            {
+                let reading = self.clients.of(*node);
+                reading.left.clone_from(&reading.open);
+            }
+            Fact::Idle { node, .. } => {
+                let left = &self.clients.of(*node).left;
+                if !left.is_empty() {
+                    return Err(format!("{node} stays on {left:?}"));
                 }
             }
             _ => {}

@@ -179,6 +179,7 @@ impl Invariants {
             Box::new(groups::RestoresSoon::default()),
             Box::new(lanes::InTurn::default()),
             Box::new(lanes::GivesUp::default()),
+            Box::new(lanes::ReadsWhereItWrites::default()),
             Box::new(lanes::NoHotLoop::default()),
             Box::new(lanes::IdlesQuietly::default()),
             Box::new(lanes::OwnKeys),

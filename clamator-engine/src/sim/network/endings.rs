@@ -56,7 +56,7 @@ impl Network {
     }
 
     /// Another server, with this data, takes over. Some connections end; the others now lead to a
-    /// server that takes no writes, and blocked group reads are ended there.
+    /// server that takes no writes and hears of none, and blocked reads are ended there.
     ///
     /// <https://redis.io/docs/latest/operate/oss_and_stack/management/replication/>
     pub fn fail_over(&mut self, now: Instant, snapshot: Snapshot) {
@@ -132,7 +132,9 @@ impl Network {
         let Some(wire) = self.wires.get_mut(&number) else { return };
         wire.demoted = true;
         let Some(connection) = wire.connection else { return };
-        let blocked = |flight: &Flight| matches!(flight.command, Command::XReadGroup { .. });
+        let blocked = |flight: &Flight| {
+            matches!(flight.command, Command::XRead { .. } | Command::XReadGroup { .. })
+        };
         if !wire.flights.iter().any(blocked) {
             return;
         }

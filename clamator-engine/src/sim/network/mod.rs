@@ -29,6 +29,7 @@ use crate::command::Command;
 use crate::engine::{Hello, Lane, Loss, Version};
 use crate::memory::{ConnectionId, Options, Progress, Streams};
 use crate::reply::{Refusal, Reply};
+use crate::stream_id::StreamId;
 use crate::time::Instant;
 
 /// A Redis server and the connections to it.
@@ -316,13 +317,14 @@ impl Network {
         let Some(wire) = self.wires.get_mut(&number) else { return };
         let Some(connection) = wire.connection else { return };
         let demoted = wire.demoted.then_some(Trouble::ReadOnly);
+        let asked = if wire.demoted { behind_everything(&command) } else { command.clone() };
         let refusal = trouble.into_iter().chain(demoted).find_map(|it| it.refusal(&command));
         let refused = refusal.is_some();
-        wire.flights.push_back(Flight { ticket, command: command.clone(), refusal });
+        wire.flights.push_back(Flight { ticket, command, refusal });
         if refused {
             self.answer_refused(now, number);
         } else {
-            self.streams.handle(now, connection, ticket, command);
+            self.streams.handle(now, connection, ticket, asked);
         }
         self.hear(now);
     }
@@ -360,6 +362,15 @@ impl Network {
             self.plan(at, Parcel::Reply { wire: number, ticket, reply });
         }
     }
+}
+
+/// The same command, of which a server knows nothing new that was cut off from all others.
+fn behind_everything(command: &Command) -> Command {
+    let mut command = command.clone();
+    if let Command::XRead { after, .. } = &mut command {
+        *after = StreamId::MAX;
+    }
+    command
 }
 
 /// Into how many parts an answer is taken apart on its way: each entry is one.

@@ -12,7 +12,6 @@ use super::stage::{GROUP, LATENCY, SOON, STREAM, Stage, add, look, node, read};
 use super::*;
 use crate::command::GroupStart;
 use crate::engine::Loss;
-use crate::stream_id::StreamId;
 
 const COMMANDS: Lane = Lane::Command;
 const READS: Lane = Lane::Blocking(0);
@@ -20,6 +19,10 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn code(reply: &Result<Reply, Refusal>) -> &str {
     reply.as_ref().err().map_or("ok", |refusal| refusal.code.as_str())
+}
+
+fn read_all() -> Command {
+    Command::XRead { key: STREAM, after: StreamId::ZERO, count: 9, block: None }
 }
 
 #[test]
@@ -283,7 +286,16 @@ fn a_failover_ends_some_connections_and_leaves_others_with_a_server_that_takes_n
             stayed += 1;
             assert_eq!(code(&stage.ask(node(1), COMMANDS, add())), "READONLY");
             assert_eq!(code(&stage.ask(node(1), COMMANDS, look())), "ok");
+            let now = stage.now;
+            stage.network.streams_mut().carry_out(now, add()).unwrap();
+            let nothing = Ok(Reply::Entries(Vec::new()));
+            assert_eq!(
+                stage.ask(node(1), COMMANDS, read_all()),
+                nothing,
+                "it is written elsewhere"
+            );
             stage.network.heal();
+            assert_ne!(stage.ask(node(1), COMMANDS, read_all()), nothing);
             assert_eq!(code(&stage.ask(node(1), COMMANDS, add())), "ok");
         } else {
             ended += 1;

@@ -62,9 +62,9 @@ impl World {
             return;
         };
         let id = if notification {
-            engine.notify(local, &method, &params)
+            engine.notify(local, &method, &params, None)
         } else {
-            engine.call(local, &method, &params, Some(timeout))
+            engine.call(local, &method, &params, Some(timeout), None)
         };
         self.history.calls.insert(
             number,
