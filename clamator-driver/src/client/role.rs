@@ -13,6 +13,7 @@ use clamator_engine::{
 use clamator_proto::{Json, Method};
 use futures_channel::oneshot;
 
+use crate::deadline::Deadline;
 use crate::driver::Role;
 use crate::events::Speaker;
 use crate::inbox::Inbox;
@@ -36,6 +37,16 @@ pub(super) struct Request {
     pub(super) params: Json,
     /// `None` for the client's own.
     pub(super) timeout: Option<Duration>,
+    /// Until when whoever this is done for waits.
+    pub(super) deadline: Option<Deadline>,
+}
+
+impl Request {
+    /// How long it may take, of a client with this timeout.
+    fn timeout(&self, usual: Duration) -> Duration {
+        let timeout = self.timeout.unwrap_or(usual);
+        self.deadline.as_ref().map_or(timeout, |deadline| deadline.left().min(timeout))
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -49,6 +60,8 @@ type Answer = oneshot::Sender<Result<Json, CallError>>;
 pub(super) struct ClientRole {
     engine: Client,
     instance: String,
+    /// How long a call may take that does not say.
+    timeout: Duration,
     inbox: Arc<Inbox<Verb>>,
     /// Empty between turns.
     verbs: Vec<Verb>,
@@ -71,6 +84,7 @@ impl ClientRole {
     ) -> Self {
         Self {
             instance: config.instance.clone(),
+            timeout: config.timeout,
             engine: Client::new(now, config),
             inbox,
             verbs: Vec::new(),
@@ -95,7 +109,8 @@ impl ClientRole {
                 let _ = answer.send(*self.engine.counters());
             }
             Verb::Start { key, request, answer } => {
-                let Request { kind, method, params, timeout } = request;
+                let timeout = Some(request.timeout(self.timeout));
+                let Request { kind, method, params, .. } = request;
                 let id = match kind {
                     Kind::Call => self.engine.call(now, &method, &params, timeout),
                     Kind::Notification => self.engine.notify(now, &method, &params),

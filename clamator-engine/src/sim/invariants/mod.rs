@@ -10,6 +10,7 @@ mod bounds;
 mod calls;
 mod canary;
 mod dead_letters;
+mod deadlines;
 mod groups;
 mod handing_back;
 mod lanes;
@@ -126,7 +127,7 @@ impl Invariants {
         ]
     }
 
-    fn of_workers() -> [Box<dyn Invariant>; 54] {
+    fn of_workers() -> [Box<dyn Invariant>; 56] {
         [
             Box::new(runs::NotTwiceAtOnce::default()),
             Box::new(runs::WithinLimit::default()),
@@ -137,6 +138,8 @@ impl Invariants {
             Box::new(dead_letters::StartsSoOften::default()),
             Box::new(dead_letters::BuriesOnlySpent),
             Box::new(dead_letters::NothingWaitsBehindSuspects::default()),
+            Box::new(deadlines::SparesWaiting::default()),
+            Box::new(deadlines::SkipsExpired::default()),
             Box::new(answers::OwnAnswers::default()),
             Box::new(runs::HasGrace::default()),
             Box::new(runs::NotSettled::default()),
