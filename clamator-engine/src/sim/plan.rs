@@ -100,7 +100,7 @@ impl Plan {
             command_timeout,
             // No less than a clock may be off unnoticed.
             deadline_slack: dice.scale(Duration::from_millis(600), Duration::from_secs(3)),
-            deliveries_max: if dice.chance(40) { dice.between(1, 3) } else { 10 },
+            deliveries_max: if dice.chance(60) { dice.between(1, 3) } else { 10 },
             concurrency: match dice.roll(3) {
                 0 => Concurrency::Limit(usize::try_from(dice.between(2, 40)).unwrap_or(2)),
                 _ => Concurrency::Serial,
