@@ -202,7 +202,8 @@ mod tests {
     fn after_a_jump_only_what_was_written_since_can_be_past() {
         for back in [false, true] {
             let (mut clock, jump) = (Clock::default(), 10 * SECOND);
-            let (before, after) = if back { (jump, MS * 0) } else { (MS * 0, jump) };
+            let none = Duration::ZERO;
+            let (before, after) = if back { (jump, none) } else { (none, jump) };
             assert_eq!(take(&mut clock, SECOND, before), Finding::Agrees);
             assert_eq!(take(&mut clock, 2 * SECOND, after), Finding::Jumped { news: true });
             assert_eq!(take(&mut clock, 3 * SECOND, after), Finding::Agrees);

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use clamator_engine::memory::ConnectionId;
 use clamator_engine::{Client, ClientEvent, Instant, Lane, Output, Server, ServerEvent, Token};
 
+#[expect(clippy::large_enum_variant, reason = "there are few of them")]
 pub(crate) enum Machine {
     Client(Client),
     Server(Server),
