@@ -18,7 +18,7 @@ use crate::server::Notice;
 use crate::sim::fact::Start;
 use crate::sim::fault::{Fault, FaultSet};
 use crate::sim::history::NodeKind;
-use crate::sim::network::{Executed, NodeId};
+use crate::sim::network::NodeId;
 use crate::sim::verb::{Verb, Verbs};
 use crate::time::Instant;
 
@@ -34,10 +34,35 @@ const UNKNOWN_MAX: Duration = Duration::from_secs(5);
 /// How long ago something must have gone wrong for its consequences to be over.
 const CALM: Duration = Duration::from_secs(15);
 
+/// What processes are told of Redis's time.
+#[derive(Debug, Default)]
+struct Samples {
+    /// When each has asked.
+    asked: BTreeMap<NodeId, Instant>,
+}
+
+impl Samples {
+    /// Who is told the time so soon after it has asked that it can use it.
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Option<(NodeId, Duration)> {
+        match fact {
+            Fact::Sent { node, command: Command::Time, .. } => {
+                self.asked.insert(*node, scene.now);
+                None
+            }
+            Fact::Replied { node, reply: Ok(Reply::Time(time)), .. } => {
+                let asked = self.asked.remove(node)?;
+                (scene.now.since(asked) < ROUND_TRIP).then_some((*node, *time))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Nothing is skipped whose caller still waits (4.9).
 #[derive(Debug, Default)]
 pub(super) struct SparesWaiting {
-    /// When Redis first told each process its time.
+    samples: Samples,
+    /// When each process was first told Redis's time.
     told: BTreeMap<NodeId, Instant>,
 }
 
@@ -47,7 +72,7 @@ impl Invariant for SparesWaiting {
     }
 
     fn about(&self) -> &'static [Kind] {
-        &[Kind::Executed, Kind::Noticed]
+        &[Kind::Noticed, Kind::Replied, Kind::Sent]
     }
 
     fn verbs(&self) -> Verbs {
@@ -55,8 +80,8 @@ impl Invariant for SparesWaiting {
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
-        if let Fact::Executed(Executed { node, command: Command::Time, reply: Ok(_), .. }) = fact {
-            self.told.entry(*node).or_insert(scene.now);
+        if let Some((node, _)) = self.samples.observe(scene, fact) {
+            self.told.entry(node).or_insert(scene.now);
         }
         let Fact::Noticed { node, notice: Notice::Expired { service, entry } } = fact else {
             return Ok(());
@@ -90,7 +115,7 @@ impl Invariant for SparesWaiting {
 /// was such a look (4.9).
 #[derive(Debug, Default)]
 pub(super) struct SkipsExpired {
-    asked: BTreeMap<NodeId, Instant>,
+    samples: Samples,
     /// What Redis told each process last on its command lane.
     told: BTreeMap<NodeId, Duration>,
 }
@@ -109,16 +134,8 @@ impl Invariant for SkipsExpired {
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        self.told.extend(self.samples.observe(scene, fact));
         match fact {
-            Fact::Sent { node, command: Command::Time, .. } => {
-                self.asked.insert(*node, scene.now);
-            }
-            Fact::Replied { node, reply: Ok(Reply::Time(time)), .. } => {
-                let asked = self.asked.remove(node);
-                if asked.is_some_and(|asked| scene.now.since(asked) < ROUND_TRIP) {
-                    self.told.insert(*node, *time);
-                }
-            }
             Fact::Closed { node, lane: Lane::Command }
             | Fact::Lost { node, lane: Lane::Command } => {
                 self.told.remove(node);
