@@ -3,10 +3,12 @@
 //! Not the parameters, which are its other argument.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use clamator_engine::{Job, StreamId};
 use clamator_proto::{MethodName, RequestId, ServiceName, Traceparent};
 
+use crate::deadline::{Clock, Deadline};
 use crate::signal::Signal;
 
 /// The circumstances of one delivery of one request or notification. Cheap to clone.
@@ -15,6 +17,7 @@ pub struct Context(Arc<Delivery>);
 
 #[derive(Debug)]
 struct Delivery {
+    deadline: Option<Deadline>,
     deliveries: u64,
     entry: StreamId,
     instance: Arc<str>,
@@ -27,8 +30,9 @@ struct Delivery {
 }
 
 impl Context {
-    pub(crate) fn new(job: &Job, instance: Arc<str>) -> Self {
+    pub(crate) fn new(job: &Job, instance: Arc<str>, clock: &Clock) -> Self {
         Self(Arc::new(Delivery {
+            deadline: job.remaining.map(|left| Deadline::after(left, clock)),
             deliveries: job.deliveries,
             entry: job.entry,
             instance,
@@ -39,6 +43,11 @@ impl Context {
             lost: Signal::default(),
             cancelled: Signal::default(),
         }))
+    }
+
+    /// Until when the caller waits.
+    pub(crate) fn deadline(&self) -> Option<&Deadline> {
+        self.0.deadline.as_ref()
     }
 
     /// What the handler comes to is not going to be heard.
@@ -106,6 +115,16 @@ impl Context {
     #[must_use]
     pub fn method(&self) -> &MethodName {
         &self.0.method
+    }
+
+    /// For how long the caller still waits, at most: zero when it has given up. `None` when it has
+    /// not said, as for a notification, or for a request of a Python or TypeScript client. What is
+    /// on its way to the caller is not counted, and Redis's clock says when it began to wait: it is
+    /// right to some milliseconds, unless that was set meanwhile. A call is given what is left by
+    /// [`Call::within`](crate::Call::within).
+    #[must_use]
+    pub fn remaining(&self) -> Option<Duration> {
+        self.deadline().map(Deadline::left)
     }
 
     /// Id of the request; `None` for a notification.

@@ -45,6 +45,7 @@ impl Speaker<'_> {
             Notice::AckRefused { service, refusal } => warn!(
                 target: "clamator", instance, %service, error = %refusal, "redis ack refused"
             ),
+            Notice::ClockJumped => warn!(target: "clamator", instance, "redis clock jumped"),
             Notice::ConsumerLeft { service, destroyed } => warn!(
                 target: "clamator", instance, %service, destroyed, "redis consumer not removed"
             ),
@@ -63,6 +64,9 @@ impl Speaker<'_> {
             Notice::DeadLetterRefused { service, entry, refusal } => error!(
                 target: "clamator", instance, %service, %entry, error = %refusal,
                 "redis dead letter refused"
+            ),
+            Notice::Expired { service, entry } => warn!(
+                target: "clamator", instance, %service, %entry, "RPC request expired"
             ),
             Notice::ExpiryRefused { refusal } => warn!(
                 target: "clamator", instance, error = %refusal, "redis expiry refused"

@@ -10,6 +10,7 @@
 
 mod client;
 mod context;
+mod deadline;
 mod driver;
 mod events;
 mod handler;

@@ -8,18 +8,19 @@
 //! 1. [Lifecycle and signals](#lifecycle-and-signals)
 //! 2. [Client lifetime and many backends](#client-lifetime-and-many-backends)
 //! 3. [Worker pools and at-least-once](#worker-pools-and-at-least-once)
-//! 4. [Ordering, and partitioning by prefix](#ordering-and-partitioning-by-prefix)
-//! 5. [Re-entrancy](#re-entrancy)
-//! 6. [Authorisation](#authorisation)
-//! 7. [Keys that are ours](#keys-that-are-ours)
-//! 8. [Fire and forget](#fire-and-forget)
-//! 9. [When in memory, when Redis](#when-in-memory-when-redis)
-//! 10. [Testing under faults](#testing-under-faults)
-//! 11. [TLS, Unix sockets, users](#tls-unix-sockets-users)
-//! 12. [When Redis is in trouble](#when-redis-is-in-trouble)
-//! 13. [What the log says](#what-the-log-says)
-//! 14. [Traces][traces]
-//! 15. [What differs from the Python and TypeScript peers][peers]
+//! 4. [Deadlines](#deadlines)
+//! 5. [Ordering, and partitioning by prefix](#ordering-and-partitioning-by-prefix)
+//! 6. [Re-entrancy](#re-entrancy)
+//! 7. [Authorisation](#authorisation)
+//! 8. [Keys that are ours](#keys-that-are-ours)
+//! 9. [Fire and forget](#fire-and-forget)
+//! 10. [When in memory, when Redis](#when-in-memory-when-redis)
+//! 11. [Testing under faults](#testing-under-faults)
+//! 12. [TLS, Unix sockets, users](#tls-unix-sockets-users)
+//! 13. [When Redis is in trouble](#when-redis-is-in-trouble)
+//! 14. [What the log says](#what-the-log-says)
+//! 15. [Traces][traces]
+//! 16. [What differs from the Python and TypeScript peers][peers]
 //!
 //! # Lifecycle and signals
 //!
@@ -154,6 +155,48 @@
 //! What a caller may conclude from an error stands with each [`CallError`]; the one that means
 //! "perhaps" is [`CallError::OutcomeUnknown`], and a [`CallError::Timeout`] is no better. What no
 //! worker was given in time is taken back, and is safe to call again: [`CallError::NoWorkers`].
+//!
+//! # Deadlines
+//!
+//! A call says for how long its caller is going to wait. A request whose caller has given up is not
+//! run: it is acknowledged, counted, and has a line in the log. So a service that was down, or is
+//! behind, does not spend its time on what nobody hears of. Redis's clock decides, and a caller has to
+//! be gone for a [second][ServerBuilder::deadline_slack] more: to run a request in vain does no harm,
+//! to skip one that somebody waits for would. While that clock is being set, or not known, nothing is
+//! skipped. Notifications have no deadline, and requests of Python and TypeScript clients do not tell
+//! theirs; they run however late.
+//!
+//! A handler can ask [how long][Context::remaining] it is still waited for, and give the calls that it
+//! makes [no more time][Call::within] than that:
+//!
+//! ```
+//! # use clamator_tokio::{Client, Context, MemoryBus, Server, Service};
+//! # use std::time::Duration;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let target = MemoryBus::new();
+//! # let client = Client::connect("app", &target).await?;
+//! # let price = Service::new("price").request("of", async |_: String, _: Context| Ok(5));
+//! # let prices = Server::builder("app").service(price).start(&target).await?;
+//! # let caller = client.clone();
+//! let total = move |items: Vec<String>, context: Context| {
+//!     let client = caller.clone();
+//!     async move {
+//!         let mut total = 0;
+//!         for item in items {
+//!             total += client.call::<u64>("price.of", item).within(&context).await?;
+//!         }
+//!         Ok(total)
+//!     }
+//! };
+//! let shop = Service::new("shop").request("total", total);
+//! let server = Server::builder("app").service(shop).start(&target).await?;
+//! let call = client.call::<u64>("shop.total", ["tea", "milk"]).timeout(Duration::from_secs(2));
+//! assert_eq!(call.await?, 10);
+//! # drop((server, prices));
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # Ordering, and partitioning by prefix
 //!
@@ -305,10 +348,9 @@
 //!
 //! Over Redis the request waits in its stream for the first server, and the call for its timeout;
 //! then it is taken back, if no worker was given it, and the call ends with
-//! [`CallError::NoWorkers`] as well. A request that a worker was given outlives its caller's timeout,
-//! and so does any on Redis before 7.0, and any of a client that does not
-//! [withdraw][ClientBuilder::withdraw], as Python's and TypeScript's: it runs however late a server
-//! comes. Where that matters, put a deadline into the parameters.
+//! [`CallError::NoWorkers`] as well. On Redis before 7.0, and for a client that does not
+//! [withdraw][ClientBuilder::withdraw], it stays, and a server that comes later [skips](#deadlines)
+//! it; only what Python and TypeScript clients send runs however late.
 //! Use Redis for everything that has to outlive a process or to reach another one. What Redis
 //! keeps of it depends on its
 //! [persistence](https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/); give
@@ -401,6 +443,8 @@
 //! | warn | `redis poison envelope`, `reply-to refused`, `redis reply refused` | one entry of a stream |
 //! | warn | `redis read refused`, `redis ack refused`, `redis group refused`, `redis renewal refused`, `redis expiry refused` | Redis refuses; it is tried again |
 //! | warn | `RPC lease lost`, `RPC handler overdue` | a handler that is not going to be heard |
+//! | warn | `RPC request expired` | a request that was not run, as its caller had given up |
+//! | warn | `redis clock jumped` | Redis's clock, or this host's, was set; [deadlines](#deadlines) of what was sent before are not looked at |
 //! | warn | `redis group restored`, `redis consumer not removed` | what became of a server's group |
 //! | warn | `redis reply parse failed` | an entry of a client's reply stream |
 //! | info | `redis connected` | all connections are there, again |
@@ -411,7 +455,8 @@
 //!
 //! | subject | the peers | here | why |
 //! |---|---|---|---|
-//! | requests sent before the first server ever started | lost | served, unless [`StartFrom::New`]; also those whose callers have given up, where they could not be taken back | a deployment may start in any order |
+//! | requests sent before the first server ever started | lost | served, unless [`StartFrom::New`] | a deployment may start in any order |
+//! | a request whose caller has given up | runs | is skipped, if its client says how long it waits, as those here do | nobody hears of it |
 //! | a group or stream that is gone | an error ten times a second, for ever | made again, without running its history twice | Redis is restarted and emptied |
 //! | a handler that takes longer than `claim_idle` | started again, by its own server too | runs once, as what is held is renewed | order, and effects that happen once |
 //! | requests taken in before they can run | 16 | as many as the handlers are about to need | a slow worker does not sit on work |
@@ -449,8 +494,11 @@
 //! [Context::entry]: crate::Context::entry
 //! [Server::stop]: crate::Server::stop
 //! [ServerBuilder::claim_idle]: crate::ServerBuilder::claim_idle
+//! [Call::within]: crate::Call::within
+//! [Context::remaining]: crate::Context::remaining
 //! [`Operator`]: crate::Operator
 //! [ServerBuilder::dead_letters_max]: crate::ServerBuilder::dead_letters_max
+//! [ServerBuilder::deadline_slack]: crate::ServerBuilder::deadline_slack
 //! [ServerBuilder::deliveries_max]: crate::ServerBuilder::deliveries_max
 //! [ServerBuilder::handler_timeout]: crate::ServerBuilder::handler_timeout
 //! [ServerBuilder::peer_claim_idle]: crate::ServerBuilder::peer_claim_idle

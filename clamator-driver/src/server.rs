@@ -161,6 +161,14 @@ impl<R: Runtime> ServerBuilder<R> {
         self
     }
 
+    /// How long the deadline of a request must be past, by Redis's clock, until it is not
+    /// [run any more](crate::manual#deadlines). Default 1 s. With less, a caller may still wait for
+    /// what is not run, if a clock was set by a fraction of a second meanwhile.
+    pub const fn deadline_slack(mut self, slack: Duration) -> Self {
+        self.config.deadline_slack = slack;
+        self
+    }
+
     /// How long running handlers may take to finish when the server is dropped or shut down.
     /// Default 5 s.
     pub const fn grace(mut self, grace: Duration) -> Self {

@@ -84,6 +84,7 @@ enum Phase {
 #[derive(Debug)]
 struct Flying<P> {
     number: u64,
+    sent: Instant,
     due: Instant,
     timeout: Duration,
     purpose: P,
@@ -354,6 +355,11 @@ impl<P> Lanes<P> {
         self.hello(lane).is_some()
     }
 
+    /// Since when the oldest command that is under way is not answered.
+    pub(crate) fn unanswered_since(&self, lane: Lane) -> Option<Instant> {
+        Some(self.lanes.get(index(lane))?.flying.front()?.sent)
+    }
+
     /// Whether the lane's connection is being made right now.
     pub(crate) fn is_opening(&self, lane: Lane) -> bool {
         let state = self.lanes.get(index(lane));
@@ -385,7 +391,7 @@ impl<P> Lanes<P> {
             let watched = !self.seeded.is(Bug::OverdueUnnoticed);
             let due = if watched { deadline } else { now + Duration::MAX };
             self.next_token += 1;
-            state.flying.push_back(Flying { number, due, timeout, purpose });
+            state.flying.push_back(Flying { number, sent: now, due, timeout, purpose });
             let token = Token::new(lane, number);
             self.actions.push_back(Action::Command { lane, token, command, deadline });
         }

@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
-use clamator_proto::entry::{DEAD_DELIVERIES, DEAD_ENTRY, DEAD_REASON};
+use clamator_proto::entry::{DEAD_DELIVERIES, DEAD_ENTRY, DEAD_REASON, TIMEOUT_MS};
 use clamator_proto::{Keys, ServiceName};
 
 use crate::command::Command;
@@ -285,7 +285,9 @@ impl Operator {
             (Step::Fetch(id), Ok(Reply::Entries(entries))) => {
                 let letter = entries.into_iter().filter_map(dead_letter).next();
                 match letter.filter(|letter| !letter.fields.is_empty()) {
-                    Some(letter) => {
+                    Some(mut letter) => {
+                        // Its caller was told long ago: it is to run whenever it can.
+                        letter.fields.retain(|(name, _)| name != TIMEOUT_MS.as_bytes());
                         task.step = Step::Add(*id, letter.fields);
                         return self.send(now, number);
                     }

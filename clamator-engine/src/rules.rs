@@ -55,6 +55,11 @@
 //! be found out who that is. An entry that would be given out once too often is put aside as a dead
 //! letter, and acknowledged behind that (`server/dead.rs`).
 //!
+//! **4.9 Deadlines.** A request says for how long its caller still waits. One whose deadline is past
+//! by more than `deadline_slack`, as Redis's clock has been seen to show on this lane, is not run: it
+//! is acknowledged, and nobody is answered. If two looks at that clock disagree with the server's
+//! own, nothing is skipped that was written before (`server/expired.rs`, `server/clock.rs`).
+//!
 //! **4.10 Stop.** Reading ends first, and nothing more is started; then running handlers within the
 //! grace, then replies and acknowledgements. What waits is handed back at once, as often given out as
 //! before; what a dropped handler ran for is handed back when that is gone, with its start counted;

@@ -71,6 +71,8 @@ bugs! {
     ClaimRefusedForGood = "taskiq-redis#131",
     /// Nothing is taken over before every service has its group.
     ClaimWaitsForAll = "rule 4.2, found in a review",
+    /// What was written before Redis's clock jumped is judged by what it shows since.
+    ClockJumpTrusted = "rule 4.9, section 3",
     /// A client's refused read is sent again at once.
     ClientReadWithoutPause = "jac#7452, I16",
     /// Handlers run without a limit.
@@ -85,6 +87,8 @@ bugs! {
     CursorDropped = "P3, comet-ml/opik#8137",
     /// The cursor of the scan is kept when the group is created again.
     CursorKept = "the review of comet-ml/opik#8137",
+    /// Redis's clock is asked once; from then on a deadline is compared with the server's own.
+    DeadlineByOwnClock = "rule 4.9, deadline compared with local time",
     /// What is settled is deleted before it is acknowledged.
     DeletedBeforeAck = "rule 4.11, I10",
     /// What is settled is deleted although somebody else's group may not have read it.
@@ -95,6 +99,10 @@ bugs! {
     DeliveriesUnlimited = "pipeshub#2992, rule 4.8",
     /// A client whose server takes no writes any more goes on reading from it.
     DemotedStillRead = "rule 5.1, lettuce#2366",
+    /// A request is run however long ago its caller gave up.
+    ExpiredRuns = "peers.md 4.2, I3",
+    /// A request is taken to be expired while Redis's time is not known.
+    ExpiredUnsampled = "rule 4.9",
     /// Methods of other services are run.
     ForeignMethodRun = "rule 4.7",
     /// Running handlers are dropped when the stop begins.

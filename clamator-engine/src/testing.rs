@@ -29,6 +29,8 @@ pub(crate) struct Rig<E: Engine> {
     pub(crate) deadline: Option<Deadline>,
     /// What [`Rig::run`] answers by itself, at once.
     pub(crate) habit: fn(&Command) -> Option<Reply>,
+    /// How far Redis's clock is ahead: TIME is answered by it at once. `None` leaves that to the test.
+    pub(crate) ahead: Option<Duration>,
     /// Whether waiting reads run out, as they do with a Redis that answers.
     pub(crate) reads_run_out: bool,
     commands: Vec<Sent>,
@@ -53,6 +55,7 @@ impl<E: Engine> Rig<E> {
             closed: Vec::new(),
             deadline: None,
             habit: |_| None,
+            ahead: Some(Duration::ZERO),
             reads_run_out: true,
             commands: Vec::new(),
         };
@@ -62,6 +65,17 @@ impl<E: Engine> Rig<E> {
 
     /// Takes everything the engine has to say.
     pub(crate) fn drain(&mut self) {
+        self.take_output();
+        while let Some(ahead) = self.ahead
+            && let Some(Sent { token, .. }) = self.find("TIME")
+        {
+            let time = Reply::Time(self.now.since_start() + ahead);
+            self.engine.handle_input(self.now, Input::Reply(token, Ok(time)));
+            self.take_output();
+        }
+    }
+
+    fn take_output(&mut self) {
         for _ in 0..100_000 {
             match self.engine.poll_output() {
                 Output::Open(lane) => self.opening.push(lane),

@@ -44,6 +44,13 @@ pub(crate) fn traceparent(traceparent: Traceparent) -> (Bytes, Bytes) {
     (Bytes::from_static(entry::TRACEPARENT.as_bytes()), traceparent.to_bytes())
 }
 
+/// The field that says for how long a request's caller still waits, behind those of [`fields`];
+/// `None` where that is as good as for ever.
+pub(crate) fn timeout(left: Duration) -> Option<(Bytes, Bytes)> {
+    let name = Bytes::from_static(entry::TIMEOUT_MS.as_bytes());
+    Some((name, entry::encode_timeout(left)?.into()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,14 @@
 //! Not the envelope's content: that is [`Envelope`](crate::Envelope). Fields are found by name at
 //! the even places only, so a value that equals a field name is a value. `type` is never read.
 //! Fields that are not known are ignored, and of a field written twice the last counts.
+//!
+//! A request may have one field more than the peers know, [`TIMEOUT_MS`]. It stands behind theirs,
+//! and its value is a number: the TypeScript peer takes a value for a name that is equal to one.
 
+use core::str;
+use core::time::Duration;
+
+use alloc::string::{String, ToString};
 use bytes::Bytes;
 use thiserror::Error;
 
@@ -17,6 +24,9 @@ pub const RPC: &str = "rpc";
 pub const ENVELOPE: &str = "envelope";
 /// The field with the key of the stream that wants the reply; only requests have it.
 pub const REPLY_TO: &str = "reply-to";
+/// The field with the time for which the caller still waited when it sent the request: decimal, in
+/// milliseconds. The deadline is the milliseconds of the entry's id plus this.
+pub const TIMEOUT_MS: &str = "timeout-ms";
 /// The field with the trace that a request or notification belongs to. Peers ignore it. It stands
 /// behind theirs, and its value is never equal to a name: the TypeScript peer would take it for one.
 pub const TRACEPARENT: &str = "traceparent";
@@ -36,6 +46,9 @@ pub struct CommandFields<'a> {
     pub envelope: &'a Bytes,
     /// Where the reply goes, unchecked and perhaps empty; `None` when the entry does not say.
     pub reply_to: Option<&'a Bytes>,
+    /// For how long the caller still waited when it sent the request; `None` when the entry does
+    /// not say, or not in a way that can be read.
+    pub timeout: Option<Duration>,
     /// The trace it belongs to; `None` when the entry does not say, or not in a way that can be
     /// read.
     pub traceparent: Option<Traceparent>,
@@ -48,14 +61,36 @@ impl<'a> CommandFields<'a> {
     ///
     /// [`MissingEnvelope`] when there is no envelope or an empty one.
     pub fn read(fields: &'a [(Bytes, Bytes)]) -> Result<Self, MissingEnvelope> {
-        let last = |wanted: &str| {
-            let mut named = fields.iter().rev().filter(|(name, _)| name == wanted.as_bytes());
-            named.next().map(|(_, value)| value)
-        };
-        let envelope = last(ENVELOPE).filter(|text| !text.is_empty()).ok_or(MissingEnvelope)?;
-        let traceparent = last(TRACEPARENT).and_then(|text| Traceparent::parse(text));
-        Ok(Self { envelope, reply_to: last(REPLY_TO), traceparent })
+        let envelope = envelope(fields)?;
+        let timeout = last(fields, TIMEOUT_MS).and_then(|text| decode_timeout(text));
+        let traceparent = last(fields, TRACEPARENT).and_then(|text| Traceparent::parse(text));
+        Ok(Self { envelope, reply_to: last(fields, REPLY_TO), timeout, traceparent })
     }
+}
+
+/// Writes a timeout as the value of [`TIMEOUT_MS`], rounded up: nobody is to think that it is over
+/// before it is. `None` for one so long that it is no number of milliseconds of 64 bits.
+#[must_use]
+pub fn encode_timeout(timeout: Duration) -> Option<String> {
+    let millis = timeout.as_nanos().div_ceil(1_000_000);
+    u64::try_from(millis).ok().map(|millis| millis.to_string())
+}
+
+/// Reads the value of [`TIMEOUT_MS`]; `None` unless it is decimal digits that fit 64 bits.
+fn decode_timeout(text: &[u8]) -> Option<Duration> {
+    let digits = text.iter().all(u8::is_ascii_digit);
+    let text = str::from_utf8(text).ok().filter(|_| digits)?;
+    text.parse().ok().map(Duration::from_millis)
+}
+
+/// The value of this name that counts.
+fn last<'a>(fields: &'a [(Bytes, Bytes)], wanted: &str) -> Option<&'a Bytes> {
+    let mut named = fields.iter().rev().filter(|(name, _)| name == wanted.as_bytes());
+    named.next().map(|(_, value)| value)
+}
+
+fn envelope(fields: &[(Bytes, Bytes)]) -> Result<&Bytes, MissingEnvelope> {
+    last(fields, ENVELOPE).filter(|text| !text.is_empty()).ok_or(MissingEnvelope)
 }
 
 /// What a client reads from an entry of its reply stream.
@@ -73,8 +108,7 @@ impl<'a> ReplyFields<'a> {
     ///
     /// [`MissingEnvelope`] when there is no envelope or an empty one.
     pub fn read(fields: &'a [(Bytes, Bytes)]) -> Result<Self, MissingEnvelope> {
-        let CommandFields { envelope, .. } = CommandFields::read(fields)?;
-        Ok(Self { envelope })
+        Ok(Self { envelope: envelope(fields)? })
     }
 }
 
@@ -190,5 +224,42 @@ mod tests {
     #[test]
     fn the_fields_are_the_peers_fields() {
         assert_eq!([TYPE, RPC, ENVELOPE, REPLY_TO], ["type", "rpc", "envelope", "reply-to"]);
+    }
+
+    fn timeout(text: &'static [u8]) -> Option<Duration> {
+        let entry = entry(&[&REQUEST[..], &[(b"timeout-ms", text)]].concat());
+        CommandFields::read(&entry).expect("an envelope").timeout
+    }
+
+    #[test]
+    fn a_timeout_is_read_as_it_was_written() {
+        for millis in [0, 1, 1500, u64::MAX] {
+            let written = encode_timeout(Duration::from_millis(millis)).expect("it fits");
+            assert_eq!(written, millis.to_string());
+            assert_eq!(timeout(written.leak().as_bytes()), Some(Duration::from_millis(millis)));
+        }
+        let entry = entry(&REQUEST);
+        assert_eq!(CommandFields::read(&entry).expect("an envelope").timeout, None);
+    }
+
+    #[test]
+    fn a_timeout_is_rounded_up_and_one_that_does_not_fit_is_not_written() {
+        let written = |nanos| encode_timeout(Duration::from_nanos(nanos));
+        assert_eq!(written(1).as_deref(), Some("1"));
+        assert_eq!(written(1_000_000).as_deref(), Some("1"));
+        assert_eq!(written(1_000_001).as_deref(), Some("2"));
+        assert_eq!(encode_timeout(Duration::MAX), None);
+        let most = Duration::from_millis(u64::MAX);
+        assert_eq!(encode_timeout(most + Duration::from_nanos(1)), None);
+    }
+
+    #[test]
+    fn a_timeout_that_cannot_be_read_is_none() {
+        let rows: [&[u8]; 9] =
+            [b"", b"-1", b"+1", b" 1", b"1.0", b"1e3", b"\xff", b"x", b"18446744073709551616"];
+        for text in rows {
+            assert_eq!(timeout(text), None, "{text:?}");
+        }
+        assert_eq!(timeout(b"007"), Some(Duration::from_millis(7)));
     }
 }

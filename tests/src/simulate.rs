@@ -156,9 +156,6 @@ pub fn many(from: u64, seeds: u64, failures_max: usize, watch: &(dyn Fn(u64) + S
 pub const REACHED_MIN_SEEDS: u64 = 50_000;
 /// How often everything must have been reached then.
 const REACHED_MIN: u64 = 100;
-/// How often that must have been reached which is rare: little is put aside, and few of those moments
-/// are ones in which Redis refuses.
-const RARE: [(Point, u64); 1] = [(Point::DeadLetterRefused, 3)];
 /// In how many of a hundred runs entries must have been taken over from other workers.
 const TAKEN_MIN: u64 = 30;
 
@@ -167,18 +164,11 @@ const TAKEN_MIN: u64 = 30;
 /// # Errors
 /// What was not.
 pub fn check_reached(summary: &Summary) -> Result<(), String> {
-    let faults = Fault::ALL.iter().map(|fault| {
-        let name = fault.to_string();
-        (name, summary.faults.of(*fault), REACHED_MIN)
-    });
-    let points = Point::ALL.iter().map(|point| {
-        let rare = RARE.iter().find(|(rare, _)| rare == point);
-        let least = rare.map_or(REACHED_MIN, |(_, least)| *least);
-        (point.to_string(), summary.points.of(*point), least)
-    });
-    let seldom = faults.chain(points).filter(|(_, times, least)| times < least);
+    let faults = Fault::ALL.iter().map(|fault| (fault.to_string(), summary.faults.of(*fault)));
+    let points = Point::ALL.iter().map(|point| (point.to_string(), summary.points.of(*point)));
+    let seldom = faults.chain(points).filter(|(_, times)| *times < REACHED_MIN);
     let mut missing: Vec<String> =
-        seldom.map(|(name, times, _)| format!("{name} was met {times} times")).collect();
+        seldom.map(|(name, times)| format!("{name} was met {times} times")).collect();
     let taken = summary.points.seeds_with(Point::ClaimTookSomething);
     if taken * 100 < summary.seeds * TAKEN_MIN || taken == 0 {
         missing.push(format!("entries were taken over in {taken} of {} runs", summary.seeds));

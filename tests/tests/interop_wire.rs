@@ -50,7 +50,11 @@ fn rust_writes_a_request_with_its_params_as_they_are() {
     let envelope =
         format!(r#"{{"jsonrpc":"2.0","method":"arith.add","params":{ODD_TEXT},"id":"{id}"}}"#);
     let fields = [("type", "rpc"), ("envelope", &envelope), ("reply-to", &replies("client"))];
-    assert_eq!(entries[0].fields, fields.map(|(name, value)| (name.into(), value.into())));
+    let (timeout, peers) = entries[0].fields.split_last().expect("fields");
+    assert_eq!(peers, fields.map(|(name, value)| (name.into(), value.into())));
+    // What is left of the timeout when it is sent.
+    let (name, left) = (timeout.0.as_str(), timeout.1.parse::<u64>().expect("milliseconds"));
+    assert!(name == "timeout-ms" && (1..=1000).contains(&left), "{timeout:?}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
 use clamator_engine::{CallError, InvalidCall, ProtocolFault};
@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::role::{Kind, Request, Verb};
+use crate::context::Context;
 use crate::handler::no_params;
 use crate::inbox::Inbox;
 
@@ -71,12 +72,23 @@ impl<T> Call<T> {
         self.pending.set_traceparent(text.into());
         self
     }
+
+    /// Gives this call no more time than the caller of a handler still waits, which makes it: what
+    /// comes later helps nobody. Its own timeout, or the client's, holds where it is shorter. Looked
+    /// at when the call is first polled; where nothing is left then, it is not sent and fails with
+    /// [`CallError::NotSent`]. Changes nothing where [`Context::remaining`] is `None`.
+    pub fn within(mut self, context: &Context) -> Self {
+        if let State::New(request) = &mut self.pending.state {
+            request.deadline = context.deadline().cloned();
+        }
+        self
+    }
 }
 
 impl<T: DeserializeOwned> Future for Call<T> {
     type Output = Result<T, CallError>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let result = ready!(self.get_mut().pending.poll(cx))?;
         Poll::Ready(result.decode().map_err(|error| {
             CallError::Protocol(ProtocolFault::Result { detail: error.to_string() })
@@ -111,7 +123,7 @@ impl Notify {
 impl Future for Notify {
     type Output = Result<(), CallError>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         self.get_mut().pending.poll(cx).map_ok(|_| ())
     }
 }
@@ -158,7 +170,7 @@ impl Pending {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Json, CallError>> {
+    fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Json, CallError>> {
         loop {
             match std::mem::replace(&mut self.state, State::Ended) {
                 State::Ended => unreachable!("polled after its end, which futures forbid"),
@@ -204,7 +216,7 @@ fn request(kind: Kind, method: &str, params: impl Serialize) -> Result<Request, 
         Json::encode(&params).map_err(|error| InvalidCall::Params { detail: error.to_string() })?;
     // On the wire, no parameters are an empty object.
     let params = if params.is_null() { no_params() } else { params };
-    Ok(Request { kind, method, params, timeout: None, traceparent: None })
+    Ok(Request { kind, method, params, timeout: None, deadline: None, traceparent: None })
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use clamator_engine::{
 use clamator_proto::{Json, Method, Traceparent};
 use futures_channel::oneshot;
 
+use crate::deadline::Deadline;
 use crate::driver::Role;
 use crate::events::Speaker;
 use crate::inbox::Inbox;
@@ -37,6 +38,16 @@ pub(super) struct Request {
     /// `None` for the client's own.
     pub(super) timeout: Option<Duration>,
     pub(super) traceparent: Option<Traceparent>,
+    /// Until when whoever this is done for waits.
+    pub(super) deadline: Option<Deadline>,
+}
+
+impl Request {
+    /// How long it may take, of a client with this timeout.
+    fn timeout(&self, usual: Duration) -> Duration {
+        let timeout = self.timeout.unwrap_or(usual);
+        self.deadline.as_ref().map_or(timeout, |deadline| deadline.left().min(timeout))
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -50,6 +61,8 @@ type Answer = oneshot::Sender<Result<Json, CallError>>;
 pub(super) struct ClientRole {
     engine: Client,
     instance: String,
+    /// How long a call may take that does not say.
+    timeout: Duration,
     inbox: Arc<Inbox<Verb>>,
     /// Empty between turns.
     verbs: Vec<Verb>,
@@ -72,6 +85,7 @@ impl ClientRole {
     ) -> Self {
         Self {
             instance: config.instance.clone(),
+            timeout: config.timeout,
             engine: Client::new(now, config),
             inbox,
             verbs: Vec::new(),
@@ -96,7 +110,8 @@ impl ClientRole {
                 let _ = answer.send(*self.engine.counters());
             }
             Verb::Start { key, request, answer } => {
-                let Request { kind, method, params, timeout, traceparent } = request;
+                let timeout = Some(request.timeout(self.timeout));
+                let Request { kind, method, params, traceparent, .. } = request;
                 let id = match kind {
                     Kind::Call => self.engine.call(now, &method, &params, timeout, traceparent),
                     Kind::Notification => self.engine.notify(now, &method, &params, traceparent),

@@ -20,6 +20,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use super::Stopped;
 use super::running::{Ended, Running};
 use crate::context::Context;
+use crate::deadline::Clock;
 use crate::driver::{INPUTS_MAX, Role};
 use crate::events::{self, Speaker};
 use crate::handler::no_params;
@@ -51,6 +52,8 @@ pub(super) struct Shared {
 
 pub(super) struct ServerRole<R> {
     runtime: R,
+    /// What handlers see of the runtime's time.
+    clock: Clock,
     engine: Server,
     shared: Shared,
     /// Empty between turns.
@@ -72,6 +75,7 @@ impl<R: Runtime> ServerRole<R> {
         starter: oneshot::Sender<Result<(), StartFault>>,
     ) -> Self {
         Self {
+            clock: Clock::of(runtime.clone()),
             runtime,
             engine,
             shared,
@@ -86,7 +90,7 @@ impl<R: Runtime> ServerRole<R> {
     }
 
     fn start(&mut self, job: Job, cx: &mut TaskContext<'_>) {
-        let context = Context::new(&job, Arc::clone(&self.shared.instance));
+        let context = Context::new(&job, Arc::clone(&self.shared.instance), &self.clock);
         if self.stopping {
             context.cancel();
         }

@@ -160,6 +160,13 @@ impl Calls {
         }
     }
 
+    /// How long somebody is still going to wait for a call; `None` for a notification, which has no
+    /// deadline once it is sent.
+    pub(super) fn remaining(&self, now: Instant, id: u64) -> Option<Duration> {
+        let call = self.calls.get(&id).filter(|call| call.kind == Kind::Call)?;
+        Some(call.expires.since(now))
+    }
+
     /// Ends a call and frees its place; `None` when nobody waits for it.
     pub(super) fn finish(&mut self, id: u64) -> Option<Ended> {
         let call = self.calls.remove(&id)?;

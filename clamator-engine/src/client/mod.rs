@@ -269,7 +269,8 @@ impl Client {
         while let Some((id, kind, outgoing)) =
             self.calls.next_to_send(now, self.config.in_flight_max)
         {
-            let command = self.request_entry(kind, outgoing, !embedded);
+            let remaining = self.calls.remaining(now, id);
+            let command = self.request_entry(kind, outgoing, remaining, !embedded);
             let timeout = self.config.command_timeout;
             // The lane is open, so the command is taken.
             let _ = self.lanes.send(now, Lane::Command, command, timeout, Purpose::Send(id));
@@ -281,9 +282,16 @@ impl Client {
 
     /// The entry of a request. A missing stream is created, so that a request may come before its
     /// first server; streams that live in this process are never waited for.
-    fn request_entry(&self, kind: Kind, outgoing: Outgoing, create: bool) -> Command {
+    fn request_entry(
+        &self,
+        kind: Kind,
+        outgoing: Outgoing,
+        remaining: Option<Duration>,
+        create: bool,
+    ) -> Command {
         let reply_to = (kind == Kind::Call).then(|| self.replies.clone());
         let mut fields = wire::fields(outgoing.envelope, reply_to);
+        fields.extend(remaining.and_then(wire::timeout));
         fields.extend(outgoing.traceparent.map(wire::traceparent));
         Command::XAdd { key: outgoing.key, create, max_len: None, fields }
     }

@@ -70,6 +70,17 @@ fn requeue(operator: &mut Operator, now: Instant) -> TaskId {
 }
 
 #[test]
+fn what_is_put_back_has_no_deadline_any_more() {
+    let mut rig = rig();
+    rig.begin(requeue);
+    let mut letter = letter(5);
+    letter.fields.iter_mut().for_each(|fields| fields.insert(2, field("timeout-ms", "5000")));
+    rig.answer("XRANGE", Reply::Entries(vec![letter]));
+    let Command::XAdd { fields, .. } = rig.take("XADD").command else { panic!() };
+    assert_eq!(fields, [field("type", "rpc"), field("envelope", "{}"), field("x", "y")]);
+}
+
+#[test]
 fn dead_letters_are_listed_with_what_was_said_of_them() {
     let mut rig = rig();
     rig.begin(list);

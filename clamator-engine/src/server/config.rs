@@ -40,6 +40,10 @@ pub struct ServerConfig {
     pub consumer_idle_max: Duration,
     /// About how many dead letters of one service are kept. Default 10,000, at least 1.
     pub dead_letters_max: u64,
+    /// How long the deadline of a request must be past, by Redis's clock, until it is not run any
+    /// more. Default 1 s. With less, a caller may still wait for what is not run, if a clock was set
+    /// by a fraction of a second meanwhile.
+    pub deadline_slack: Duration,
     /// How often an entry may be started. If it would be once more, as nobody ever acknowledged it, it
     /// becomes a dead letter: whoever runs it may be killed by it. Default 10, at least 1. Redis
     /// counts, so the starts of other workers are among them.
@@ -94,6 +98,7 @@ impl ServerConfig {
             connect_timeout: Duration::from_secs(2),
             consumer_idle_max: Duration::from_secs(3600),
             dead_letters_max: 10_000,
+            deadline_slack: Duration::from_secs(1),
             deliveries_max: 10,
             handler_timeout: None,
             instance: instance.into(),

@@ -6,6 +6,8 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerCounters {
+    /// How often Redis's clock, by two looks at it, has gone otherwise than this server's.
+    pub clock_jumps: u64,
     /// How often Redis refused to remove consumers: until the connection is made anew none is.
     pub consumer_looks_refused: u64,
     /// Consumers that held nothing, were idle for long, and that this server removed.
@@ -18,6 +20,8 @@ pub struct ServerCounters {
     pub entries_handed_back: u64,
     /// Entries that others had acknowledged and left behind, and that this server deleted.
     pub entries_trimmed: u64,
+    /// Requests that were not run as their callers had given up before.
+    pub expired: u64,
     /// Consumer groups that were gone and were created again.
     pub groups_restored: u64,
     /// Entries that another worker may have been given while they were held here.

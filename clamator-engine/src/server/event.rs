@@ -4,6 +4,8 @@
 //! Not the rules of when a job starts or an entry is settled. A job is one delivery of one entry:
 //! the application runs its handler once and ends it once, with `answer` or `abandoned`.
 
+use core::time::Duration;
+
 use clamator_proto::{
     InvalidEnvelope, Json, MethodName, RequestId, RpcError, ServiceName, Traceparent,
 };
@@ -63,6 +65,10 @@ pub struct Job {
     pub service: ServiceName,
     /// The trace it belongs to; `None` when the entry does not say, as those of peers do not.
     pub traceparent: Option<Traceparent>,
+    /// For how long the caller still waits, at most, from the moment at which the job is started;
+    /// zero when it has just given up. `None` when the entry does not say, as those of peers and of
+    /// notifications do not.
+    pub remaining: Option<Duration>,
 }
 
 /// How a handler ended.
@@ -86,6 +92,10 @@ pub enum Notice {
         /// What Redis said.
         refusal: Refusal,
     },
+    /// Redis's clock went otherwise than this server's: one of them was set, or another Redis took
+    /// over. No deadline of what was written before is taken to be past. Told once until two looks
+    /// at the clock agree again.
+    ClockJumped,
     /// An entry was given out once too often. It was put aside as a dead letter, unstarted this time,
     /// and its caller told.
     DeadLetter {
@@ -104,6 +114,14 @@ pub enum Notice {
         entry: StreamId,
         /// What Redis said.
         refusal: Refusal,
+    },
+    /// The caller of a request has given up before it could be started. It was acknowledged, and did
+    /// not run.
+    Expired {
+        /// On whose stream.
+        service: ServiceName,
+        /// Which entry.
+        entry: StreamId,
     },
     /// A reply stream could not be told how long it lives. Told once; it is tried again.
     ExpiryRefused {

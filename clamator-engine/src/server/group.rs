@@ -23,7 +23,7 @@ use crate::stream_id::StreamId;
 /// Least time between two creations of one group, and after a refused one.
 const CREATE_PAUSE: Duration = Duration::from_secs(1);
 /// An idle group's mark is read on every tick of this number only.
-const IDLE_TICKS: u64 = 5;
+pub(super) const IDLE_TICKS: u64 = 5;
 
 impl Server {
     /// Creates the group if it is absent and it is time.

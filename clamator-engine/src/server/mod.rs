@@ -5,17 +5,19 @@
 //! undone by the failure of a later one, and no failure runs a handler again in this process.
 //! Rules are cited by the numbers of [`rules`](crate::rules): the group (4.1) is in `group`,
 //! reading (4.3, 4.5) in `intake`, leases (4.4) in `lease` and `missing`, taking over (4.5) in
-//! `reclaim`, judging entries (4.6–4.8) in `request`, replies and acknowledgements in `settle`, the
-//! stop (4.10) in `stop` and `hand_back`, bounds (4.11) in `settle`,
+//! `reclaim`, judging entries (4.6–4.8) in `request`, deadlines (4.9) in `expired`, replies and
+//! acknowledgements in `settle`, the stop (4.10) in `stop` and `hand_back`, bounds (4.11) in `settle`,
 //! `trim`, `expiry` and `consumers`.
 //!
 //! Commands: <https://redis.io/docs/latest/commands/xreadgroup/>
 
+mod clock;
 mod config;
 mod consumers;
 mod counters;
 mod dead;
 mod event;
+mod expired;
 mod expiry;
 mod group;
 mod hand_back;
@@ -42,10 +44,12 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use clamator_proto::Keys;
 
+use self::clock::Clock;
 pub use self::config::{Concurrency, ServerConfig, ServiceConfig, StartFrom};
 use self::consumers::Consumers;
 pub use self::counters::ServerCounters;
 pub use self::event::{Answer, Job, JobId, Notice, PoisonFault, ServerEvent};
+use self::expired::Patience;
 use self::expiry::ReplyStreams;
 use self::held::{Key, Run, Unstarted};
 use self::missing::Missing;
@@ -70,6 +74,7 @@ pub struct Server {
     /// The last time that was handed in.
     now: Instant,
     jitter: Jitter,
+    clock: Clock,
     lanes: Lanes<Purpose>,
     services: Vec<Service>,
     /// Services to be looked at before the next idle.
@@ -128,6 +133,7 @@ enum Aim {
     Reply(Key),
     SeekEntry { missing: Missing, given_out: bool, sent: Instant },
     SeekGroup { missing: Vec<Missing>, sent: Instant },
+    Time { sent: Instant },
     Trim,
     TrimPending { round: u32 },
     Unblock,
@@ -152,6 +158,7 @@ impl Server {
             now,
             lanes: Lanes::new(now, lanes, config.connect_timeout, jitter.clone(), config.seeded),
             jitter,
+            clock: Clock::new(config.seeded),
             dirty: (0..services.len()).collect(),
             services,
             jobs: BTreeMap::new(),
@@ -225,6 +232,8 @@ impl Server {
 
     fn carry_out(&mut self, index: usize, key: Key, unstarted: Unstarted, verdict: Verdict) {
         let spent = self.is_spent(index, &unstarted);
+        let patience = Patience::read(key.id, &unstarted.fields);
+        let (expired, remaining) = (self.is_expired(patience), self.remaining(patience));
         let Some(service) = self.services.get_mut(index) else {
             return;
         };
@@ -252,6 +261,7 @@ impl Server {
                     None => self.settle(index, key),
                 }
             }
+            Verdict::Run { .. } if expired => self.skip(index, key),
             Verdict::Run { reply, .. } if spent => self.bury(index, key, unstarted, reply),
             Verdict::Run { method, params, request, reply, refused, traceparent } => {
                 let job = JobId(self.next_job);
@@ -281,6 +291,7 @@ impl Server {
                     request,
                     service: name,
                     traceparent,
+                    remaining,
                 }));
             }
         }
@@ -343,6 +354,7 @@ impl Server {
             Aim::SeekGroup { missing, sent } => {
                 self.handle_group_sought(service, missing, sent, reply);
             }
+            Aim::Time { sent } => self.handle_time(sent, &reply),
             Aim::Trim => self.handle_trimmed(service, &reply),
             Aim::TrimPending { round } => self.handle_trim_pending(service, round, &reply),
         }
@@ -383,6 +395,7 @@ impl Server {
                 | Aim::ListGroups
                 | Aim::ListPending
                 | Aim::RemoveIdleConsumers
+                | Aim::Time { .. }
                 | Aim::Unblock => {}
             }
         }
@@ -407,6 +420,7 @@ impl Server {
             self.tick_at = self.now + if even { tick } else { self.jitter.spread(tick) };
             self.ticks += 1;
             self.drop_overdue();
+            self.tick_clock();
             self.tick_reclaim();
             self.tick_expiry();
             self.tick_marks();
@@ -444,6 +458,8 @@ impl Engine for Server {
                 }
                 self.expect_history(lane);
                 if lane == Lane::Command {
+                    self.clock.forget();
+                    self.ask_time();
                     self.forget_groups();
                     for service in &mut self.services {
                         service.held.leases.hurry(now);

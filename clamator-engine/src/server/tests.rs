@@ -3,9 +3,11 @@
 //! Not scenarios with clients: those are in the workspace's `tests`. Rules are cited by their
 //! numbers in `rules`.
 
+mod clock;
 mod consumers;
 mod dead;
 mod depth;
+mod expired;
 mod expiry;
 mod group;
 mod hand_back;
@@ -90,6 +92,13 @@ fn entry_of(ms: u64, fields: &[(&'static str, &str)]) -> Entry {
 fn request(ms: u64) -> Entry {
     let text = format!(r#"{{"jsonrpc":"2.0","method":"arith.add","params":[],"id":{ms}}}"#);
     entry_of(ms, &[("type", "rpc"), ("envelope", &text), ("reply-to", "app:replies:c1")])
+}
+
+/// The same of a caller that waits for so long from then on.
+fn request_within(ms: u64, timeout_ms: u64) -> Entry {
+    let Entry { id, fields, .. } = request(ms);
+    let timeout = (Bytes::from_static(b"timeout-ms"), format!("{timeout_ms}").into());
+    Entry::new(id, fields.map(|fields| [fields, vec![timeout]].concat()))
 }
 
 fn notification(ms: u64) -> Entry {

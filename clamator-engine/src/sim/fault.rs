@@ -113,7 +113,7 @@ faults! {
     StreamDeleted,
     /// A command stream is trimmed, whatever is pending or unread.
     StreamTrimmed,
-    /// A command stream's key holds a string for a while.
+    /// A command stream's key, or that of its dead letters, holds a string for a while.
     StreamWrongType,
     /// Two clients have one instance name.
     TwinClients,

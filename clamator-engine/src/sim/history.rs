@@ -66,6 +66,8 @@ pub(super) struct Call {
     pub(super) aside: bool,
     /// Whether its client has deleted its entry, given to somebody or not.
     pub(super) withdrawn: Option<Given>,
+    /// Whether a worker has settled it unstarted, as its caller had given up.
+    pub(super) skipped: bool,
     /// How many outcomes were told.
     pub(super) outcomes: u32,
     pub(super) outcome: Option<Outcome>,
@@ -145,7 +147,7 @@ pub(super) struct Names {
 impl Call {
     /// Whether nothing more has to become of it.
     pub(super) const fn is_handled(&self) -> bool {
-        self.ends > 0 || self.aside || self.withdrawn.is_some()
+        self.ends > 0 || self.aside || self.skipped || self.withdrawn.is_some()
     }
 }
 
@@ -215,6 +217,20 @@ impl History {
     /// What the process is; `None` when it is nobody.
     pub(super) fn kind_of(&self, node: NodeId) -> Option<NodeKind> {
         self.nodes.get(node).map(|node| node.kind)
+    }
+
+    /// The number of the service of this name.
+    pub(super) fn service_named(&self, name: &str) -> Option<usize> {
+        self.services.iter().position(|names| names.service == name)
+    }
+
+    /// A worker has settled an entry unstarted, as its caller had given up.
+    pub(super) fn skipped(&mut self, service: &str, entry: StreamId) {
+        let service = self.service_named(service);
+        let number = service.and_then(|service| self.number_of(service, entry));
+        if let Some(call) = number.and_then(|number| self.calls.get_mut(&number)) {
+            call.skipped = true;
+        }
     }
 
     /// Whether this has struck since then.

@@ -200,6 +200,7 @@ impl Injector {
                 self.command_stream(network)
                     .is_some_and(|(key, _)| network.streams_mut().trim(now, &key, left) > 0)
             }
+            Fault::StreamWrongType if self.dice.chance(50) => self.spoil_dead(now, network),
             Fault::StreamWrongType => self.spoil(now, network, COMMANDS),
             _ => false,
         }
@@ -300,6 +301,25 @@ impl Injector {
     fn spoil(&mut self, now: Instant, network: &mut Network, kind: &[u8]) -> bool {
         let Some(key) = self.pick_key(network, kind) else { return false };
         let lasts = self.dice.scale(MOMENT, Duration::from_secs(4));
+        self.spoil_key(now, network, key, lasts)
+    }
+
+    /// Spoils the key of a service's dead letters, also where there are none yet, and for longer: one
+    /// is seldom written.
+    fn spoil_dead(&mut self, now: Instant, network: &mut Network) -> bool {
+        let Some((_, service)) = self.command_stream(network) else { return false };
+        let key = Bytes::from([&self.prefix[..], b"dead:", &service].concat());
+        let lasts = self.dice.time(Duration::from_secs(1), Duration::from_secs(8));
+        !self.spoiled.contains_key(&key) && self.spoil_key(now, network, key, lasts)
+    }
+
+    fn spoil_key(
+        &mut self,
+        now: Instant,
+        network: &mut Network,
+        key: Bytes,
+        lasts: Duration,
+    ) -> bool {
         network.streams_mut().set_string(now, key.clone());
         self.spoiled.insert(key, now + lasts);
         true

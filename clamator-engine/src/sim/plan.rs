@@ -42,6 +42,8 @@ pub(super) struct Plan {
     pub(super) command_timeout: Duration,
     /// How long a consumer may be idle that holds nothing.
     pub(super) consumer_idle_max: Duration,
+    /// How long the deadline of a request is past before it is skipped.
+    pub(super) deadline_slack: Duration,
     /// How often an entry may be started.
     pub(super) deliveries_max: u64,
     pub(super) concurrency: Concurrency,
@@ -100,7 +102,9 @@ impl Plan {
             // Replies to one client only overflow its stream sooner.
             clients: if overflows { 1 } else { u32::try_from(dice.between(1, 3)).unwrap_or(1) },
             command_timeout,
-            deliveries_max: if dice.chance(40) { dice.between(1, 3) } else { 10 },
+            // No less than a clock may be off unnoticed.
+            deadline_slack: dice.scale(Duration::from_millis(600), Duration::from_secs(3)),
+            deliveries_max: if dice.chance(60) { dice.between(1, 3) } else { 10 },
             concurrency: match dice.roll(3) {
                 0 => Concurrency::Limit(usize::try_from(dice.between(2, 40)).unwrap_or(2)),
                 _ => Concurrency::Serial,

@@ -103,6 +103,8 @@ points! {
     ClaimTookRunning,
     /// A claim of a worker of ours gave entries (4.5).
     ClaimTookSomething,
+    /// Two looks at Redis's clock disagreed (4.9).
+    ClockJumped,
     /// A process that is stopped connected again (4.10).
     ConnectedWhileStopping,
     /// A connection was given up while it was made (3).
@@ -127,6 +129,8 @@ points! {
     ExecutedAfterLaneEnded,
     /// A handler started for a call that had timed out (4.9).
     ExpiredCallRan,
+    /// A request was settled unstarted, as its caller had given up (4.9).
+    ExpiredSkipped,
     /// A reply stream could not be told how long it lives (4.11).
     ExpiryRefused,
     /// An entry was found to be gone after a claim that named none (4.5).

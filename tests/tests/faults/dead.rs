@@ -71,7 +71,7 @@ async fn what_never_ends_is_put_aside_told_and_put_back<R: Runtime>(runtime: R) 
     let [letter] = &letters[..] else { panic!("{letters:?}") };
     assert_eq!((letter.deliveries, letter.reason.as_str()), (2, "delivered too often"));
     let names: Vec<&[u8]> = letter.fields.iter().map(|(name, _)| &name[..]).collect();
-    assert_eq!(names, [&b"type"[..], b"envelope", b"reply-to"]);
+    assert_eq!(names, [&b"type"[..], b"envelope", b"reply-to", b"timeout-ms"]);
     // The reason is mended: the third start ends.
     let requeued = operator.requeue(&odd(), letter.id).await.expect("it is there");
     assert!(requeued.removed && Some(requeued.entry) > letter.entry, "{requeued:?}");

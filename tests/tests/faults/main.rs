@@ -16,6 +16,7 @@
 )]
 
 mod dead;
+mod deadlines;
 mod full;
 mod keys;
 mod leases;

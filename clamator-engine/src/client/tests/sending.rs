@@ -13,8 +13,9 @@ fn a_request_goes_to_its_service_with_the_peers_fields() {
     let Command::XAdd { key, create, max_len, fields } = &command else { panic!("{command:?}") };
     assert_eq!((&key[..], *create, *max_len), (&b"app:cmds:arith"[..], true, None));
     let names: Vec<&[u8]> = fields.iter().map(|(name, _)| &name[..]).collect();
-    assert_eq!(names, [&b"type"[..], b"envelope", b"reply-to"]);
+    assert_eq!(names, [&b"type"[..], b"envelope", b"reply-to", b"timeout-ms"]);
     assert_eq!(field(&command, "type").unwrap(), "rpc");
+    assert_eq!(field(&command, "timeout-ms").unwrap(), "30000");
     assert_eq!(field(&command, "reply-to").unwrap(), format!("app:replies:{NONCE}"));
     assert_eq!(
         field(&command, "envelope").unwrap(),
@@ -34,14 +35,38 @@ fn a_request_says_which_trace_it_belongs_to_behind_what_peers_know() {
     rig.engine.call(rig.now, &method, &Json::null(), None, trace);
     rig.engine.notify(rig.now, &method, &Json::null(), trace);
     rig.drain();
-    for standard in [3, 2] {
+    for ahead in [4, 2] {
         let command = rig.confirm();
         assert_eq!(field(&command, "traceparent").as_deref(), Some(text));
         let Command::XAdd { fields, .. } = command else { panic!() };
-        assert_eq!(fields.iter().position(|(name, _)| name == "traceparent"), Some(standard));
+        assert_eq!(fields.iter().position(|(name, _)| name == "traceparent"), Some(ahead));
     }
     rig.call();
     assert_eq!(field(&rig.confirm(), "traceparent"), None);
+}
+
+#[test]
+fn a_request_says_for_how_long_its_caller_still_waits_when_it_is_sent() {
+    let mut rig = rig_with(|config| config.in_flight_max = 1);
+    rig.open_lanes();
+    rig.call_within(Some(SECOND));
+    rig.call_within(Some(5 * SECOND));
+    assert_eq!(field(&rig.confirm(), "timeout-ms").unwrap(), "1000");
+    assert_eq!(rig.count("XADD"), 0, "it waits for the place of the first");
+    rig.pass(SECOND);
+    // The first has expired, and keeps its place for one timeout more.
+    rig.now = rig.now + Duration::from_micros(1_000_500);
+    rig.input(Input::Tick);
+    assert_eq!(field(&rig.confirm(), "timeout-ms").unwrap(), "3000", "rounded up");
+}
+
+#[test]
+fn neither_a_notification_nor_a_call_that_may_take_for_ever_says_how_long() {
+    let mut rig = rig();
+    rig.notify();
+    assert_eq!(field(&rig.confirm(), "timeout-ms"), None);
+    rig.call_within(Some(Duration::MAX));
+    assert_eq!(field(&rig.confirm(), "timeout-ms"), None);
 }
 
 #[test]

@@ -126,7 +126,7 @@ impl Invariant for FairWeather {
             let early = call.made_at < Instant::ZERO + UP_WITHIN;
             let done = call.outcome == Some(Outcome::Done)
                 || early && call.outcome == Some(Outcome::Timeout);
-            let once = call.starts == 1 && call.ends == 1;
+            let once = call.starts == 1 && call.ends == 1 || early && call.skipped;
             let early = early && call.outcome == Some(Outcome::NoWorkers);
             let impatient = !call.fresh && call.timeout < scene.plan.timeout;
             // An answer on its way for longer than `claim_idle` costs an entry one of its starts.
@@ -160,6 +160,7 @@ impl Invariant for SpeaksSeldom {
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         let Fact::Noticed { node, notice } = fact else { return Ok(()) };
         let kind = match notice {
+            Notice::ClockJumped => "clock jumped",
             Notice::AckRefused { .. } => "acknowledgement refused",
             Notice::GroupRefused { .. } => "group refused",
             Notice::GroupRestored { .. } => "group restored",
@@ -168,6 +169,7 @@ impl Invariant for SpeaksSeldom {
             Notice::ConsumerLeft { .. }
             | Notice::DeadLetter { .. }
             | Notice::DeadLetterRefused { .. }
+            | Notice::Expired { .. }
             | Notice::ExpiryRefused { .. }
             | Notice::HandlerOverdue { .. }
             | Notice::NotFound { .. }

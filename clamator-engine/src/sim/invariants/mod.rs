@@ -11,6 +11,7 @@ mod calls;
 mod canary;
 mod consumers;
 mod dead_letters;
+mod deadlines;
 mod groups;
 mod handing_back;
 mod lanes;
@@ -133,7 +134,7 @@ impl Invariants {
         ]
     }
 
-    fn of_workers() -> [Box<dyn Invariant>; 55] {
+    fn of_workers() -> [Box<dyn Invariant>; 58] {
         [
             Box::new(runs::NotTwiceAtOnce::default()),
             Box::new(runs::WithinLimit::default()),
@@ -144,6 +145,8 @@ impl Invariants {
             Box::new(dead_letters::StartsSoOften::default()),
             Box::new(dead_letters::BuriesOnlySpent),
             Box::new(dead_letters::NothingWaitsBehindSuspects::default()),
+            Box::new(deadlines::SparesWaiting::default()),
+            Box::new(deadlines::SkipsExpired::default()),
             Box::new(answers::OwnAnswers::default()),
             Box::new(runs::HasGrace::default()),
             Box::new(runs::NotSettled::default()),

@@ -14,6 +14,7 @@ use super::{Fact, Invariant, Kind, REWRITES, Scene};
 use crate::command::{Command, ReadFrom};
 use crate::engine::Lane;
 use crate::reply::{Refusal, Reply};
+use crate::server::Notice;
 use crate::sim::by_node::ByNode;
 use crate::sim::history::{NodeKind, NodeState, dead_entry};
 use crate::sim::network::NodeId;
@@ -87,7 +88,7 @@ impl Invariant for WithinPlaces {
     }
 
     fn about(&self) -> &'static [Kind] {
-        &[Kind::Ended, Kind::Replied, Kind::Sent, Kind::Started]
+        &[Kind::Ended, Kind::Noticed, Kind::Replied, Kind::Sent, Kind::Started]
     }
 
     fn verbs(&self) -> Verbs {
@@ -135,6 +136,15 @@ impl Invariant for WithinPlaces {
                 let Some(service) = scene.history.service_of(key) else { return Ok(()) };
                 let places = self.services.entry((*node, service)).or_default();
                 places.waiting.retain(|id| !ids.contains(id));
+            }
+            // What has expired is not started.
+            Fact::Noticed { node, notice: Notice::Expired { service, entry } } => {
+                let service = scene.history.service_named(service.as_str());
+                let Some(service) = service else { return Ok(()) };
+                let places = self.services.entry((*node, service)).or_default();
+                if places.waiting.remove(entry) {
+                    places.had.insert(*entry);
+                }
             }
             // What is put aside is not started.
             Fact::Sent { node, command: Command::XAdd { fields, .. }, .. } => {

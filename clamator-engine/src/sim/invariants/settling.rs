@@ -14,6 +14,7 @@ use bytes::Bytes;
 use super::{Fact, Invariant, Kind, Scene};
 use crate::command::Command;
 use crate::reply::{Refusal, Reply};
+use crate::server::Notice;
 use crate::sim::fault::{Fault, FaultSet};
 use crate::sim::history::{NodeKind, id_in, is_answer, is_dead, number_in};
 use crate::sim::network::NodeId;
@@ -24,13 +25,18 @@ use crate::time::Instant;
 /// How long a server may take to see that another group reads the stream.
 const SEES_GROUPS_WITHIN: Duration = Duration::from_secs(15);
 
-/// What each process was told to be gone from its stream. It settles that, also when an older copy
-/// of the data has brought it back meanwhile.
+/// What each process settles unrun: what it was told to be gone from its stream, also when an older
+/// copy of the data has brought it back meanwhile, and what it found expired.
 #[derive(Debug, Default)]
-struct Gone(BTreeSet<(NodeId, Bytes, StreamId)>);
+struct Unrun(BTreeSet<(NodeId, Bytes, StreamId)>);
 
-impl Gone {
-    fn observe(&mut self, fact: &Fact<'_>) {
+impl Unrun {
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) {
+        if let Fact::Noticed { node, notice: Notice::Expired { service, entry } } = fact {
+            let service = scene.history.service_named(service.as_str());
+            let names = service.and_then(|service| scene.history.services.get(service));
+            self.0.extend(names.map(|names| (*node, names.stream.clone(), *entry)));
+        }
         let Fact::Replied { node, command, reply, .. } = fact else { return };
         let gone = found_gone(command, reply).into_iter();
         self.0.extend(gone.filter_map(|id| Some((*node, command.key()?.clone(), id))));
@@ -61,7 +67,7 @@ pub(super) fn found_gone(command: &Command, reply: &Result<Reply, Refusal>) -> V
 pub(super) struct ReplyBeforeAck {
     /// The calls whose reply was answered to this process, with an id or for ever.
     answered: BTreeSet<(NodeId, u64)>,
-    gone: Gone,
+    unrun: Unrun,
 }
 
 impl Invariant for ReplyBeforeAck {
@@ -70,7 +76,7 @@ impl Invariant for ReplyBeforeAck {
     }
 
     fn about(&self) -> &'static [Kind] {
-        &[Kind::Replied, Kind::Sent]
+        &[Kind::Noticed, Kind::Replied, Kind::Sent]
     }
 
     fn verbs(&self) -> Verbs {
@@ -78,7 +84,7 @@ impl Invariant for ReplyBeforeAck {
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
-        self.gone.observe(fact);
+        self.unrun.observe(scene, fact);
         match fact {
             Fact::Replied {
                 node,
@@ -100,7 +106,7 @@ impl Invariant for ReplyBeforeAck {
                     if call.is_some_and(|call| !call.notification)
                         && !self.answered.contains(&(*node, number))
                         && is_there(scene, key, entry)
-                        && !self.gone.contains(*node, key, entry)
+                        && !self.unrun.contains(*node, key, entry)
                     {
                         return Err(format!("{node} acknowledges {entry}, call {number}"));
                     }
@@ -135,7 +141,7 @@ pub(super) struct AckOnlyHandled {
     ended: BTreeSet<(NodeId, u64)>,
     /// What each process has put aside as a dead letter, or never can.
     buried: BTreeSet<(NodeId, u64)>,
-    gone: Gone,
+    unrun: Unrun,
 }
 
 impl Invariant for AckOnlyHandled {
@@ -144,7 +150,7 @@ impl Invariant for AckOnlyHandled {
     }
 
     fn about(&self) -> &'static [Kind] {
-        &[Kind::Ended, Kind::Replied, Kind::Sent]
+        &[Kind::Ended, Kind::Noticed, Kind::Replied, Kind::Sent]
     }
 
     fn verbs(&self) -> Verbs {
@@ -152,7 +158,7 @@ impl Invariant for AckOnlyHandled {
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
-        self.gone.observe(fact);
+        self.unrun.observe(scene, fact);
         match fact {
             Fact::Replied { node, command: Command::XAdd { key, fields, .. }, reply, .. }
                 if is_dead(key) && is_answer(reply) =>
@@ -169,7 +175,7 @@ impl Invariant for AckOnlyHandled {
                     if !self.ended.contains(&(*node, number))
                         && !self.buried.contains(&(*node, number))
                         && is_there(scene, key, entry)
-                        && !self.gone.contains(*node, key, entry)
+                        && !self.unrun.contains(*node, key, entry)
                     {
                         return Err(format!("{node} acknowledges {entry}, call {number}"));
                     }

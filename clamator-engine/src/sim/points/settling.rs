@@ -241,6 +241,8 @@ impl Watch {
             Notice::ConsumerLeft { .. } | Notice::HandlerOverdue { .. } => return,
             Notice::DeadLetter { .. } => Point::DeadLetter,
             Notice::DeadLetterRefused { .. } => Point::DeadLetterRefused,
+            Notice::ClockJumped => Point::ClockJumped,
+            Notice::Expired { .. } => Point::ExpiredSkipped,
             Notice::ExpiryRefused { .. } => Point::ExpiryRefused,
             Notice::GroupRefused { .. } => Point::GroupRefused,
             Notice::GroupRestored { after: StreamId::ZERO, .. } => Point::GroupRestoredAtStart,

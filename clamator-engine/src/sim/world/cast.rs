@@ -134,6 +134,7 @@ impl World {
         config.claim_idle = self.plan.claim_idle;
         config.command_timeout = self.plan.command_timeout;
         config.consumer_idle_max = self.plan.consumer_idle_max;
+        config.deadline_slack = self.plan.deadline_slack;
         config.deliveries_max = self.plan.deliveries_max;
         config.read_block = self.plan.read_block;
         config.reply_stream_max_len = self.plan.reply_stream_max_len;

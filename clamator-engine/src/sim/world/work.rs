@@ -24,7 +24,7 @@ use crate::call::{CallError, CallId};
 use crate::client::ClientEvent;
 use crate::command::{Command, GroupStart};
 use crate::reply::{Fields, Reply};
-use crate::server::{Answer, Job, JobId, ServerEvent};
+use crate::server::{Answer, Job, JobId, Notice, ServerEvent};
 use crate::stream_id::StreamId;
 use crate::time::Instant;
 
@@ -86,6 +86,7 @@ impl World {
                 past: false,
                 aside: false,
                 withdrawn: None,
+                skipped: false,
                 lost: None,
             },
         );
@@ -171,6 +172,9 @@ impl World {
         match event {
             ServerEvent::Abandon(job) => self.drop_handler(id, job),
             ServerEvent::Notice(notice) => {
+                if let Notice::Expired { service, entry } = &notice {
+                    self.history.skipped(service.as_str(), *entry);
+                }
                 self.tell(&Fact::Noticed { node: id, notice: &notice });
             }
             ServerEvent::Start(job) => {
