@@ -3,7 +3,6 @@
 //! Not what happens to it, which the world decides. A node has a clock of its own, ahead of the
 //! world's by its skew, and while it is frozen it neither takes anything in nor does anything.
 
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -44,9 +43,9 @@ pub(super) struct Node {
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "each node is in a box of its own, whatever it runs")]
 pub(super) enum Machine {
-    Client(Box<Client>),
-    Python(Box<Python>),
-    Server(Box<Server>),
+    Client(Client),
+    Python(Python),
+    Server(Server),
 }
 
 /// Something that comes from the network.

@@ -109,7 +109,7 @@ impl World {
                 service.concurrency = clamator_engine::Concurrency::Limit(world.limit);
             }
             let services = vec![service];
-            world.add(Machine::Server(Box::new(Server::new(world.now, config, services))));
+            world.add(Machine::Server(Server::new(world.now, config, services)));
         }
         for number in 0..2 {
             let nonce = [u8::try_from(number).unwrap(); 16];
@@ -294,7 +294,7 @@ impl World {
                 if self.limit > 1 {
                     service.concurrency = clamator_engine::Concurrency::Limit(self.limit);
                 }
-                self.add(Machine::Server(Box::new(Server::new(self.now, config, vec![service]))));
+                self.add(Machine::Server(Server::new(self.now, config, vec![service])));
             }
             0 if self.flushes => self.redis.flush_all(self.now),
             1 => drop(self.redis.destroy_group(self.now, KEY, b"arith")),

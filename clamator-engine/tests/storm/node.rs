@@ -13,7 +13,7 @@ use clamator_engine::{
 #[expect(clippy::large_enum_variant, reason = "there are few of them")]
 pub(crate) enum Machine {
     Client(Client),
-    Server(Box<Server>),
+    Server(Server),
 }
 
 pub(crate) enum Said {

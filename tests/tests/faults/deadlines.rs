@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use clamator_driver::{
     CallError, Client, Concurrency, Context, HandlerError, Runtime, Server, Service,
 };
+use clamator_engine::access::Role;
 use clamator_tests::world::Async;
 
-use crate::scene::{PREFIX, RAW, REPLIES, Scene, target};
+use crate::scene::{PREFIX, RAW, REPLIES, Scene};
 
 clamator_tests::scenarios!(
     what_its_caller_has_given_up_is_skipped_and_what_is_behind_it_runs,
@@ -92,6 +93,6 @@ where
 {
     let service = Service::new("odd").request("run", handler);
     let starting = Server::builder(PREFIX).service(service);
-    let starting = starting.start_on(runtime.clone(), target(scene.redis.port()));
+    let starting = starting.start_on(runtime.clone(), scene.redis.target(Role::Server));
     runtime.within(10 * SECOND, "the start", starting).await.expect("the server starts")
 }

@@ -187,7 +187,7 @@ async fn follower<R: Runtime>(runtime: &R, scene: &Scene<R>, folder: &Folder) ->
 }
 
 /// What this server knows of what is pending.
-fn pending(redis: &RedisServer) -> RawReply {
+fn pending(redis: &RestrictedRedis) -> RawReply {
     redis.command("XPENDING faults:cmds:work work")
 }
 

@@ -94,16 +94,15 @@ impl World {
         self.nodes_made += 1;
         let seed = self.dice.word();
         let machine = match kind {
-            NodeKind::Client => Machine::Client(Box::new(self.client(&name, seed))),
+            NodeKind::Client => Machine::Client(self.client(&name, seed)),
             NodeKind::Python => {
                 let Some(names) = self.history.services.first() else { return };
                 let (stream, group) = (names.stream.clone(), names.group.clone());
                 let claim_idle = self.plan.python_claim_idle;
                 self.counts.add(Fault::PythonWorker);
-                let python = Python::new(self.now, stream, group, &name, claim_idle);
-                Machine::Python(Box::new(python))
+                Machine::Python(Python::new(self.now, stream, group, &name, claim_idle))
             }
-            NodeKind::Server => Machine::Server(Box::new(self.server(&name, seed))),
+            NodeKind::Server => Machine::Server(self.server(&name, seed)),
         };
         let (born, state) = (self.now, NodeState::Running);
         self.history.nodes.insert(id, NodeInfo { kind, name, born, state });
