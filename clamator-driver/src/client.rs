@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clamator_engine::{ClientConfig, ClientCounters, Loss};
+use clamator_engine::{ClientConfig, ClientStats, Loss};
 use futures_channel::oneshot;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -102,10 +102,10 @@ impl<R: Runtime> Client<R> {
     }
 
     /// Tells what the client has seen since it started; nothing once it has stopped.
-    pub async fn counters(&self) -> ClientCounters {
+    pub async fn counters(&self) -> ClientStats {
         let (answer, counters) = oneshot::channel();
-        if self.handle.inbox.push(Verb::Counters(answer)).is_err() {
-            return ClientCounters::default();
+        if self.handle.inbox.push(Verb::Stats(answer)).is_err() {
+            return ClientStats::default();
         }
         counters.await.unwrap_or_default()
     }

@@ -44,8 +44,8 @@ pub use target::{Credentials, InvalidTarget, Protocol, Target};
 pub use tls::{InvalidTls, Tls};
 
 pub use clamator_engine::{
-    CallError, ClientCounters, Concurrency, DeadLetter, InvalidCall, Loss, OperatorError,
-    ProtocolFault, Refusal, RefusalKind, ServerCounters, StartFrom, StreamId,
+    CallError, ClientStats, Concurrency, DeadLetter, InvalidCall, Loss, OperatorError,
+    ProtocolFault, Refusal, RefusalKind, ServerStats, StartFrom, StreamId,
 };
 pub use clamator_proto::{
     InvalidMethod, InvalidName, Json, MethodKind, MethodName, RequestId, RpcError, ServiceName,

@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use clamator_engine::{Refusal, ServerConfig, ServerCounters};
+use clamator_engine::{Refusal, ServerConfig, ServerStats};
 use clamator_proto::{Keys, ServiceName};
 use futures_channel::oneshot;
 
@@ -75,10 +75,10 @@ impl<R: Runtime> Server<R> {
     }
 
     /// Tells what the server has seen since it started; nothing once it has stopped.
-    pub async fn counters(&self) -> ServerCounters {
+    pub async fn counters(&self) -> ServerStats {
         let (answer, counters) = oneshot::channel();
-        if self.inbox.push(Verb::Counters(answer)).is_err() {
-            return ServerCounters::default();
+        if self.inbox.push(Verb::Stats(answer)).is_err() {
+            return ServerStats::default();
         }
         counters.await.unwrap_or_default()
     }

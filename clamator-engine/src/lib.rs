@@ -25,6 +25,7 @@ mod call;
 mod client;
 mod command;
 mod engine;
+mod health;
 mod hello;
 mod jitter;
 mod lanes;
@@ -39,6 +40,7 @@ mod seeded;
 mod server;
 #[cfg(feature = "sim")]
 pub mod sim;
+mod stats;
 mod stream_id;
 #[cfg(test)]
 mod testing;
@@ -46,9 +48,10 @@ mod time;
 mod wire;
 
 pub use call::{CallError, CallId, InvalidCall, ProtocolFault};
-pub use client::{Client, ClientConfig, ClientCounters, ClientEvent};
+pub use client::{Client, ClientConfig, ClientStats, ClientEvent};
 pub use command::{Command, GroupStart, ReadFrom};
 pub use engine::{Deadline, Engine, Hello, Input, Lane, Loss, Output, Timer, Token, Version};
+pub use health::{Ailment, Health};
 pub use operator::{
     DeadLetter, Done, Operator, OperatorConfig, OperatorError, OperatorEvent, TaskId,
 };
@@ -57,7 +60,7 @@ pub use resp::{ReplyShape, Undecodable, Value};
 #[cfg(seeded_bugs)]
 pub use seeded::Bug;
 pub use server::{
-    Answer, Concurrency, Job, JobId, Notice, PoisonFault, Server, ServerConfig, ServerCounters,
+    Answer, Concurrency, Job, JobId, Notice, PoisonFault, Server, ServerConfig, ServerStats,
     ServerEvent, ServiceConfig, StartFrom,
 };
 pub use stream_id::StreamId;

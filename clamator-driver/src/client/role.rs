@@ -8,7 +8,7 @@ use std::task::Context;
 use std::time::Duration;
 
 use clamator_engine::{
-    CallError, CallId, Client, ClientConfig, ClientCounters, ClientEvent, Instant, Loss,
+    CallError, CallId, Client, ClientConfig, ClientStats, ClientEvent, Instant, Loss,
 };
 use clamator_proto::{Json, Method};
 use futures_channel::oneshot;
@@ -21,7 +21,7 @@ use crate::inbox::Inbox;
 pub(super) enum Verb {
     /// Nobody waits for the call of this key any more.
     Cancel(u64),
-    Counters(oneshot::Sender<ClientCounters>),
+    Counters(oneshot::Sender<ClientStats>),
     Start {
         key: u64,
         request: Request,
@@ -91,8 +91,8 @@ impl ClientRole {
                     self.engine.cancel(now, id);
                 }
             }
-            Verb::Counters(answer) => {
-                let _ = answer.send(*self.engine.counters());
+            Verb::Stats(answer) => {
+                let _ = answer.send(*self.engine.stats());
             }
             Verb::Start { key, request, answer } => {
                 let Request { kind, method, params, timeout } = request;

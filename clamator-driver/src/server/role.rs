@@ -11,7 +11,7 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use clamator_engine::{
-    Answer, Instant, Job, JobId, Loss, Notice, Refusal, Server, ServerCounters, ServerEvent,
+    Answer, Instant, Job, JobId, Loss, Notice, Refusal, Server, ServerStats, ServerEvent,
 };
 use clamator_proto::{RpcError, ServiceName};
 use futures_channel::oneshot;
@@ -29,7 +29,7 @@ use crate::service::Handlers;
 
 /// What handles ask of the driver.
 pub(super) enum Verb {
-    Counters(oneshot::Sender<ServerCounters>),
+    Counters(oneshot::Sender<ServerStats>),
     Drain { grace: Duration, answer: Option<oneshot::Sender<()>> },
 }
 
@@ -177,8 +177,8 @@ impl<R: Runtime> Role for ServerRole<R> {
         let mut stops = false;
         for verb in self.verbs.drain(..) {
             match verb {
-                Verb::Counters(answer) => {
-                    let _ = answer.send(*self.engine.counters());
+                Verb::Stats(answer) => {
+                    let _ = answer.send(*self.engine.stats());
                 }
                 Verb::Drain { grace, answer } => {
                     self.stoppers.extend(answer);

@@ -221,6 +221,11 @@ impl Calls {
         self.calls.get(&id).is_some_and(|call| call.kind == Kind::Notification)
     }
 
+    /// How many places are taken.
+    pub(super) const fn places(&self) -> usize {
+        self.places
+    }
+
     /// How many calls are known.
     #[cfg(feature = "sim")]
     pub(super) fn len(&self) -> usize {

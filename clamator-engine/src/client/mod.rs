@@ -11,6 +11,7 @@
 mod calls;
 mod event;
 mod replies;
+mod stats;
 #[cfg(test)]
 mod tests;
 
@@ -27,11 +28,13 @@ use clamator_proto::{InvalidMethod, Json, Keys, Method, RequestId, ServiceName, 
 
 use self::calls::{Calls, Ended, Kind, Outgoing};
 pub(crate) use self::event::hexadecimal;
-pub use self::event::{ClientConfig, ClientCounters, ClientEvent};
+pub use self::event::{ClientConfig, ClientEvent};
 use self::replies::{REPLIES, Reader};
+pub use self::stats::ClientStats;
 use crate::call::{CallError, CallId, InvalidCall};
 use crate::command::Command;
 use crate::engine::{Deadline, Engine, Input, Lane, Loss, Output, Timer, Token};
+use crate::health::{Need, Refusals};
 use crate::jitter::Jitter;
 use crate::lanes::{Lanes, Voided};
 use crate::reply::{Refusal, RefusalKind, Reply};
@@ -56,7 +59,8 @@ pub struct Client {
     reader: Reader,
     stage: Stage,
     events: VecDeque<ClientEvent>,
-    counters: ClientCounters,
+    stats: ClientStats,
+    refusals: Refusals,
 }
 
 /// What a command was sent for.
@@ -103,7 +107,8 @@ impl Client {
             reader: Reader::new(now),
             stage: Stage::Running,
             events: VecDeque::new(),
-            counters: ClientCounters::default(),
+            stats: ClientStats::default(),
+            refusals: Refusals::default(),
             config,
         }
     }
@@ -169,12 +174,6 @@ impl Client {
         }
     }
 
-    /// What the client has seen so far.
-    #[must_use]
-    pub const fn counters(&self) -> &ClientCounters {
-        &self.counters
-    }
-
     /// How many calls and notifications are known, those included for which nobody waits.
     #[cfg(feature = "sim")]
     pub(crate) fn held(&self) -> usize {
@@ -194,6 +193,7 @@ impl Client {
         envelope: Vec<u8>,
         timeout: Duration,
     ) {
+        self.count_made(kind);
         let unsent = Ended { id, kind, sent: false };
         if self.stage != Stage::Running {
             return self.fail(&unsent, CallError::Stopped);
@@ -267,6 +267,14 @@ impl Client {
             return;
         };
         let lane = token.lane();
+        match purpose {
+            Purpose::DeleteReplies => {}
+            Purpose::Read => {
+                self.reader.unanswered = None;
+                self.refusals.note(now, 0, Need::Listen, &reply);
+            }
+            Purpose::Send(_) => self.refusals.note(now, 0, Need::Write, &reply),
+        }
         if let Err(refusal) = &reply
             && refusal.kind() == RefusalKind::WrongServer
             && !self.config.seeded.is(Bug::ReadonlyKept)
@@ -321,6 +329,7 @@ impl Client {
     }
 
     fn fail(&mut self, ended: &Ended, error: CallError) {
+        self.count_failed(&error);
         let id = CallId(ended.id);
         self.events.push_back(match ended.kind {
             Kind::Call => ClientEvent::Finished(id, Err(error)),
@@ -342,6 +351,8 @@ impl Client {
                     self.reader.under_way = false;
                     if sent {
                         self.reader.page.lost(self.reader.page.limit());
+                    } else {
+                        self.reader.unanswered = None;
                     }
                 }
                 Purpose::Send(id)
@@ -434,7 +445,11 @@ impl Engine for Client {
                     self.handle_ended(now, ended.voided);
                 }
             }
-            Input::Progress { lane, bytes } => self.lanes.progress(now, lane, bytes),
+            Input::Progress { lane, bytes } => {
+                if self.lanes.progress(now, lane, bytes) && lane == REPLIES {
+                    self.reader.unanswered = self.reader.unanswered.map(|_| now);
+                }
+            }
             Input::Reply(token, reply) => self.handle_reply(now, &token, reply),
             Input::Tick => self.tick(now),
         }

@@ -52,7 +52,8 @@ impl Server {
         let handlers = service.concurrency.limit();
         // If this is the one that ends the process, whatever waits behind it is counted as well.
         let wary = service.held.is_wary() && !self.config.seeded.is(Bug::BystandersCounted);
-        let places = if wary { 0 } else { service.pace.places(handlers, time, max) };
+        let alone = wary || !service.prefetch;
+        let places = if alone { 0 } else { service.pace.places(handlers, time, max) };
         let idle = handlers.saturating_sub(service.held.running());
         let held_max = max.saturating_mul(HELD_FACTOR).saturating_add(handlers);
         let endless = self.config.seeded.is(Bug::PrefetchEndless);
@@ -82,6 +83,11 @@ impl Server {
         let Some(service) = self.services.get(index) else {
             return;
         };
+        // Without prefetch there is one question at a time, and what is overdue comes first.
+        let claims = !service.prefetch && service.reclaim.more && history.is_none();
+        if claims || !service.may_ask() {
+            return;
+        }
         let epoch = service.epoch;
         let (from, count, block, kind, aim) = match history {
             Some(after) => {
@@ -114,6 +120,7 @@ impl Server {
         if let Some(service) = self.services.get_mut(index).filter(|_| sent) {
             service.reader.rereads += u64::from(kind == ReadKind::History);
             service.reader.under_way = Some(kind);
+            service.reader.unanswered.get_or_insert(self.now);
             service.reader.asked = count;
         }
     }
@@ -312,7 +319,7 @@ impl Server {
         match entry.fields {
             None if seeded.is(Bug::NilBodyKept) => {}
             None => {
-                self.counters.entries_deleted += 1;
+                service.stats.entries_deleted += 1;
                 self.settle(index, key);
             }
             Some(fields) if again => service.held.insert_uncounted(key, fields),
@@ -324,6 +331,7 @@ impl Server {
 impl Reader {
     fn answered(&mut self) {
         self.under_way = None;
+        self.unanswered = None;
         self.page.answered();
     }
 
@@ -331,6 +339,8 @@ impl Reader {
         self.under_way = None;
         if sent {
             self.page.lost(self.asked);
+        } else {
+            self.unanswered = None;
         }
     }
 }

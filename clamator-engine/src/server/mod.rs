@@ -11,12 +11,12 @@
 //! Commands: <https://redis.io/docs/latest/commands/xreadgroup/>
 
 mod config;
-mod counters;
 mod dead;
 mod event;
 mod expiry;
 mod group;
 mod hand_back;
+mod health;
 mod held;
 mod intake;
 mod lease;
@@ -28,6 +28,7 @@ mod reclaim;
 mod request;
 mod service;
 mod settle;
+mod stats;
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -41,7 +42,6 @@ use bytes::Bytes;
 use clamator_proto::Keys;
 
 pub use self::config::{Concurrency, ServerConfig, ServiceConfig, StartFrom};
-pub use self::counters::ServerCounters;
 pub use self::event::{Answer, Job, JobId, Notice, PoisonFault, ServerEvent};
 use self::expiry::ReplyStreams;
 use self::held::{Key, Run, Unstarted};
@@ -49,9 +49,11 @@ use self::missing::Missing;
 use self::request::{Judge, Verdict};
 use self::service::Service;
 use self::settle::{Retry, UnderWay};
+pub use self::stats::ServerStats;
 use self::stop::Drain;
 use crate::command::Command;
 use crate::engine::{Engine, Input, Lane, Loss, Output};
+use crate::health::Refusals;
 use crate::jitter::Jitter;
 use crate::lanes::{Ended, Lanes};
 use crate::reply::{Refusal, RefusalKind, Reply};
@@ -78,11 +80,13 @@ pub struct Server {
     trim_at: Instant,
     /// Set while Redis cannot take replies.
     retry: Option<Retry>,
+    refusals: Refusals,
     replies: UnderWay,
     reply_streams: ReplyStreams,
     stage: Stage,
     events: VecDeque<ServerEvent>,
-    counters: ServerCounters,
+    /// Of what is no service's.
+    stats: ServerStats,
 }
 
 #[derive(Debug)]
@@ -155,19 +159,14 @@ impl Server {
             ticks: 0,
             trim_at,
             retry: None,
+            refusals: Refusals::default(),
             replies: UnderWay::default(),
             reply_streams: ReplyStreams::default(),
             stage: Stage::Starting,
             events: VecDeque::new(),
-            counters: ServerCounters::default(),
+            stats: ServerStats::default(),
             config,
         }
-    }
-
-    /// What the server has seen so far.
-    #[must_use]
-    pub const fn counters(&self) -> &ServerCounters {
-        &self.counters
     }
 
     /// How many entries are held, whatever their state.
@@ -232,7 +231,7 @@ impl Server {
                 self.settle(index, key);
             }
             Verdict::Poison { fault, reply } => {
-                self.counters.poison += 1;
+                service.stats.poison += 1;
                 let answer = match &fault {
                     PoisonFault::Envelope(fault) => reply.zip(Some(fault.into())),
                     PoisonFault::NoEnvelope | PoisonFault::Response => None,
@@ -259,10 +258,10 @@ impl Server {
                     service.acks.push(key.id);
                 }
                 let name = service.name();
-                self.counters.jobs_started += 1;
-                self.counters.jobs_redelivered += u64::from(deliveries > 1);
+                service.stats.jobs_started += 1;
+                service.stats.jobs_redelivered += u64::from(deliveries > 1);
                 if refused {
-                    self.counters.reply_to_refused += 1;
+                    service.stats.reply_to_refused += 1;
                     let notice = Notice::ReplyToRefused { service: name.clone(), entry: key.id };
                     self.events.push_back(ServerEvent::Notice(notice));
                 }
@@ -291,6 +290,7 @@ impl Server {
 
     fn handle_reply(&mut self, lane: Lane, purpose: Purpose, reply: Result<Reply, Refusal>) {
         let Purpose { service, aim } = purpose;
+        self.note_answer(service, &aim, &reply);
         if let Err(refusal) = &reply {
             match refusal.kind() {
                 RefusalKind::WrongServer if self.config.seeded.is(Bug::ReadonlyKept) => {}
@@ -448,7 +448,11 @@ impl Engine for Server {
                     self.handle_ended(ended);
                 }
             }
-            Input::Progress { lane, bytes } => self.lanes.progress(now, lane, bytes),
+            Input::Progress { lane, bytes } => {
+                if self.lanes.progress(now, lane, bytes) {
+                    self.note_progress(lane);
+                }
+            }
             Input::Reply(token, reply) => {
                 if let Some(purpose) = self.lanes.reply(now, &token, reply.is_ok()) {
                     self.handle_reply(token.lane(), purpose, reply);

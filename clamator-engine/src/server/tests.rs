@@ -8,12 +8,15 @@ mod depth;
 mod expiry;
 mod group;
 mod hand_back;
+mod health;
 mod intake;
 mod lease;
 mod lost;
 mod missing;
+mod prefetch;
 mod reclaim;
 mod settle;
+mod stats;
 mod stop;
 mod trim;
 

@@ -224,7 +224,7 @@ async fn a_reply_goes_to_no_key_that_is_no_reply_stream<R: Runtime>(runtime: R) 
     stage.assert_warned().await;
     assert_eq!(stage.redis.command("GET bad:replies:string").text(), "x");
     let server = stage.server.as_ref().expect("there is a server");
-    let counters = server.counters().await;
+    let counters = server.stats().await;
     // All of them ran, and the proper call.
     assert_eq!(counters.jobs_started, 13);
     assert_eq!((counters.reply_to_refused, counters.replies_refused), (8, 1));

@@ -84,7 +84,7 @@ async fn a_reply_that_comes_after_its_call_timed_out_is_dropped<R: Runtime>(runt
     scene.caller.calls(20, 1).end(5 * SECOND).await;
     scene.ledger.assert_sound(&["Timeout"], 1);
     assert_eq!(scene.ledger.answered(), 20);
-    assert_eq!(scene.caller.client.counters().await.replies_unmatched, 1);
+    assert_eq!(scene.caller.client.stats().await.replies_unmatched, 1);
 }
 
 async fn a_handler_that_takes_longer_than_claim_idle_runs_once<R: Runtime>(runtime: R) {

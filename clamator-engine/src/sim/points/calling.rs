@@ -209,7 +209,8 @@ impl Watch {
                 CallError::Invalid(_)
                 | CallError::NoWorkers
                 | CallError::OutcomeUnknown
-                | CallError::Protocol(_),
+                | CallError::Protocol(_)
+                | CallError::Reentrant,
             ) => return,
         };
         self.hits.hit(point);
