@@ -41,6 +41,13 @@ impl Health {
     }
 }
 
+/// Unhealthy for this one reason.
+impl From<Ailment> for Health {
+    fn from(reason: Ailment) -> Self {
+        Self::Unhealthy { reasons: alloc::vec![reason] }
+    }
+}
+
 /// Writes `healthy`, or `unhealthy` and the reasons.
 impl fmt::Display for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -48,7 +48,7 @@ mod time;
 mod wire;
 
 pub use call::{CallError, CallId, InvalidCall, ProtocolFault};
-pub use client::{Client, ClientConfig, ClientStats, ClientEvent};
+pub use client::{Client, ClientConfig, ClientEvent, ClientStats};
 pub use command::{Command, GroupStart, ReadFrom};
 pub use engine::{Deadline, Engine, Hello, Input, Lane, Loss, Output, Timer, Token, Version};
 pub use health::{Ailment, Health};
@@ -60,8 +60,8 @@ pub use resp::{ReplyShape, Undecodable, Value};
 #[cfg(seeded_bugs)]
 pub use seeded::Bug;
 pub use server::{
-    Answer, Concurrency, Job, JobId, Notice, PoisonFault, Server, ServerConfig, ServerStats,
-    ServerEvent, ServiceConfig, StartFrom,
+    Answer, Concurrency, Job, JobId, Notice, PoisonFault, Server, ServerConfig, ServerEvent,
+    ServerStats, ServiceConfig, StartFrom,
 };
 pub use stream_id::StreamId;
 pub use time::Instant;

@@ -8,7 +8,7 @@ use std::task::Context;
 use std::time::Duration;
 
 use clamator_engine::{
-    CallError, CallId, Client, ClientConfig, ClientStats, ClientEvent, Instant, Loss,
+    CallError, CallId, Client, ClientConfig, ClientEvent, ClientStats, Health, Instant, Loss,
 };
 use clamator_proto::{Json, Method};
 use futures_channel::oneshot;
@@ -16,6 +16,8 @@ use futures_channel::oneshot;
 use crate::driver::Role;
 use crate::events::Speaker;
 use crate::inbox::Inbox;
+#[cfg(feature = "metrics")]
+use crate::meter::Meter;
 
 /// What handles ask of the driver.
 pub(super) enum Verb {
@@ -27,6 +29,7 @@ pub(super) enum Verb {
         request: Request,
         answer: Answer,
     },
+    Stats(oneshot::Sender<ClientStats>),
     Stop(Option<oneshot::Sender<()>>),
 }
 
@@ -59,6 +62,8 @@ pub(super) struct ClientRole {
     /// Whether whoever waited for the connection was told that there is none: no news for the log.
     refused: bool,
     stoppers: Vec<oneshot::Sender<()>>,
+    #[cfg(feature = "metrics")]
+    meter: Meter,
     done: bool,
 }
 
@@ -79,6 +84,8 @@ impl ClientRole {
             starter,
             refused: false,
             stoppers: Vec::new(),
+            #[cfg(feature = "metrics")]
+            meter: Meter::new("client"),
             done: false,
         }
     }
@@ -91,8 +98,11 @@ impl ClientRole {
                     self.engine.cancel(now, id);
                 }
             }
+            Verb::Health(answer) => {
+                let _ = answer.send(self.engine.health(now));
+            }
             Verb::Stats(answer) => {
-                let _ = answer.send(*self.engine.stats());
+                let _ = answer.send(self.engine.stats());
             }
             Verb::Start { key, request, answer } => {
                 let Request { kind, method, params, timeout } = request;
@@ -170,6 +180,12 @@ impl Role for ClientRole {
             }
             _ => {}
         }
+    }
+
+    #[cfg(feature = "metrics")]
+    fn measure(&mut self) {
+        let stats = self.engine.stats();
+        self.meter.tell(0, None, stats.counters(), stats.gauges());
     }
 
     fn is_done(&self) -> bool {

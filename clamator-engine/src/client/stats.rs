@@ -87,7 +87,7 @@ impl Client {
     #[must_use]
     pub fn health(&self, now: Instant) -> Health {
         if self.stage == Stage::Stopped {
-            return Health::of(alloc::vec![Ailment::Stopped]);
+            return Ailment::Stopped.into();
         }
         let mut reasons = Ailment::losses(self.lanes.unusable());
         let block = self.config.read_block;

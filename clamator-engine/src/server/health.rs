@@ -15,7 +15,7 @@ impl Server {
     #[must_use]
     pub fn health(&self, now: Instant) -> Health {
         if matches!(self.stage, Stage::Stopped) {
-            return Health::of(alloc::vec![Ailment::Stopped]);
+            return Ailment::Stopped.into();
         }
         let mut reasons = Ailment::losses(self.lanes.unusable());
         let block = self.config.read_block;
