@@ -186,7 +186,7 @@ impl Refusals {
         self.0.retain(|(of, refused), (_, refusal)| {
             let same = (*of, *refused) == (service, need);
             let general = refusal.kind() != RefusalKind::Final;
-            !same && !(general && refused.demand() <= need.demand())
+            !(same || general && refused.demand() <= need.demand())
         });
     }
 

@@ -31,6 +31,8 @@ mod arith;
 mod calls;
 mod depth;
 mod errors;
+mod knowing;
 mod lifecycle;
 mod logging;
+mod reentrancy;
 mod stage;

@@ -17,6 +17,7 @@
 
 mod dead;
 mod full;
+mod health;
 mod keys;
 mod leases;
 mod ledger;
