@@ -40,6 +40,7 @@ struct Recorded {
 
 static RECORDED: LazyLock<Recorded> = LazyLock::new(Recorded::default);
 
+#[derive(Debug)]
 struct Tape;
 
 fn number(numbers: &Numbers, key: &Key) -> Arc<AtomicU64> {

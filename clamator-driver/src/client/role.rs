@@ -23,7 +23,7 @@ use crate::meter::Meter;
 pub(super) enum Verb {
     /// Nobody waits for the call of this key any more.
     Cancel(u64),
-    Counters(oneshot::Sender<ClientStats>),
+    Health(oneshot::Sender<Health>),
     Start {
         key: u64,
         request: Request,

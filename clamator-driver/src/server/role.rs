@@ -32,8 +32,9 @@ use crate::service::Handlers;
 
 /// What handles ask of the driver.
 pub(super) enum Verb {
-    Counters(oneshot::Sender<ServerStats>),
     Drain { grace: Duration, answer: Option<oneshot::Sender<()>> },
+    Health(oneshot::Sender<Health>),
+    Stats(oneshot::Sender<ServerStats>),
 }
 
 /// Why a server did not start.

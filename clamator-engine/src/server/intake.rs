@@ -98,7 +98,7 @@ impl Server {
                 let fixed = seeded.is(Bug::PrefetchFixed);
                 let count = if fixed { PEERS_COUNT } else { self.free_places(service) };
                 let for_ever = seeded.is(Bug::BlockForEver);
-                let block = Some(if for_ever { FOR_EVER } else { self.config.read_block });
+                let block = Some(if for_ever { FOR_EVER } else { self.read_block(service) });
                 (ReadFrom::New, count, block, ReadKind::New, Aim::Read { epoch, sent: self.now })
             }
         };
@@ -123,6 +123,12 @@ impl Server {
             service.reader.unanswered.get_or_insert(self.now);
             service.reader.asked = count;
         }
+    }
+
+    /// How long a read may wait. Where claims wait for it, no longer than for their own time.
+    fn read_block(&self, service: &Service) -> Duration {
+        let block = self.config.read_block;
+        if service.prefetch { block } else { block.min(self.config.reclaim_tick) }
     }
 
     pub(super) fn handle_read(

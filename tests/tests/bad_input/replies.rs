@@ -76,8 +76,8 @@ async fn a_reply_that_cannot_be_read_is_dropped_with_one_warning<R: Runtime>(run
     }
     stage.assert_served().await;
     stage.assert_warned().await;
-    let counters = stage.client.stats().await;
-    assert_eq!(counters.replies_unparsable, u64::try_from(entries.len()).unwrap());
+    let stats = stage.client.stats().await;
+    assert_eq!(stats.replies_unparsable, u64::try_from(entries.len()).unwrap());
 }
 
 async fn a_reply_to_nobody_is_dropped_without_a_warning<R: Runtime>(runtime: R) {

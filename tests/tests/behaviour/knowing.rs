@@ -50,6 +50,6 @@ async fn clients_and_servers_are_healthy_until_they_stop<R: Runtime>(stage: Stag
     busy.await.unwrap();
     client.stop().await;
     server.shutdown().await;
-    assert_eq!(server.health().await, Ailment::Stopped.into());
-    assert_eq!(client.health().await, Ailment::Stopped.into());
+    assert_eq!(server.health().await, Health::from(Ailment::Stopped));
+    assert_eq!(client.health().await, Health::from(Ailment::Stopped));
 }

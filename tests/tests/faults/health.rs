@@ -64,7 +64,7 @@ async fn a_frozen_redis_makes_both_unhealthy_until_it_goes_on<R: Runtime>(runtim
     scene.await_health(&runtime, [true; 2], HEALTHY_MAX).await;
     scene.caller.call(0).await.unwrap();
     let (server, client) = (scene.servers[0].stats().await, scene.caller.client.stats().await);
-    assert!(server.reconnects >= 2 && client.reconnects >= 2, "{server:?} {client:?}");
+    assert!(server.reconnects >= 2 && client.reconnects >= 1, "{server:?} {client:?}");
 }
 
 async fn a_redis_that_is_gone_makes_both_unhealthy_until_it_is_back<R: Runtime>(runtime: R) {

@@ -82,6 +82,15 @@ fn without_prefetch_a_read_and_a_claim_are_never_under_way_together_and_neither_
 }
 
 #[test]
+fn without_prefetch_a_read_waits_no_longer_than_a_claim_may() {
+    let (mut config, mut arith) = (config(), service("arith"));
+    (config.read_block, arith.prefetch) = (60 * SECOND, false);
+    let mut rig = serving(config, arith);
+    let Command::XReadGroup { block, .. } = rig.take("XREADGROUP").command else { panic!() };
+    assert_eq!(block, Some(SECOND));
+}
+
+#[test]
 fn without_prefetch_as_many_are_asked_for_as_there_are_free_handlers() {
     let mut rig = rig_without_prefetch(Concurrency::Limit(3));
     rig.deliver(vec![request(1)]);
