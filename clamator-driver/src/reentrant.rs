@@ -79,7 +79,7 @@ fn exchange(spot: Option<Arc<Spot>>) -> Option<Arc<Spot>> {
 
 #[cfg(test)]
 mod tests {
-    use std::panic::catch_unwind;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use super::*;
     use crate::memory_bus::MemoryBus;
@@ -113,10 +113,10 @@ mod tests {
         drop(inner);
         assert!(is_reentrant(&home, "arith.add"));
         drop(outer);
-        let panicked = catch_unwind(|| {
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
             let _inside = Inside::of(Some(&spot));
             std::panic::resume_unwind(Box::new("boom"));
-        });
+        }));
         assert!(panicked.is_err() && !is_reentrant(&home, "arith.add"));
     }
 
