@@ -75,8 +75,8 @@
 //! | `clamator_client_replies_total` | replies that ended a call |
 //! | `clamator_client_replies_unmatched_total` | replies to no call that is under way: late, duplicate or foreign |
 //! | `clamator_client_replies_unparsable_total` | entries of the reply stream that are no response |
-//! | `clamator_client_timeouts_total` | calls that ended with [`CallError::Timeout`] |
-//! | `clamator_client_not_sent_total` | calls and notifications that ended with [`CallError::NotSent`] |
+//! | `clamator_client_timeouts_total` | calls and notifications that ended with [`CallError::Timeout`] |
+//! | `clamator_client_not_sent_total` | … with [`CallError::NotSent`] |
 //! | `clamator_client_no_workers_total` | … with [`CallError::NoWorkers`] |
 //! | `clamator_client_refused_total` | … with [`CallError::Refused`] |
 //! | `clamator_client_outcomes_unknown_total` | … with [`CallError::OutcomeUnknown`] |

@@ -39,7 +39,7 @@ stats! {
         replies_unmatched,
         /// Entries of the reply stream that are no response. They were dropped.
         replies_unparsable,
-        /// Calls that ended with [`Timeout`](crate::CallError::Timeout).
+        /// Calls and notifications that ended with [`Timeout`](crate::CallError::Timeout).
         timeouts,
     }
     gauges {
