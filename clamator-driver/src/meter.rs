@@ -123,3 +123,57 @@ impl Told {
 fn exact(value: u64) -> f64 {
     u32::try_from(value).unwrap_or(u32::MAX).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use metrics::{Counter, Gauge, Histogram, KeyName, Recorder, SharedString, Unit};
+
+    use super::*;
+
+    /// Keeps one gauge, whatever it is called.
+    #[derive(Debug, Default)]
+    struct Tape(Arc<AtomicU64>);
+
+    impl Recorder for Tape {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+            Counter::noop()
+        }
+
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::from_arc(Arc::clone(&self.0))
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    #[test]
+    fn gauges_add_up_and_go_back_with_whoever_raised_them() {
+        let tape = Tape::default();
+        let level = || f64::from_bits(tape.0.load(Ordering::SeqCst)).to_string();
+        let tell = |meter: &mut Meter, held| {
+            meter.tell(0, None, std::iter::empty(), [("held", held)].into_iter());
+        };
+        metrics::with_local_recorder(&tape, || {
+            let (mut one, mut other) = (Meter::new("server"), Meter::new("server"));
+            tell(&mut one, 5);
+            tell(&mut other, 3);
+            tell(&mut other, 2);
+            assert_eq!(level(), "7");
+            drop(one);
+            assert_eq!(level(), "2");
+            drop(other);
+            assert_eq!(level(), "0");
+        });
+    }
+}
