@@ -4,6 +4,7 @@
 //! a crashed one left, between processes in Rust, Python and TypeScript. For programs that are on
 //! async-std already; that runtime is no longer developed, and a new program is better off on smol.
 //! The [manual] says how clients and servers behave. The feature `tls` brings `rediss://` targets,
+//! `metrics` passes the numbers of clients and servers on through the facade of that name,
 //! and `sim` simulations: a program's own handlers and clients under faults, repeatable by a seed.
 //!
 //! ```

@@ -4,6 +4,7 @@
 //! a crashed one left, between processes in Rust, Python and TypeScript. Works on the
 //! current-thread and on the multi-thread runtime, and with a paused clock.
 //! The [manual] says how clients and servers behave. The feature `tls` brings `rediss://` targets,
+//! `metrics` passes the numbers of clients and servers on through the facade of that name,
 //! and `sim` simulations: a program's own handlers and clients under faults, repeatable by a seed.
 //!
 //! ```

@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clamator_engine::{ClientConfig, ClientCounters, Loss};
+use clamator_engine::{Ailment, ClientConfig, ClientStats, Health, Loss};
 use futures_channel::oneshot;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use crate::inbox::Inbox;
 use crate::link;
 use crate::random;
+use crate::reentrant::Home;
 use crate::runtime::Runtime;
 use crate::target::Target;
 
@@ -102,13 +103,28 @@ impl<R: Runtime> Client<R> {
         }
     }
 
-    /// Tells what the client has seen since it started; nothing once it has stopped.
-    pub async fn counters(&self) -> ClientCounters {
-        let (answer, counters) = oneshot::channel();
-        if self.handle.inbox.push(Verb::Counters(answer)).is_err() {
-            return ClientCounters::default();
+    /// Tells what the client has seen since it started, and what is under way; zeros once it has
+    /// stopped.
+    pub async fn stats(&self) -> ClientStats {
+        let (answer, stats) = oneshot::channel();
+        if self.handle.inbox.push(Verb::Stats(answer)).is_err() {
+            return ClientStats::default();
         }
-        counters.await.unwrap_or_default()
+        stats.await.unwrap_or_default()
+    }
+
+    /// Tells whether the client can do its work, as far as it knows: both connections can be made,
+    /// its blocking reads are answered (each within twice `read_block`, and 1 s), and Redis refuses
+    /// neither those nor, in as long a time, a request because of a trouble of its own.
+    ///
+    /// The client's task answers: where it might be kept from running, wait with a timeout.
+    pub async fn health(&self) -> Health {
+        let (answer, health) = oneshot::channel();
+        let stopped = || Health::from(Ailment::Stopped);
+        if self.handle.inbox.push(Verb::Health(answer)).is_err() {
+            return stopped();
+        }
+        health.await.unwrap_or_else(|_| stopped())
     }
 }
 
@@ -261,10 +277,11 @@ impl<R: Runtime> ClientBuilder<R> {
         self.config.seed = random::seed(&runtime);
         self.config.instance = self.instance.unwrap_or_else(|| random::name(self.config.nonce));
         let inbox = Arc::new(Inbox::new());
+        let home = Home::new(&target, &self.config.prefix);
         let name = format!("clamator:client:{}", self.config.instance);
         let role = ClientRole::new(runtime.now(), self.config, Arc::clone(&inbox), starter);
         link::launch(runtime, target, name, role);
-        Client { handle: Arc::new(Handle::new(inbox)), runtime: PhantomData }
+        Client { handle: Arc::new(Handle::new(inbox, home)), runtime: PhantomData }
     }
 }
 

@@ -36,6 +36,10 @@ pub(crate) trait Role: Send + Unpin + 'static {
     /// Takes an event. May start work and hand its outcome in at once, with a `now` of its own.
     fn handle_event(&mut self, event: <Self::Engine as Engine>::Event, cx: &mut Context<'_>);
 
+    /// Passes on what the engine has counted, if it counts.
+    #[cfg(feature = "metrics")]
+    fn measure(&mut self) {}
+
     /// Whether the engine has said its last event.
     fn is_done(&self) -> bool;
 }
@@ -70,6 +74,10 @@ impl<R: Runtime, L: Link, P: Role> Driver<R, L, P> {
         }
         busy |= self.drain(now, cx);
         self.link.flush(now);
+        #[cfg(feature = "metrics")]
+        if busy {
+            self.role.measure();
+        }
         busy
     }
 

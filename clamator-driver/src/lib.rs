@@ -18,8 +18,11 @@ mod inbox;
 mod link;
 pub mod manual;
 mod memory_bus;
+#[cfg(feature = "metrics")]
+mod meter;
 mod operator;
 mod random;
+mod reentrant;
 pub mod runtime;
 mod server;
 mod service;
@@ -45,8 +48,8 @@ pub use target::{Credentials, InvalidTarget, Protocol, Target};
 pub use tls::{InvalidTls, Tls};
 
 pub use clamator_engine::{
-    CallError, ClientCounters, Concurrency, DeadLetter, InvalidCall, Loss, OperatorError,
-    ProtocolFault, Refusal, RefusalKind, ServerCounters, StartFrom, StreamId,
+    Ailment, CallError, ClientStats, Concurrency, DeadLetter, Health, InvalidCall, Loss,
+    OperatorError, ProtocolFault, Refusal, RefusalKind, ServerStats, StartFrom, StreamId,
 };
 pub use clamator_proto::{
     InvalidMethod, InvalidName, Json, MethodKind, MethodName, RequestId, RpcError, ServiceName,

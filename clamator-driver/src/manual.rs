@@ -19,8 +19,13 @@
 //! 12. [TLS, Unix sockets, users](#tls-unix-sockets-users)
 //! 13. [When Redis is in trouble](#when-redis-is-in-trouble)
 //! 14. [What the log says](#what-the-log-says)
-//! 15. [Traces][traces]
-//! 16. [What differs from the Python and TypeScript peers][peers]
+//! 15. [What differs from the Python and TypeScript peers][peers]
+//!
+//! On pages of their own:
+//!
+//! 1. [Numbers, metrics and health](knowing)
+//! 2. [Rights in Redis](rights)
+//! 3. [Traces](traces)
 //!
 //! # Lifecycle and signals
 //!
@@ -239,16 +244,19 @@
 //! # Re-entrancy
 //!
 //! A handler may call other services, also those of its own server: services never wait for each
-//! other. A handler of a serial service that calls its own service waits for itself, until the
-//! call's timeout, unless another worker of the pool takes the request:
+//! other. A handler of a serial service that calls its own service would wait for itself. Such a call
+//! fails at once with [`CallError::Reentrant`], if it is made from within the handler: one that is
+//! made by a task which the handler spawned is not noticed, and waits until its timeout; so does one
+//! that goes to the same Redis under another name. Where another server of the pool is there to take
+//! the call, [`allow_reentrant`][Service::allow_reentrant] lets it pass. With [`Concurrency::Limit`] a
+//! service may call itself while a place is free.
 //!
 //! ```
-//! # use clamator_tokio::{CallError, Client, Concurrency, Context, MemoryBus, Server, Service};
-//! use std::time::Duration;
-//!
+//! # use clamator_tokio::{CallError, Client, Context, MemoryBus, Server, Service};
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let target = MemoryBus::new();
+//! # let caller = Client::connect("app", &target).await?;
 //! let client = Client::connect("app", &target).await?;
 //! let countdown = move |left: u64, _: Context| {
 //!     let client = client.clone();
@@ -256,22 +264,21 @@
 //!         if left == 0 {
 //!             return Ok("done".to_owned());
 //!         }
-//!         let next = client.call::<String>("count.down", left - 1);
-//!         match next.timeout(Duration::from_millis(200)).await {
-//!             // Given to a worker that does not come to it, or to none.
-//!             Err(CallError::Timeout | CallError::NoWorkers) => Ok("waited for itself".to_owned()),
+//!         match client.call::<String>("count.down", left - 1).await {
+//!             Err(CallError::Reentrant) => Ok("would wait for itself".to_owned()),
 //!             next => Ok(next?),
 //!         }
 //!     }
 //! };
-//! // Two at once: one that calls, and one that is called.
-//! let service = Service::new("count").request("down", countdown);
-//! let service = service.concurrency(Concurrency::Limit(2));
-//! let server = Server::builder("app").service(service).start(&target).await?;
-//! # let caller = Client::connect("app", &target).await?;
+//! let service = || Service::new("count").request("down", countdown.clone());
+//! let alone = Server::builder("app").service(service()).start(&target).await?;
+//! assert_eq!(caller.call::<String>("count.down", 1).await?, "would wait for itself");
+//! alone.shutdown().await;
+//!
+//! // Two servers: one that calls, and one that is called.
+//! let server = || Server::builder("app").service(service().allow_reentrant());
+//! let _pool = (server().start(&target).await?, server().start(&target).await?);
 //! assert_eq!(caller.call::<String>("count.down", 1).await?, "done");
-//! assert_eq!(caller.call::<String>("count.down", 2).await?, "waited for itself");
-//! # drop(server);
 //! # Ok(())
 //! # }
 //! ```
@@ -482,6 +489,7 @@
 //! [`StartFrom::New`]: crate::StartFrom::New
 //! [`Target`]: crate::Target
 //! [`integer`]: crate::integer
+//! [`CallError::Reentrant`]: crate::CallError::Reentrant
 //! [`CallError::OutcomeUnknown`]: crate::CallError::OutcomeUnknown
 //! [`CallError::Timeout`]: crate::CallError::Timeout
 //! [`CallError::NoWorkers`]: crate::CallError::NoWorkers
@@ -493,6 +501,7 @@
 //! [Client::stop]: crate::Client::stop
 //! [Context::entry]: crate::Context::entry
 //! [Server::stop]: crate::Server::stop
+//! [Service::allow_reentrant]: crate::Service::allow_reentrant
 //! [ServerBuilder::claim_idle]: crate::ServerBuilder::claim_idle
 //! [Call::within]: crate::Call::within
 //! [Context::remaining]: crate::Context::remaining
@@ -509,5 +518,6 @@
 //! [Target::url]: crate::Target::url
 //! [peers]: #what-differs-from-the-python-and-typescript-peers
 
+pub mod knowing;
 pub mod rights;
 pub mod traces;

@@ -56,6 +56,11 @@ impl MemoryBus {
         })))
     }
 
+    /// Whether the streams here are those there.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Opens a connection whose replies go to `mailbox`.
     pub(crate) fn connect(&self, now: Instant, mailbox: &Arc<Mailbox>) -> (ConnectionId, Hello) {
         let mut hub = self.lock();

@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use clamator_engine::{Refusal, ServerConfig, ServerCounters};
+use clamator_engine::{Ailment, Health, Refusal, ServerConfig, ServerStats};
 use clamator_proto::{Keys, ServiceName};
 use futures_channel::oneshot;
 
@@ -19,6 +19,7 @@ use crate::client::ConnectError;
 use crate::inbox::Inbox;
 use crate::link;
 use crate::random;
+use crate::reentrant::{Home, Spot};
 use crate::runtime::Runtime;
 use crate::service::{InvalidService, Service};
 use crate::target::Target;
@@ -26,7 +27,7 @@ use crate::target::Target;
 mod role;
 mod running;
 
-use role::{ServerRole, StartFault, Verb};
+use role::{Served, ServerRole, StartFault, Verb};
 
 /// How long running handlers may take to finish when a server stops, unless it is said otherwise.
 const GRACE_DEFAULT: Duration = Duration::from_secs(5);
@@ -74,13 +75,29 @@ impl<R: Runtime> Server<R> {
         self.stop(self.grace).await
     }
 
-    /// Tells what the server has seen since it started; nothing once it has stopped.
-    pub async fn counters(&self) -> ServerCounters {
-        let (answer, counters) = oneshot::channel();
-        if self.inbox.push(Verb::Counters(answer)).is_err() {
-            return ServerCounters::default();
+    /// Tells what the server has seen since it started, and what it holds now; zeros once it has
+    /// stopped.
+    pub async fn stats(&self) -> ServerStats {
+        let (answer, stats) = oneshot::channel();
+        if self.inbox.push(Verb::Stats(answer)).is_err() {
+            return ServerStats::default();
         }
-        counters.await.unwrap_or_default()
+        stats.await.unwrap_or_default()
+    }
+
+    /// Tells whether the server can do its work, as far as it knows: every connection can be made,
+    /// the blocking reads are answered (each within twice `read_block`, and 1 s), and Redis refuses
+    /// nothing that is needed.
+    ///
+    /// The server's task answers, which runs the handlers too: where one may block it, wait with a
+    /// timeout.
+    pub async fn health(&self) -> Health {
+        let (answer, health) = oneshot::channel();
+        let stopped = || Health::from(Ailment::Stopped);
+        if self.inbox.push(Verb::Health(answer)).is_err() {
+            return stopped();
+        }
+        health.await.unwrap_or_else(|_| stopped())
     }
 
     /// The server's name within its pool.
@@ -273,7 +290,7 @@ impl<R: Runtime> ServerBuilder<R> {
     /// workers leave behind that are killed, one name each. Default 1 h, at least 1 s;
     /// [`Duration::MAX`] leaves them all. A script does it, so that nothing is given to a consumer
     /// while it is removed: a server that may not run scripts (`EVAL`) leaves them, and counts that as
-    /// [`consumer_looks_refused`](ServerCounters::consumer_looks_refused).
+    /// [`consumer_looks_refused`](ServerStats::consumer_looks_refused).
     pub const fn consumer_idle_max(mut self, max: Duration) -> Self {
         self.config.consumer_idle_max = max;
         self
@@ -342,11 +359,13 @@ impl<R: Runtime> ServerBuilder<R> {
         if matches!(config.instance.as_str(), "" | Keys::RELEASED) {
             return Err(StartError::Instance { name: config.instance });
         }
-        let (mut configs, mut handlers) = (Vec::new(), BTreeMap::new());
+        let home = Home::new(&target, &config.prefix);
+        let (mut configs, mut served) = (Vec::new(), BTreeMap::new());
         for service in services {
             let built = service.build()?;
             let name = built.config.contract.service().clone();
-            if handlers.insert(name.clone(), built.handlers).is_some() {
+            let spot = built.waits_for_itself().then(|| Spot::new(&home, &name));
+            if served.insert(name.clone(), Served { handlers: built.handlers, spot }).is_some() {
                 return Err(StartError::Duplicate { service: name });
             }
             configs.push(built.config);
@@ -362,7 +381,7 @@ impl<R: Runtime> ServerBuilder<R> {
             runtime.clone(),
             clamator_engine::Server::new(runtime.now(), config, configs),
             role::Shared {
-                handlers,
+                served,
                 inbox: Arc::clone(&inbox),
                 instance: Arc::clone(&instance),
                 outcome: Arc::clone(&outcome),

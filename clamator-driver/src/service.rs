@@ -28,6 +28,8 @@ pub struct Service {
 pub(crate) struct Built {
     pub(crate) config: ServiceConfig,
     pub(crate) handlers: Handlers,
+    /// Whether handlers may call their own service although it is serial.
+    reentrant: bool,
 }
 
 /// A service's handlers by method.
@@ -39,6 +41,7 @@ impl Service {
         let built = ServiceName::new(name).map_err(InvalidService::from).map(|name| Built {
             config: ServiceConfig::new(Contract::new(name)),
             handlers: BTreeMap::new(),
+            reentrant: false,
         });
         Self { built }
     }
@@ -84,6 +87,23 @@ impl Service {
         Self { built }
     }
 
+    /// Lets handlers of this service call the service they belong to although one server runs one
+    /// of them at a time. Default: such a call fails at once with
+    /// [`CallError::Reentrant`](crate::CallError::Reentrant), since it would wait for the handler
+    /// that makes it.
+    ///
+    /// The call needs another server of the pool that is free: where calls go `n` deep, `n` more.
+    /// Without one it waits until its timeout. So that it does not wait behind the very handler that
+    /// makes it, a server takes no request of this service in while a handler of it runs, which
+    /// costs fast handlers a round trip each. A service with [`Concurrency::Limit`] above 1 may
+    /// always call itself.
+    pub fn allow_reentrant(mut self) -> Self {
+        if let Ok(built) = &mut self.built {
+            built.reentrant = true;
+        }
+        self.configure(|config| config.prefetch = false)
+    }
+
     /// Lets several handlers of this service run at once in one server. Default: one at a time, in
     /// the order of the stream.
     pub fn concurrency(self, concurrency: Concurrency) -> Self {
@@ -116,6 +136,13 @@ impl fmt::Debug for Service {
 }
 
 impl Built {
+    /// Whether a call from a handler of the service to the service would wait for that handler.
+    pub(crate) const fn waits_for_itself(&self) -> bool {
+        let serial =
+            matches!(self.config.concurrency, Concurrency::Serial | Concurrency::Limit(0 | 1));
+        serial && !self.reentrant
+    }
+
     fn with(
         mut self,
         method: &str,
@@ -169,7 +196,8 @@ mod tests {
             .notification("ping", async |(): (), _| Ok(()))
             .concurrency(Concurrency::Limit(8))
             .start_from(StartFrom::New);
-        let Built { config, handlers } = service.build().unwrap_or_else(|fault| panic!("{fault}"));
+        let Built { config, handlers, .. } =
+            service.build().unwrap_or_else(|fault| panic!("{fault}"));
         assert_eq!(config.concurrency, Concurrency::Limit(8));
         assert_eq!(config.start_from, StartFrom::New);
         assert_eq!(config.contract.kind("ping"), Some(MethodKind::Notification));

@@ -148,6 +148,40 @@ impl Target {
     }
 }
 
+impl Place {
+    /// Whether it is known that streams here are those there: a server that is named in two ways
+    /// is taken for two.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Memory(here), Self::Memory(there)) => here.is_same(there),
+            (Self::Redis(here), Self::Redis(there)) => {
+                here.credentials.database == there.credentials.database
+                    && here.endpoint.is_same(&there.endpoint)
+            }
+            #[cfg(feature = "sim")]
+            (Self::Simulated(here), Self::Simulated(there)) => here.is_with(there),
+            _ => false,
+        }
+    }
+}
+
+impl Endpoint {
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Connector(here), Self::Connector(there)) => Arc::ptr_eq(here, there),
+            (Self::Tcp { host, port }, Self::Tcp { host: there, port: of }) => {
+                (host, port) == (there, of)
+            }
+            #[cfg(feature = "tls")]
+            (Self::Tls { host, port, .. }, Self::Tls { host: there, port: of, .. }) => {
+                (host, port) == (there, of)
+            }
+            (Self::Unix(here), Self::Unix(there)) => here == there,
+            _ => false,
+        }
+    }
+}
+
 impl From<&MemoryBus> for Target {
     fn from(bus: &MemoryBus) -> Self {
         Self::memory(bus)

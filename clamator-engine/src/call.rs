@@ -41,6 +41,10 @@ pub enum CallError {
     /// A reply came that makes no sense. The request may have run.
     #[error("{0}")]
     Protocol(ProtocolFault),
+    /// A handler called its own serial service on its own server, and would wait for itself. Nothing
+    /// was sent; see `Service::allow_reentrant` of the driver.
+    #[error("a handler called its own serial service, and would wait for itself")]
+    Reentrant,
     /// Redis refused to queue the request; it will not run.
     #[error("Redis refused the request: {0}")]
     Refused(Refusal),

@@ -37,6 +37,7 @@ pub(crate) struct Lanes<P> {
     next_token: u64,
     actions: VecDeque<Action>,
     announced: Announced,
+    reopened: u64,
 }
 
 /// What the application was told since the last change between all open and not.
@@ -67,6 +68,10 @@ struct State<P> {
     phase: Phase,
     /// Failures since the lane last had a command carried out.
     failures: u32,
+    /// Whether it has ever been open.
+    known: bool,
+    /// Why it could not be opened since it was open last, or was of no use when it was.
+    unusable: Option<Loss>,
     flying: VecDeque<Flying<P>>,
     waiting: VecDeque<Waiting<P>>,
     /// Bytes that moved since they last gained time.
@@ -164,6 +169,7 @@ impl<P> Lanes<P> {
             next_token: 0,
             actions: VecDeque::new(),
             announced: Announced::Nothing,
+            reopened: 0,
         };
         lanes.open_due(now);
         lanes
@@ -206,10 +212,13 @@ impl<P> Lanes<P> {
             return None;
         }
         let version = hello.version;
-        state.phase = Phase::Open(hello);
         if version < Version::OLDEST {
             return self.fail(now, lane, Loss::TooOld { version });
         }
+        state.phase = Phase::Open(hello);
+        state.unusable = None;
+        let again = core::mem::replace(&mut state.known, true);
+        self.reopened += u64::from(again);
         let all = self.lanes.iter().all(|state| matches!(state.phase, Phase::Open(_)));
         if all && !matches!(self.announced, Announced::Open) {
             self.announced = Announced::Open;
@@ -274,18 +283,19 @@ impl<P> Lanes<P> {
         Some(flying.purpose)
     }
 
-    /// Bytes have moved. With enough of them, what is under way gets its whole time again; a
-    /// connection that merely drips does not.
-    pub(crate) fn progress(&mut self, now: Instant, lane: Lane, bytes: usize) {
-        let Some(state) = self.state(lane) else { return };
+    /// Bytes have moved. With enough of them, what is under way gets its whole time again, which is
+    /// told; a connection that merely drips does not.
+    pub(crate) fn progress(&mut self, now: Instant, lane: Lane, bytes: usize) -> bool {
+        let Some(state) = self.state(lane) else { return false };
         state.moved = state.moved.saturating_add(bytes);
         if state.moved < PROGRESS_MIN {
-            return;
+            return false;
         }
         state.moved = 0;
         for flying in &mut state.flying {
             flying.due = flying.due.max(now + flying.timeout);
         }
+        true
     }
 
     /// Ends lanes whose connection or reply is overdue, and opens those whose pause is over.
@@ -366,6 +376,16 @@ impl<P> Lanes<P> {
         state.is_some_and(|state| matches!(state.phase, Phase::Opening { .. }))
     }
 
+    /// How often a lane was opened that had been open before.
+    pub(crate) const fn reopened(&self) -> u64 {
+        self.reopened
+    }
+
+    /// Why lanes that are not open cannot be: one that has just ended is not among them.
+    pub(crate) fn unusable(&self) -> impl Iterator<Item = &Loss> {
+        self.lanes.iter().filter_map(|state| state.unusable.as_ref())
+    }
+
     fn state(&mut self, lane: Lane) -> Option<&mut State<P>> {
         self.lanes.get_mut(index(lane))
     }
@@ -406,6 +426,13 @@ impl<P> Lanes<P> {
         } else {
             BACKOFF_MAX.min(BACKOFF_MIN.saturating_mul(1 << failures.min(8)))
         };
+        if let Some(state) = self.state(lane) {
+            // Whatever Redis refuses on an open lane is known from that refusal.
+            let useless = failures > 0 && !matches!(loss, Loss::Unfit(_));
+            if useless || !matches!(state.phase, Phase::Open(_)) {
+                state.unusable = Some(loss.clone());
+            }
+        }
         let voided = self.void(now, lane, pause);
         let unfit = matches!(loss, Loss::Unfit(_));
         if self.is_news(Trouble::of(&loss)) {
@@ -464,6 +491,8 @@ impl<P> State<P> {
             lane,
             phase: Phase::Backoff { until: Instant::ZERO },
             failures: 0,
+            known: false,
+            unusable: None,
             flying: VecDeque::new(),
             waiting: VecDeque::new(),
             moved: 0,

@@ -26,6 +26,7 @@ mod call;
 mod client;
 mod command;
 mod engine;
+mod health;
 mod hello;
 mod jitter;
 mod lanes;
@@ -40,6 +41,7 @@ mod seeded;
 mod server;
 #[cfg(feature = "sim")]
 pub mod sim;
+mod stats;
 mod stream_id;
 #[cfg(test)]
 mod testing;
@@ -47,9 +49,10 @@ mod time;
 mod wire;
 
 pub use call::{CallError, CallId, InvalidCall, ProtocolFault};
-pub use client::{Client, ClientConfig, ClientCounters, ClientEvent};
+pub use client::{Client, ClientConfig, ClientEvent, ClientStats};
 pub use command::{Command, GroupStart, ReadFrom};
 pub use engine::{Deadline, Engine, Hello, Input, Lane, Loss, Output, Timer, Token, Version};
+pub use health::{Ailment, Health};
 pub use operator::{
     DeadLetter, Done, Operator, OperatorConfig, OperatorError, OperatorEvent, TaskId,
 };
@@ -58,8 +61,8 @@ pub use resp::{ReplyShape, Undecodable, Value};
 #[cfg(seeded_bugs)]
 pub use seeded::Bug;
 pub use server::{
-    Answer, Concurrency, Job, JobId, Notice, PoisonFault, Server, ServerConfig, ServerCounters,
-    ServerEvent, ServiceConfig, StartFrom,
+    Answer, Concurrency, Job, JobId, Notice, PoisonFault, Server, ServerConfig, ServerEvent,
+    ServerStats, ServiceConfig, StartFrom,
 };
 pub use stream_id::StreamId;
 pub use time::Instant;

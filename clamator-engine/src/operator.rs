@@ -357,7 +357,9 @@ impl Engine for Operator {
                     self.handle_ended(ended.voided);
                 }
             }
-            Input::Progress { lane, bytes } => self.lanes.progress(now, lane, bytes),
+            Input::Progress { lane, bytes } => {
+                self.lanes.progress(now, lane, bytes);
+            }
             Input::Reply(token, reply) => {
                 if let Some(number) = self.lanes.reply(now, &token, reply.is_ok()) {
                     self.handle_reply(now, number, reply);

@@ -14,7 +14,8 @@
 //! answers in order and promises nothing beside another lane. Every command has a time by which its
 //! answer is due; past it the lane is given up, so that no late answer is matched to another
 //! command. What was under way on a lane that ended has an unknown outcome. Lanes open again after
-//! 100 ms, doubling up to 1 s, spread by 25 %; after refused credentials after 30 s.
+//! 100 ms, doubling up to 1 s, spread by 25 %; after refused credentials after 30 s. An engine says at
+//! any time whether it can do its work, as far as Redis's answers tell ([`Health`](crate::Health)).
 //!
 //! # 4 Serving
 //!
@@ -31,7 +32,8 @@
 //! for more. No service waits for another.
 //!
 //! **4.3 Prefetch.** No more waits unstarted than a few milliseconds of work at the handlers'
-//! measured pace. Reads and claims ask for the free places (`server/intake.rs`, `server/pace.rs`).
+//! measured pace. Reads and claims ask for the free places (`server/intake.rs`, `server/pace.rs`). A
+//! service without prefetch takes nothing in while no handler is free for it.
 //!
 //! **4.4 Leases.** What is held, running or waiting, is renewed at a third of `claim_idle`, unless
 //! another worker has taken it over: nothing is taken back. A lease is valid for `claim_idle` after
@@ -106,3 +108,7 @@
 //! **5.6 Notifications.** One ends when its entry is on the stream.
 //!
 //! **5.7 Stop.** What is pending fails, and the reply stream is deleted.
+//!
+//! **5.8 Re-entrancy.** A call from inside a handler to its own serial service, on its own server,
+//! is told at once that it would wait for that handler, unless the service allows it. Who is inside of
+//! which handler is the driver's to know.

@@ -22,16 +22,23 @@ use super::role::{Kind, Request, Verb};
 use crate::context::Context;
 use crate::handler::no_params;
 use crate::inbox::Inbox;
+use crate::reentrant::Home;
 
 /// What all handles and calls of one client share. The client stops when it is dropped.
 pub(super) struct Handle {
     pub(super) inbox: Arc<Inbox<Verb>>,
     next_key: AtomicU64,
+    home: Home,
 }
 
 impl Handle {
-    pub(super) const fn new(inbox: Arc<Inbox<Verb>>) -> Self {
-        Self { inbox, next_key: AtomicU64::new(0) }
+    pub(super) const fn new(inbox: Arc<Inbox<Verb>>, home: Home) -> Self {
+        Self { inbox, next_key: AtomicU64::new(0), home }
+    }
+
+    /// Whether it would wait for the handler that makes it, here and now.
+    fn is_reentrant(&self, request: &Request) -> bool {
+        matches!(request.kind, Kind::Call) && self.home.is_reentrant(&request.method)
     }
 }
 
@@ -175,6 +182,9 @@ impl Pending {
             match std::mem::replace(&mut self.state, State::Ended) {
                 State::Ended => unreachable!("polled after its end, which futures forbid"),
                 State::Invalid(fault) => return Poll::Ready(Err(CallError::Invalid(fault))),
+                State::New(request) if self.handle.is_reentrant(&request) => {
+                    return Poll::Ready(Err(CallError::Reentrant));
+                }
                 State::New(request) => {
                     let key = self.handle.next_key.fetch_add(1, Ordering::Relaxed);
                     let (sender, answer) = oneshot::channel();

@@ -8,7 +8,7 @@ use std::task::Context;
 use std::time::Duration;
 
 use clamator_engine::{
-    CallError, CallId, Client, ClientConfig, ClientCounters, ClientEvent, Instant, Loss,
+    CallError, CallId, Client, ClientConfig, ClientEvent, ClientStats, Health, Instant, Loss,
 };
 use clamator_proto::{Json, Method, Traceparent};
 use futures_channel::oneshot;
@@ -17,17 +17,20 @@ use crate::deadline::Deadline;
 use crate::driver::Role;
 use crate::events::Speaker;
 use crate::inbox::Inbox;
+#[cfg(feature = "metrics")]
+use crate::meter::Meter;
 
 /// What handles ask of the driver.
 pub(super) enum Verb {
     /// Nobody waits for the call of this key any more.
     Cancel(u64),
-    Counters(oneshot::Sender<ClientCounters>),
+    Health(oneshot::Sender<Health>),
     Start {
         key: u64,
         request: Request,
         answer: Answer,
     },
+    Stats(oneshot::Sender<ClientStats>),
     Stop(Option<oneshot::Sender<()>>),
 }
 
@@ -73,6 +76,8 @@ pub(super) struct ClientRole {
     /// Whether whoever waited for the connection was told that there is none: no news for the log.
     refused: bool,
     stoppers: Vec<oneshot::Sender<()>>,
+    #[cfg(feature = "metrics")]
+    meter: Meter,
     done: bool,
 }
 
@@ -94,6 +99,8 @@ impl ClientRole {
             starter,
             refused: false,
             stoppers: Vec::new(),
+            #[cfg(feature = "metrics")]
+            meter: Meter::new("client"),
             done: false,
         }
     }
@@ -106,8 +113,11 @@ impl ClientRole {
                     self.engine.cancel(now, id);
                 }
             }
-            Verb::Counters(answer) => {
-                let _ = answer.send(*self.engine.counters());
+            Verb::Health(answer) => {
+                let _ = answer.send(self.engine.health(now));
+            }
+            Verb::Stats(answer) => {
+                let _ = answer.send(self.engine.stats());
             }
             Verb::Start { key, request, answer } => {
                 let timeout = Some(request.timeout(self.timeout));
@@ -186,6 +196,12 @@ impl Role for ClientRole {
             }
             _ => {}
         }
+    }
+
+    #[cfg(feature = "metrics")]
+    fn measure(&mut self) {
+        let stats = self.engine.stats();
+        self.meter.tell(0, None, stats.counters(), stats.gauges());
     }
 
     fn is_done(&self) -> bool {

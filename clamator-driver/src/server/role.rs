@@ -11,7 +11,7 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use clamator_engine::{
-    Answer, Instant, Job, JobId, Loss, Notice, Refusal, Server, ServerCounters, ServerEvent,
+    Answer, Health, Instant, Job, JobId, Loss, Notice, Refusal, Server, ServerEvent, ServerStats,
 };
 use clamator_proto::{RpcError, ServiceName};
 use futures_channel::oneshot;
@@ -25,13 +25,17 @@ use crate::driver::{INPUTS_MAX, Role};
 use crate::events::{self, Speaker};
 use crate::handler::no_params;
 use crate::inbox::Inbox;
+#[cfg(feature = "metrics")]
+use crate::meter::Meter;
+use crate::reentrant::Spot;
 use crate::runtime::Runtime;
 use crate::service::Handlers;
 
 /// What handles ask of the driver.
 pub(super) enum Verb {
-    Counters(oneshot::Sender<ServerCounters>),
     Drain { grace: Duration, answer: Option<oneshot::Sender<()>> },
+    Health(oneshot::Sender<Health>),
+    Stats(oneshot::Sender<ServerStats>),
 }
 
 /// Why a server did not start.
@@ -41,9 +45,16 @@ pub(super) enum StartFault {
     Lost(Loss),
 }
 
+/// What runs for a service.
+pub(super) struct Served {
+    pub(super) handlers: Handlers,
+    /// Where its handlers are, if it cannot be called from inside them.
+    pub(super) spot: Option<Arc<Spot>>,
+}
+
 /// What a server's half of the driver is made with.
 pub(super) struct Shared {
-    pub(super) handlers: BTreeMap<ServiceName, Handlers>,
+    pub(super) served: BTreeMap<ServiceName, Served>,
     pub(super) inbox: Arc<Inbox<Verb>>,
     pub(super) instance: Arc<str>,
     /// Set when the server has stopped.
@@ -64,6 +75,8 @@ pub(super) struct ServerRole<R> {
     /// Whether whoever waited for the start was told that it failed: no news for the log.
     refused: bool,
     stoppers: Vec<oneshot::Sender<()>>,
+    #[cfg(feature = "metrics")]
+    meter: Meter,
     done: bool,
 }
 
@@ -85,6 +98,8 @@ impl<R: Runtime> ServerRole<R> {
             starter: Some(starter),
             refused: false,
             stoppers: Vec::new(),
+            #[cfg(feature = "metrics")]
+            meter: Meter::new("server"),
             done: false,
         }
     }
@@ -94,14 +109,15 @@ impl<R: Runtime> ServerRole<R> {
         if self.stopping {
             context.cancel();
         }
-        let handlers = self.shared.handlers.get(&job.service);
-        let Some(handler) = handlers.and_then(|handlers| handlers.get(&job.method)) else {
+        let served = self.shared.served.get(&job.service);
+        let handler = served.and_then(|it| Some((it.handlers.get(&job.method)?, it.spot.clone())));
+        let Some((handler, spot)) = handler else {
             // The engine answers this by itself: it knows the contracts.
             let answer = Answer::Error(RpcError::method_not_found());
             return self.engine.answer(self.runtime.now(), job.id, answer);
         };
         let params = job.params.unwrap_or_else(no_params);
-        let mut running = Running::new(job.id, context, Arc::clone(handler), params);
+        let mut running = Running::new(job.id, context, Arc::clone(handler), params, spot);
         match Pin::new(&mut running).poll(cx) {
             Poll::Ready(ended) => self.answer(self.runtime.now(), ended),
             Poll::Pending => self.running.push(running),
@@ -181,8 +197,11 @@ impl<R: Runtime> Role for ServerRole<R> {
         let mut stops = false;
         for verb in self.verbs.drain(..) {
             match verb {
-                Verb::Counters(answer) => {
-                    let _ = answer.send(*self.engine.counters());
+                Verb::Health(answer) => {
+                    let _ = answer.send(self.engine.health(now));
+                }
+                Verb::Stats(answer) => {
+                    let _ = answer.send(self.engine.stats());
                 }
                 Verb::Drain { grace, answer } => {
                     self.stoppers.extend(answer);
@@ -234,6 +253,13 @@ impl<R: Runtime> Role for ServerRole<R> {
                 self.done = true;
             }
             _ => {}
+        }
+    }
+
+    #[cfg(feature = "metrics")]
+    fn measure(&mut self) {
+        for (row, (service, stats)) in self.engine.stats_by_service().enumerate() {
+            self.meter.tell(row, service, stats.counters(), stats.gauges());
         }
     }
 

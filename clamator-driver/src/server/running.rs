@@ -16,12 +16,15 @@ use futures_util::future::BoxFuture;
 
 use crate::context::Context;
 use crate::handler::{Handler, HandlerResult, Report};
+use crate::reentrant::{Inside, Spot};
 
 /// A future of what a handler makes of one job.
 pub(super) struct Running {
     id: JobId,
     context: Context,
     work: Work,
+    /// Where it is, if its own service cannot be called from it.
+    spot: Option<Arc<Spot>>,
 }
 
 enum Work {
@@ -43,8 +46,9 @@ impl Running {
         context: Context,
         handler: Arc<dyn Handler>,
         params: Json,
+        spot: Option<Arc<Spot>>,
     ) -> Self {
-        Self { id, context, work: Work::New { handler, params } }
+        Self { id, context, work: Work::New { handler, params }, spot }
     }
 
     pub(super) const fn id(&self) -> JobId {
@@ -58,6 +62,7 @@ impl Running {
 
     /// Calls the handler the first time and polls its future every time.
     fn work(&mut self, cx: &mut TaskContext<'_>) -> Poll<HandlerResult> {
+        let _inside = Inside::of(self.spot.as_ref());
         if let Work::New { handler, params } = &mut self.work {
             let params = std::mem::replace(params, Json::null());
             self.work = Work::Polled(handler.handle(params, self.context.clone()));

@@ -93,6 +93,11 @@ impl Process {
         self.world().turn_clock(self.id, by);
     }
 
+    /// Whether both are processes of one simulation.
+    pub(crate) fn is_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     pub(crate) const fn id(&self) -> ProcessId {
         self.id
     }

@@ -268,6 +268,11 @@ impl Calls {
         self.calls.get(&id).is_some_and(|call| call.kind == Kind::Notification)
     }
 
+    /// How many places are taken.
+    pub(super) const fn places(&self) -> usize {
+        self.turns.places()
+    }
+
     /// How many calls are known.
     #[cfg(feature = "sim")]
     pub(super) fn len(&self) -> usize {
@@ -308,7 +313,7 @@ impl Calls {
 
     /// Whether a reply is being waited for.
     pub(super) const fn expects_replies(&self) -> bool {
-        self.turns.places() > 0
+        self.places() > 0
     }
 }
 

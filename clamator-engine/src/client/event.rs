@@ -1,5 +1,5 @@
-//! [`ClientConfig`], [`ClientEvent`] and [`ClientCounters`]: what a client is told before it
-//! starts and what it tells its application.
+//! [`ClientConfig`] and [`ClientEvent`]: what a client is told before it starts and what it tells its
+//! application.
 //!
 //! Not the rules that use them.
 
@@ -114,17 +114,4 @@ impl ClientEvent {
             | Self::Unparsable { .. } => None,
         }
     }
-}
-
-/// What a client has seen since it started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ClientCounters {
-    /// Replies to no call that is under way: late, duplicate or foreign. They were dropped.
-    pub replies_unmatched: u64,
-    /// Entries of the reply stream that are no response. They were dropped.
-    pub replies_unparsable: u64,
-    /// Requests that were taken back before any worker was given them, those of cancelled calls
-    /// included.
-    pub withdrawn: u64,
 }

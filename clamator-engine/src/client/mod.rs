@@ -11,6 +11,7 @@
 mod calls;
 mod event;
 mod replies;
+mod stats;
 #[cfg(test)]
 mod tests;
 mod turns;
@@ -31,12 +32,14 @@ use clamator_proto::{
 
 use self::calls::{Calls, Due, Ended, Kind, Outgoing};
 pub(crate) use self::event::hexadecimal;
-pub use self::event::{ClientConfig, ClientCounters, ClientEvent};
+pub use self::event::{ClientConfig, ClientEvent};
 use self::replies::{REPLIES, Reader};
+pub use self::stats::ClientStats;
 use self::withdraw::{Step, Withdrawals};
 use crate::call::{CallError, CallId, InvalidCall};
 use crate::command::Command;
 use crate::engine::{Deadline, Engine, Input, Lane, Loss, Output, Timer, Token};
+use crate::health::{Need, Refusals};
 use crate::jitter::Jitter;
 use crate::lanes::{Lanes, Voided};
 use crate::reply::{Refusal, RefusalKind, Reply};
@@ -62,7 +65,8 @@ pub struct Client {
     withdrawals: Withdrawals,
     stage: Stage,
     events: VecDeque<ClientEvent>,
-    counters: ClientCounters,
+    stats: ClientStats,
+    refusals: Refusals,
 }
 
 /// What a command was sent for.
@@ -118,7 +122,8 @@ impl Client {
             withdrawals: Withdrawals::default(),
             stage: Stage::Running,
             events: VecDeque::new(),
-            counters: ClientCounters::default(),
+            stats: ClientStats::default(),
+            refusals: Refusals::default(),
             config,
         }
     }
@@ -194,12 +199,6 @@ impl Client {
         }
     }
 
-    /// What the client has seen so far.
-    #[must_use]
-    pub const fn counters(&self) -> &ClientCounters {
-        &self.counters
-    }
-
     /// How many calls and notifications are known, those included for which nobody waits.
     #[cfg(feature = "sim")]
     pub(crate) fn held(&self) -> usize {
@@ -219,6 +218,7 @@ impl Client {
         timeout: Duration,
     ) {
         let Draft { kind, envelope, traceparent } = draft;
+        self.count_made(kind);
         let unsent = Ended { id, kind, sent: false };
         if self.stage != Stage::Running {
             return self.fail(&unsent, CallError::Stopped);
@@ -301,6 +301,14 @@ impl Client {
             return;
         };
         let lane = token.lane();
+        match purpose {
+            Purpose::DeleteReplies | Purpose::Withdraw(_) => {}
+            Purpose::Read => {
+                self.reader.unanswered = None;
+                self.refusals.note(now, 0, Need::Listen, &reply);
+            }
+            Purpose::Send(_) => self.refusals.note(now, 0, Need::Write, &reply),
+        }
         if let Err(refusal) = &reply
             && refusal.kind() == RefusalKind::WrongServer
             && !self.config.seeded.is(Bug::ReadonlyKept)
@@ -370,6 +378,7 @@ impl Client {
     }
 
     fn fail(&mut self, ended: &Ended, error: CallError) {
+        self.count_failed(&error);
         let id = CallId(ended.id);
         self.events.push_back(match ended.kind {
             Kind::Call => ClientEvent::Finished(id, Err(error)),
@@ -391,6 +400,8 @@ impl Client {
                     self.reader.under_way = false;
                     if sent {
                         self.reader.page.lost(self.reader.page.limit());
+                    } else {
+                        self.reader.unanswered = None;
                     }
                 }
                 Purpose::Send(id)
@@ -486,7 +497,11 @@ impl Engine for Client {
                     self.handle_ended(now, ended.voided);
                 }
             }
-            Input::Progress { lane, bytes } => self.lanes.progress(now, lane, bytes),
+            Input::Progress { lane, bytes } => {
+                if self.lanes.progress(now, lane, bytes) && lane == REPLIES {
+                    self.reader.unanswered = self.reader.unanswered.map(|_| now);
+                }
+            }
             Input::Reply(token, reply) => self.handle_reply(now, &token, reply),
             Input::Tick => self.tick(now),
         }

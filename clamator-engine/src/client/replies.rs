@@ -38,6 +38,8 @@ pub(super) struct Reader {
     /// The last entry that was news: reading again from the start brings none.
     newest: StreamId,
     pub(super) under_way: bool,
+    /// Since when no read has been answered.
+    pub(super) unanswered: Option<Instant>,
     pub(super) page: Page,
     /// No read before this time.
     pub(super) paused_until: Option<Instant>,
@@ -53,6 +55,7 @@ impl Reader {
             after: StreamId::ZERO,
             newest: StreamId::ZERO,
             under_way: false,
+            unanswered: None,
             page: Page::new(READ_COUNT),
             paused_until: None,
             rereads_at: now + SILENCE_MAX,
@@ -102,6 +105,7 @@ impl Client {
         let sent = self.lanes.send(now, REPLIES, command, block + READ_SLACK, Purpose::Read);
         if sent.is_ok() {
             self.reader.under_way = true;
+            self.reader.unanswered.get_or_insert(now);
         }
     }
 
@@ -164,7 +168,7 @@ impl Client {
         };
         match outcome {
             (Some(id), outcome) => self.settle(now, id, outcome),
-            (None, _) => self.counters.replies_unmatched += 1,
+            (None, _) => self.stats.replies_unmatched += 1,
         }
     }
 
@@ -181,16 +185,17 @@ impl Client {
 
     fn settle(&mut self, now: Instant, id: u64, outcome: Result<Json, CallError>) {
         if self.calls.finish(id).is_some() {
+            self.stats.replies += 1;
             // Also when its id is low: then the stream is another one.
             self.reader.heard(now, self.reader.after);
             self.events.push_back(ClientEvent::Finished(CallId(id), outcome));
         } else {
-            self.counters.replies_unmatched += 1;
+            self.stats.replies_unmatched += 1;
         }
     }
 
     fn unparsable(&mut self, entry: StreamId, fault: Option<InvalidEnvelope>) {
-        self.counters.replies_unparsable += 1;
+        self.stats.replies_unparsable += 1;
         self.events.push_back(ClientEvent::Unparsable { entry, fault });
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Not scenarios with a server: those are in the workspace's `tests`.
 
+mod knowing;
 mod replies;
 mod sending;
 mod withdrawing;

@@ -198,7 +198,7 @@ impl Client {
             round.entries.retain(|_, entry| last_given.is_some_and(|last| *entry > last));
         }
         for call in round.entries.into_keys() {
-            self.counters.withdrawn += 1;
+            self.stats.withdrawn += 1;
             self.finish(call, CallError::NoWorkers);
         }
     }

@@ -151,7 +151,7 @@ impl Server {
         self.clock.asked = false;
         let Ok(Reply::Time(time)) = reply else { return };
         if let Finding::Jumped { news } = self.clock.take(sent, self.now, *time) {
-            self.counters.clock_jumps += 1;
+            self.stats.clock_jumps += 1;
             if news {
                 self.notice(Notice::ClockJumped);
             }

@@ -147,6 +147,10 @@ pub struct ServiceConfig {
     pub concurrency: Concurrency,
     /// Its methods. A request for any other is answered `Method not found`.
     pub contract: Contract,
+    /// Whether a request may wait in this server behind a handler that runs. Without, the service
+    /// takes nothing in that it cannot start at once, so that other workers of the pool are given what
+    /// comes meanwhile; what dead workers left is looked for when a blocking read ends. Default true.
+    pub prefetch: bool,
     /// Where the consumer group starts if this server is the one to create it.
     pub start_from: StartFrom,
 }
@@ -155,7 +159,12 @@ impl ServiceConfig {
     /// Makes the default settings for this contract.
     #[must_use]
     pub const fn new(contract: Contract) -> Self {
-        Self { concurrency: Concurrency::Serial, contract, start_from: StartFrom::Oldest }
+        Self {
+            concurrency: Concurrency::Serial,
+            contract,
+            prefetch: true,
+            start_from: StartFrom::Oldest,
+        }
     }
 }
 

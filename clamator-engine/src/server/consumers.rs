@@ -64,14 +64,19 @@ impl Server {
         }
     }
 
-    pub(super) fn handle_idle_consumers_removed(&mut self, reply: &Result<Reply, Refusal>) {
+    pub(super) fn handle_idle_consumers_removed(
+        &mut self,
+        index: usize,
+        reply: &Result<Reply, Refusal>,
+    ) {
         match reply {
             Ok(Reply::Integer(removed)) => {
-                self.counters.consumers_removed += u64::try_from(*removed).unwrap_or(0);
+                let removed = u64::try_from(*removed).unwrap_or(0);
+                self.stats_of(index).consumers_removed += removed;
             }
             Err(refusal) if refusal.kind() == RefusalKind::Final && !refusal.is_no_such_key() => {
                 self.consumers.refused = true;
-                self.counters.consumer_looks_refused += 1;
+                self.stats.consumer_looks_refused += 1;
             }
             Ok(_) | Err(_) => {}
         }

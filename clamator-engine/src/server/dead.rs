@@ -66,7 +66,7 @@ impl Server {
     ) {
         let Some(service) = self.services.get(index) else { return };
         let (service, entry, refused) = (service.name(), key.id, refusal.is_some());
-        self.counters.dead_letters += u64::from(refusal.is_none());
+        self.stats_of(index).dead_letters += u64::from(!refused);
         self.notice(match refusal {
             None => Notice::DeadLetter { service, entry, deliveries },
             Some(refusal) => Notice::DeadLetterRefused { service, entry, refusal },

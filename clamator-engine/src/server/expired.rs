@@ -67,7 +67,7 @@ impl Server {
     pub(super) fn skip(&mut self, index: usize, key: Key) {
         let Some(service) = self.services.get(index) else { return };
         let notice = Notice::Expired { service: service.name(), entry: key.id };
-        self.counters.expired += 1;
+        self.stats_of(index).expired += 1;
         self.notice(notice);
         self.settle(index, key);
     }

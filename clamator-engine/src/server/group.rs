@@ -12,6 +12,7 @@ use core::time::Duration;
 
 use super::config::StartFrom;
 use super::event::Notice;
+use super::intake::wide;
 use super::service::{GroupState, Reclaim, Service};
 use super::{Aim, Server, Stage};
 use crate::command::{Command, GroupStart};
@@ -142,8 +143,8 @@ impl Server {
         let Reclaim { counting, page, .. } = service.reclaim;
         service.reclaim = Reclaim { counting, cursor, page, ..Reclaim::new() };
         if let Some(after) = restore.filter(|_| !existed) {
+            service.stats.groups_restored += 1;
             let service = service.name();
-            self.counters.groups_restored += 1;
             self.notice(Notice::GroupRestored { service, after });
         }
         self.read_mark(index);
@@ -215,8 +216,9 @@ impl Server {
             return;
         }
         let ours = groups.iter().find(|group| group.name == service.group_name);
-        let ours_only = groups.iter().all(|group| group.name == service.group_name);
-        service.group.sole = Some(ours_only);
+        let others = groups.iter().filter(|group| group.name != service.group_name);
+        service.group.foreign = wide(others.count());
+        service.group.sole = Some(service.group.foreign == 0);
         let last_delivered = ours.map(|group| group.last_delivered);
         service.trim.note_others(groups, &service.group_name);
         let pending = core::mem::replace(&mut service.group.last_delivered, last_delivered);

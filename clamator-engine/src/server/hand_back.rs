@@ -113,7 +113,8 @@ impl Server {
         };
         let (returned, left_out): (Vec<Key>, Vec<Key>) =
             keys.into_iter().partition(|key| returned.contains(&key.id));
-        self.counters.entries_handed_back += u64::try_from(returned.len()).unwrap_or(u64::MAX);
+        let count = u64::try_from(returned.len()).unwrap_or(u64::MAX);
+        self.stats_of(index).entries_handed_back += count;
         self.let_go(index, &returned);
         if !left_out.is_empty() {
             // It is another worker's, or was touched when Redis's clock was ahead of what it is now.

@@ -52,7 +52,8 @@ impl Server {
         let handlers = service.concurrency.limit();
         // If this is the one that ends the process, whatever waits behind it is counted as well.
         let wary = service.held.is_wary() && !self.config.seeded.is(Bug::BystandersCounted);
-        let places = if wary { 0 } else { service.pace.places(handlers, time, max) };
+        let alone = wary || !service.prefetch;
+        let places = if alone { 0 } else { service.pace.places(handlers, time, max) };
         let idle = handlers.saturating_sub(service.held.running());
         let held_max = max.saturating_mul(HELD_FACTOR).saturating_add(handlers);
         let endless = self.config.seeded.is(Bug::PrefetchEndless);
@@ -82,6 +83,11 @@ impl Server {
         let Some(service) = self.services.get(index) else {
             return;
         };
+        // Without prefetch there is one question at a time, and what is overdue comes first.
+        let claims = !service.prefetch && service.reclaim.more && history.is_none();
+        if claims || !service.may_ask() {
+            return;
+        }
         let epoch = service.epoch;
         let (from, count, block, kind, aim) = match history {
             Some(after) => {
@@ -92,7 +98,7 @@ impl Server {
                 let fixed = seeded.is(Bug::PrefetchFixed);
                 let count = if fixed { PEERS_COUNT } else { self.free_places(service) };
                 let for_ever = seeded.is(Bug::BlockForEver);
-                let block = Some(if for_ever { FOR_EVER } else { self.config.read_block });
+                let block = Some(if for_ever { FOR_EVER } else { self.read_block(service) });
                 (ReadFrom::New, count, block, ReadKind::New, Aim::Read { epoch, sent: self.now })
             }
         };
@@ -114,8 +120,15 @@ impl Server {
         if let Some(service) = self.services.get_mut(index).filter(|_| sent) {
             service.reader.rereads += u64::from(kind == ReadKind::History);
             service.reader.under_way = Some(kind);
+            service.reader.unanswered.get_or_insert(self.now);
             service.reader.asked = count;
         }
+    }
+
+    /// How long a read may wait. Where claims wait for it, no longer than for their own time.
+    fn read_block(&self, service: &Service) -> Duration {
+        let block = self.config.read_block;
+        if service.prefetch { block } else { block.min(self.config.reclaim_tick) }
     }
 
     pub(super) fn handle_read(
@@ -312,7 +325,7 @@ impl Server {
         match entry.fields {
             None if seeded.is(Bug::NilBodyKept) => {}
             None => {
-                self.counters.entries_deleted += 1;
+                service.stats.entries_deleted += 1;
                 self.settle(index, key);
             }
             Some(fields) if again => service.held.insert_uncounted(key, fields),
@@ -324,6 +337,7 @@ impl Server {
 impl Reader {
     fn answered(&mut self) {
         self.under_way = None;
+        self.unanswered = None;
         self.page.answered();
     }
 
@@ -331,6 +345,8 @@ impl Reader {
         self.under_way = None;
         if sent {
             self.page.lost(self.asked);
+        } else {
+            self.unanswered = None;
         }
     }
 }

@@ -245,6 +245,7 @@ impl Server {
         let leases = &mut service.held.leases;
         leases.ask(keys, false);
         leases.refused = true;
+        service.stats.renewals_refused += 1;
         let told = core::mem::replace(&mut leases.told, true);
         let notice = Notice::RenewalRefused { service: service.name(), refusal };
         if !told {
@@ -256,7 +257,7 @@ impl Server {
     /// Somebody else may have the entry: it is given up.
     pub(super) fn lose_lease(&mut self, index: usize, key: Key) {
         let Some(service) = self.services.get_mut(index) else { return };
-        self.counters.leases_lost += 1;
+        service.stats.leases_lost += 1;
         if let Some(job) = service.held.lose(key) {
             self.events.push_back(ServerEvent::LeaseLost(job));
         }

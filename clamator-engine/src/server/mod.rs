@@ -14,13 +14,13 @@
 mod clock;
 mod config;
 mod consumers;
-mod counters;
 mod dead;
 mod event;
 mod expired;
 mod expiry;
 mod group;
 mod hand_back;
+mod health;
 mod held;
 mod intake;
 mod lease;
@@ -32,6 +32,7 @@ mod reclaim;
 mod request;
 mod service;
 mod settle;
+mod stats;
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -47,7 +48,6 @@ use clamator_proto::Keys;
 use self::clock::Clock;
 pub use self::config::{Concurrency, ServerConfig, ServiceConfig, StartFrom};
 use self::consumers::Consumers;
-pub use self::counters::ServerCounters;
 pub use self::event::{Answer, Job, JobId, Notice, PoisonFault, ServerEvent};
 use self::expired::Patience;
 use self::expiry::ReplyStreams;
@@ -56,9 +56,11 @@ use self::missing::Missing;
 use self::request::{Judge, Verdict};
 use self::service::Service;
 use self::settle::{Retry, UnderWay};
+pub use self::stats::ServerStats;
 use self::stop::Drain;
 use crate::command::Command;
 use crate::engine::{Engine, Input, Lane, Loss, Output};
+use crate::health::Refusals;
 use crate::jitter::Jitter;
 use crate::lanes::{Ended, Lanes};
 use crate::reply::{Refusal, RefusalKind, Reply};
@@ -87,11 +89,13 @@ pub struct Server {
     trim_at: Instant,
     /// Set while Redis cannot take replies.
     retry: Option<Retry>,
+    refusals: Refusals,
     replies: UnderWay,
     reply_streams: ReplyStreams,
     stage: Stage,
     events: VecDeque<ServerEvent>,
-    counters: ServerCounters,
+    /// Of what is no service's.
+    stats: ServerStats,
 }
 
 #[derive(Debug)]
@@ -168,19 +172,14 @@ impl Server {
             ticks: 0,
             trim_at,
             retry: None,
+            refusals: Refusals::default(),
             replies: UnderWay::default(),
             reply_streams: ReplyStreams::default(),
             stage: Stage::Starting,
             events: VecDeque::new(),
-            counters: ServerCounters::default(),
+            stats: ServerStats::default(),
             config,
         }
-    }
-
-    /// What the server has seen so far.
-    #[must_use]
-    pub const fn counters(&self) -> &ServerCounters {
-        &self.counters
     }
 
     /// How many entries are held, whatever their state.
@@ -247,7 +246,7 @@ impl Server {
                 self.settle(index, key);
             }
             Verdict::Poison { fault, reply } => {
-                self.counters.poison += 1;
+                service.stats.poison += 1;
                 let answer = match &fault {
                     PoisonFault::Envelope(fault) => reply.zip(Some(fault.into())),
                     PoisonFault::NoEnvelope | PoisonFault::Response => None,
@@ -275,10 +274,10 @@ impl Server {
                     service.acks.push(key.id);
                 }
                 let name = service.name();
-                self.counters.jobs_started += 1;
-                self.counters.jobs_redelivered += u64::from(deliveries > 1);
+                service.stats.jobs_started += 1;
+                service.stats.jobs_redelivered += u64::from(deliveries > 1);
                 if refused {
-                    self.counters.reply_to_refused += 1;
+                    service.stats.reply_to_refused += 1;
                     let notice = Notice::ReplyToRefused { service: name.clone(), entry: key.id };
                     self.events.push_back(ServerEvent::Notice(notice));
                 }
@@ -309,6 +308,7 @@ impl Server {
 
     fn handle_reply(&mut self, lane: Lane, purpose: Purpose, reply: Result<Reply, Refusal>) {
         let Purpose { service, aim } = purpose;
+        self.note_answer(service, &aim, &reply);
         if let Err(refusal) = &reply {
             match refusal.kind() {
                 RefusalKind::WrongServer if self.config.seeded.is(Bug::ReadonlyKept) => {}
@@ -346,7 +346,7 @@ impl Server {
             Aim::ListPending => self.handle_pending(service, &reply),
             Aim::Read { epoch, sent } => self.handle_read(service, epoch, sent, reply),
             Aim::RemoveConsumer => self.handle_consumer_removed(service, &reply),
-            Aim::RemoveIdleConsumers => self.handle_idle_consumers_removed(&reply),
+            Aim::RemoveIdleConsumers => self.handle_idle_consumers_removed(service, &reply),
             Aim::Reply(key) => self.handle_replied(service, key, reply),
             Aim::SeekEntry { missing, given_out, sent } => {
                 self.handle_entry_sought(service, missing, given_out, sent, reply);
@@ -475,7 +475,11 @@ impl Engine for Server {
                     self.handle_ended(ended);
                 }
             }
-            Input::Progress { lane, bytes } => self.lanes.progress(now, lane, bytes),
+            Input::Progress { lane, bytes } => {
+                if self.lanes.progress(now, lane, bytes) {
+                    self.note_progress(lane);
+                }
+            }
             Input::Reply(token, reply) => {
                 if let Some(purpose) = self.lanes.reply(now, &token, reply.is_ok()) {
                     self.handle_reply(token.lane(), purpose, reply);

@@ -59,11 +59,12 @@ impl Server {
             || !service.is_ready()
             || reclaim.under_way
             || !reclaim.more
+            || !service.may_ask()
         {
             return;
         }
         // A read that waits has places set aside for new entries, which come in their own time;
-        // what is overdue does not wait for them.
+        // what is overdue does not wait for them, unless it would wait behind what they bring.
         let count = self.free_places(service).min(service.reclaim.page.limit());
         if count == 0 {
             return;
@@ -114,7 +115,7 @@ impl Server {
         let scans_left = service.reclaim.empty_scans < EMPTY_SCANS_MAX;
         let full = news && taken >= count;
         service.reclaim.more = full || (next != StreamId::ZERO && scans_left);
-        self.counters.entries_deleted += u64::try_from(deleted.len()).unwrap_or(u64::MAX);
+        service.stats.entries_deleted += u64::try_from(deleted.len()).unwrap_or(u64::MAX);
         for entry in entries {
             self.take_in(index, entry, Given { again: true, sent });
         }
@@ -254,7 +255,7 @@ impl Server {
         let key = service.entry(id);
         let gone = matches!(reply, Ok(Reply::Entries(entries)) if entries.is_empty());
         if gone && !service.held.contains(key) {
-            self.counters.entries_deleted += 1;
+            self.stats_of(index).entries_deleted += 1;
             self.settle(index, key);
         }
     }

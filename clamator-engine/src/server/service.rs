@@ -14,6 +14,7 @@ use super::config::{Concurrency, ServerConfig, ServiceConfig, StartFrom};
 use super::held::{Held, Key};
 use super::intake::{PAGE, READ_MAX};
 use super::pace::Pace;
+use super::stats::ServerStats;
 use super::trim::Trim;
 use crate::engine::Lane;
 use crate::page::Page;
@@ -25,6 +26,8 @@ use crate::time::Instant;
 pub(super) struct Service {
     pub(super) contract: Contract,
     pub(super) concurrency: Concurrency,
+    /// Whether anything may be held behind a handler that runs.
+    pub(super) prefetch: bool,
     pub(super) start_from: StartFrom,
     /// Key of its command stream.
     pub(super) stream: Bytes,
@@ -43,6 +46,7 @@ pub(super) struct Service {
     pub(super) trim: Trim,
     pub(super) held: Held,
     pub(super) pace: Pace,
+    pub(super) stats: ServerStats,
     /// What is to be acknowledged with the next XACK.
     pub(super) acks: Vec<StreamId>,
     /// No XACK before this time.
@@ -62,6 +66,8 @@ pub(super) struct Group {
     /// Whether no other group reads the stream, so that what is settled can be deleted. `None`
     /// until Redis has told, or has refused to.
     pub(super) sole: Option<bool>,
+    /// How many other groups there were at the last look.
+    pub(super) foreign: u64,
     /// When it was last created.
     pub(super) created_at: Option<Instant>,
     /// Whether something was given out since the mark was last read.
@@ -89,6 +95,8 @@ pub(super) struct Reader {
     pub(super) rereads: u64,
     /// When they are to be read once more: a lost read may be given something until its BLOCK ends.
     pub(super) history_again: Option<Instant>,
+    /// Since when no read has been answered.
+    pub(super) unanswered: Option<Instant>,
     /// No read before this time.
     pub(super) paused_until: Option<Instant>,
     /// What was settled while the read under way may still name it.
@@ -136,6 +144,7 @@ impl Reader {
             history: None,
             rereads: 0,
             history_again: None,
+            unanswered: None,
             paused_until: None,
             settled: BTreeSet::new(),
         }
@@ -178,6 +187,7 @@ impl Service {
                 mark: None,
                 last_delivered: None,
                 sole: None,
+                foreign: 0,
                 created_at: None,
                 moved: false,
             },
@@ -186,10 +196,12 @@ impl Service {
             trim: Trim::default(),
             held: Held::new(server.seeded),
             pace: Pace::default(),
+            stats: ServerStats::default(),
             acks: Vec::new(),
             acks_paused_until: None,
             contract: config.contract,
             concurrency: config.concurrency,
+            prefetch: config.prefetch,
             start_from: config.start_from,
         }
     }
@@ -206,6 +218,14 @@ impl Service {
     /// Whether there is no group, and none is being created.
     pub(super) const fn is_absent(&self) -> bool {
         matches!(self.group.state, GroupState::Absent(_))
+    }
+
+    /// Whether the service may ask for entries. One that holds nothing behind a running handler
+    /// asks while a handler is free, and has one question under way at a time: of two, the one that
+    /// is answered last might bring what has to wait.
+    pub(super) fn may_ask(&self) -> bool {
+        let idle = self.reader.under_way.is_none() && !self.reclaim.under_way;
+        self.prefetch || (idle && self.held.running() < self.concurrency.limit())
     }
 
     pub(super) fn is_ready(&self) -> bool {

@@ -241,10 +241,13 @@ impl Server {
             }
             return self.buried(index, key, deliveries, reply, refusal);
         }
-        if let Some(refusal) = refusal {
-            let service = service.name();
-            self.counters.replies_refused += 1;
-            self.notice(Notice::ReplyRefused { service, entry: key.id, refusal });
+        match refusal {
+            None => service.stats.replies_written += 1,
+            Some(refusal) => {
+                service.stats.replies_refused += 1;
+                let service = service.name();
+                self.notice(Notice::ReplyRefused { service, entry: key.id, refusal });
+            }
         }
         self.settle(index, key);
     }
@@ -283,7 +286,7 @@ impl Server {
             let reply = ReplyTo { key: outbound.key.clone(), id: id.clone() };
             let message = "each connection ended on which the result was written";
             let error = RpcError::invalid_result("Undeliverable", message);
-            self.counters.replies_refused += 1;
+            self.stats_of(index).replies_refused += 1;
             return self.reply(index, key, &reply, &Answer::Error(error));
         }
         self.void_reply(index, key);

@@ -129,6 +129,7 @@ impl Server {
         let Some(since) = self.now.since_start().checked_sub(longest) else { return };
         for service in &mut self.services {
             for (key, job) in service.held.take_overdue(Instant::from_start(since)) {
+                service.stats.handlers_overdue += 1;
                 let (service, entry) = (service.name(), key.id);
                 self.events
                     .push_back(ServerEvent::Notice(Notice::HandlerOverdue { service, entry }));

@@ -11,12 +11,15 @@ mod expired;
 mod expiry;
 mod group;
 mod hand_back;
+mod health;
 mod intake;
 mod lease;
 mod lost;
 mod missing;
+mod prefetch;
 mod reclaim;
 mod settle;
+mod stats;
 mod stop;
 mod trim;
 

@@ -134,7 +134,7 @@ impl Server {
 
     pub(super) fn handle_trimmed(&mut self, index: usize, reply: &Result<Reply, Refusal>) {
         let Ok(Reply::Integer(trimmed)) = reply else { return self.void_trim(index) };
-        self.counters.entries_trimmed += u64::try_from(*trimmed).unwrap_or(0);
+        self.stats_of(index).entries_trimmed += u64::try_from(*trimmed).unwrap_or(0);
         // How many Redis deletes at once depends on its settings: there is no more after none.
         if *trimmed > 0 {
             self.void_trim(index);

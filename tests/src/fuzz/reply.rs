@@ -66,7 +66,7 @@ pub(super) fn run(data: &[u8]) -> Seen {
         port.turn(&mut app);
         let left: Vec<_> = app.live.values().filter(|number| must_end.contains(number)).collect();
         assert!(left.is_empty(), "good replies did not end {left:?}");
-        if port.engine.counters().replies_unmatched > 0 {
+        if port.engine.stats().replies_unmatched > 0 {
             app.seen.mark("dropped");
         }
         if script.is_over() {

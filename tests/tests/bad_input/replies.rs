@@ -76,8 +76,8 @@ async fn a_reply_that_cannot_be_read_is_dropped_with_one_warning<R: Runtime>(run
     }
     stage.assert_served().await;
     stage.assert_warned().await;
-    let counters = stage.client.counters().await;
-    assert_eq!(counters.replies_unparsable, u64::try_from(entries.len()).unwrap());
+    let stats = stage.client.stats().await;
+    assert_eq!(stats.replies_unparsable, u64::try_from(entries.len()).unwrap());
 }
 
 async fn a_reply_to_nobody_is_dropped_without_a_warning<R: Runtime>(runtime: R) {
@@ -101,7 +101,7 @@ async fn a_reply_to_nobody_is_dropped_without_a_warning<R: Runtime>(runtime: R) 
     // Time for what should not be said.
     stage.runtime.sleep(Duration::from_millis(200)).await;
     stage.assert_warned().await;
-    assert_eq!(stage.client.counters().await.replies_unmatched, 8);
+    assert_eq!(stage.client.stats().await.replies_unmatched, 8);
 }
 
 async fn garbage_that_names_a_call_ends_that_call_and_no_other<R: Runtime>(runtime: R) {

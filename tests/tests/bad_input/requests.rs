@@ -229,10 +229,10 @@ async fn a_reply_goes_to_no_key_that_is_no_reply_stream<R: Runtime>(runtime: R) 
     stage.assert_warned().await;
     assert_eq!(stage.redis.command("GET bad:replies:string").text(), "x");
     let server = stage.server.as_ref().expect("there is a server");
-    let counters = server.counters().await;
+    let stats = server.stats().await;
     // All of them ran, and the proper call.
-    assert_eq!(counters.jobs_started, 13);
-    assert_eq!((counters.reply_to_refused, counters.replies_refused), (8, 1));
+    assert_eq!(stats.jobs_started, 13);
+    assert_eq!((stats.reply_to_refused, stats.replies_refused), (8, 1));
     let mut keys = stage.redis.command("KEYS *").array().len();
     // The two streams of the command side and of the client, and the three keys written above.
     keys -= 2;

@@ -55,7 +55,7 @@ async fn a_call_ends_at_its_timeout_and_its_late_reply_harms_nobody<R: Runtime>(
         Err(CallError::Timeout)
     );
     assert_eq!(client.call("arith.slow", 1).await, Ok(1_u64));
-    assert_eq!(client.counters().await.replies_unmatched, 1);
+    assert_eq!(client.stats().await.replies_unmatched, 1);
 }
 
 async fn a_dropped_call_is_forgotten_and_its_late_reply_harms_nobody<R: Runtime>(stage: Stage<R>) {
@@ -63,7 +63,7 @@ async fn a_dropped_call_is_forgotten_and_its_late_reply_harms_nobody<R: Runtime>
     let call = client.call::<u64>("arith.slow", 100);
     assert!(stage.runtime.timeout(Duration::from_millis(30), call).await.is_err());
     assert_eq!(client.call("arith.slow", 1).await, Ok(1_u64));
-    assert_eq!(client.counters().await.replies_unmatched, 1);
+    assert_eq!(client.stats().await.replies_unmatched, 1);
     assert_eq!(Seen::count(&seen.finished), 2);
 }
 

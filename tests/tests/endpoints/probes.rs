@@ -157,7 +157,7 @@ async fn a_lease<R: Runtime>(play: &Play<R>) -> bool {
     assert!(play.becomes(|| play.pending() == 1).await, "it is not given out");
     let hasty = play.serve(|builder| builder.claim_idle(idle).reclaim_tick(TICK)).await;
     assert!(play.becomes(|| play.length(RAW) > 0).await, "no reply");
-    let alone = hasty.counters().await.jobs_started == 0;
+    let alone = hasty.stats().await.jobs_started == 0;
     busy.shutdown().await;
     hasty.shutdown().await;
     alone

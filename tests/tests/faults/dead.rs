@@ -65,7 +65,7 @@ async fn what_never_ends_is_put_aside_told_and_put_back<R: Runtime>(runtime: R) 
     assert_eq!(starts.load(Ordering::SeqCst), 2, "a third start would be one too many");
     let left = scene.redis.command("XPENDING faults:cmds:odd odd").array()[0].integer();
     assert!(left <= 1, "{left} pending");
-    assert_eq!(server.counters().await.dead_letters, 1);
+    assert_eq!(server.stats().await.dead_letters, 1);
     let operator = operator(&runtime, &scene).await;
     let letters = operator.list(&odd(), StreamId::ZERO, 10).await.expect("Redis is there");
     let [letter] = &letters[..] else { panic!("{letters:?}") };

@@ -35,7 +35,7 @@ async fn what_its_caller_has_given_up_is_skipped_and_what_is_behind_it_runs<R: R
     let patient = scene.caller.call_within(0, Some(15 * SECOND)).await;
     assert!(patient.is_ok(), "{patient:?}");
     long.end(10 * SECOND).await;
-    let counters = scene.servers[0].counters().await;
+    let counters = scene.servers[0].stats().await;
     assert_eq!((counters.expired, counters.jobs_started, counters.clock_jumps), (1, 2, 0));
     scene.assert_settled().await;
     assert_eq!(scene.length(REPLIES), 2, "nobody is answered who does not wait");

@@ -52,7 +52,7 @@ async fn a_destroyed_group_loses_nothing_and_runs_nothing_twice<R: Runtime>(runt
     assert!(slowest <= RECOVERY_MAX, "a call took {slowest:?}");
     assert!(scene.ledger.recovery(last) <= RECOVERY_MAX);
     scene.assert_settled().await;
-    assert_eq!(scene.servers[0].counters().await.groups_restored, 4);
+    assert_eq!(scene.servers[0].stats().await.groups_restored, 4);
 }
 
 async fn a_destroyed_group_is_not_made_anew_where_the_history_would_run_again<R: Runtime>(

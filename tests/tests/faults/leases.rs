@@ -39,7 +39,7 @@ async fn neither_what_runs_nor_what_waits_is_taken_from_a_live_worker<R: Runtime
     behind.end(10 * SECOND).await;
     scene.ledger.assert_sound(&[], 1);
     assert_eq!(scene.ledger.by_instance().keys().collect::<Vec<_>>(), ["busy"]);
-    assert_eq!(scene.servers[0].counters().await.leases_lost, 0);
+    assert_eq!(scene.servers[0].stats().await.leases_lost, 0);
     scene.assert_settled().await;
 }
 
@@ -75,7 +75,7 @@ async fn a_lost_lease_is_told_and_what_the_handler_comes_to_is_not_heard<R: Runt
     assert_eq!(scene.length(REPLIES), 0, "no reply is written");
     let pending = scene.redis.command("XPENDING faults:cmds:odd odd - + 9 thief");
     assert_eq!(pending.array().len(), 1, "it is neither acknowledged nor taken back");
-    assert_eq!(scene.servers[0].counters().await.leases_lost, 1);
+    assert_eq!(scene.servers[0].stats().await.leases_lost, 1);
 }
 
 async fn a_handler_past_its_timeout_is_dropped_and_another_worker_answers<R: Runtime>(runtime: R) {

@@ -188,6 +188,7 @@ pub(crate) fn kind(error: &CallError) -> &'static str {
         CallError::NotSent => "NotSent",
         CallError::OutcomeUnknown => "OutcomeUnknown",
         CallError::Protocol(_) => "Protocol",
+        CallError::Reentrant => "Reentrant",
         CallError::Refused(_) => "Refused",
         CallError::Rpc(_) => "Rpc",
         CallError::Stopped => "Stopped",

@@ -18,6 +18,7 @@
 mod dead;
 mod deadlines;
 mod full;
+mod health;
 mod keys;
 mod leases;
 mod ledger;

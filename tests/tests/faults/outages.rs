@@ -46,7 +46,7 @@ async fn calls_succeed_within_two_seconds_of_flushall<R: Runtime>(runtime: R) {
     let ends = scene.ledger.assert_sound(&["Timeout"], 1);
     assert!(ends["answered"] > 300, "{ends:?}");
     scene.assert_settled().await;
-    assert!(scene.servers[0].counters().await.groups_restored >= 4);
+    assert!(scene.servers[0].stats().await.groups_restored >= 4);
 }
 
 async fn calls_succeed_within_two_seconds_after_redis_was_frozen<R: Runtime>(runtime: R) {

@@ -57,7 +57,7 @@ async fn p2_a_reply_key_of_the_wrong_type_harms_only_its_own_caller<R: Runtime>(
     runtime.sleep(2 * SECOND).await;
     assert_eq!((scene.ledger.finished(), scene.ledger.starts_max()), (5, 1));
     assert_eq!(scene.redis.command("GET faults:replies:string").text(), "x");
-    assert_eq!(scene.servers[0].counters().await.replies_refused, 1);
+    assert_eq!(scene.servers[0].stats().await.replies_refused, 1);
     scene.assert_settled().await;
 }
 
@@ -146,7 +146,7 @@ async fn p4_what_peers_have_acknowledged_and_left_is_trimmed_and_nothing_else<R:
     assert_eq!(scene.ledger.finished(), 1, "what a peer has acknowledged is not run");
     // The stream is short before the server hears of it.
     let counted = async {
-        while scene.servers[0].counters().await.entries_trimmed < 900 {
+        while scene.servers[0].stats().await.entries_trimmed < 900 {
             runtime.sleep(SECOND / 100).await;
         }
     };
@@ -236,7 +236,7 @@ async fn p8_an_envelope_that_is_no_text_is_settled_on_sight<R: Runtime>(runtime:
     scene.await_that("the reply behind it", 5 * SECOND, |scene| scene.length(RAW) == 1).await;
     scene.assert_settled().await;
     runtime.sleep(2 * SECOND).await;
-    assert_eq!(scene.servers[0].counters().await.poison, 1, "judged more than once");
+    assert_eq!(scene.servers[0].stats().await.poison, 1, "judged more than once");
 }
 
 /// P9: the caller of a reply that is none need not wait for its timeout to learn that.
@@ -286,7 +286,7 @@ async fn p10_fields_and_members_that_nobody_knows_are_passed_over<R: Runtime>(ru
     raw.command(&words.map(str::as_bytes));
     scene.await_that("its reply", 5 * SECOND, |scene| scene.length(RAW) == 1).await;
     assert_eq!(scene.ledger.starts_max(), 1);
-    assert_eq!(scene.servers[0].counters().await.poison, 0);
+    assert_eq!(scene.servers[0].stats().await.poison, 0);
     scene.assert_settled().await;
 }
 

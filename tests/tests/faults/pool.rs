@@ -101,7 +101,7 @@ async fn what_is_left_of_workers_that_are_gone_is_removed_unless_they_hold_somet
     scene.await_that("the removal", 5 * SECOND, removed).await;
     runtime.sleep(2 * SECOND).await;
     assert_eq!(names(&scene), ["work:holds", "work:lives"]);
-    let counters = scene.servers[0].counters().await;
+    let counters = scene.servers[0].stats().await;
     assert_eq!((counters.consumers_removed, counters.consumer_looks_refused), (100, 0));
 }
 
@@ -114,7 +114,7 @@ async fn a_reply_that_comes_after_its_call_timed_out_is_dropped<R: Runtime>(runt
     scene.caller.calls(20, 1).end(5 * SECOND).await;
     scene.ledger.assert_sound(&["Timeout"], 1);
     assert_eq!(scene.ledger.answered(), 20);
-    assert_eq!(scene.caller.client.counters().await.replies_unmatched, 1);
+    assert_eq!(scene.caller.client.stats().await.replies_unmatched, 1);
 }
 
 async fn a_handler_that_takes_longer_than_claim_idle_runs_once<R: Runtime>(runtime: R) {

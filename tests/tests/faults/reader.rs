@@ -56,7 +56,7 @@ async fn an_entry_given_to_a_reader_that_is_killed_does_not_wait_for_claim_idle<
     assert_eq!(scene.length(RAW), i64::try_from(sent).unwrap(), "one reply each");
     scene.assert_settled().await;
     // The point of the rounds with a request before the kill: it was given out twice.
-    let redelivered = scene.servers[0].counters().await.jobs_redelivered;
+    let redelivered = scene.servers[0].stats().await.jobs_redelivered;
     assert!(redelivered >= ROUNDS / 4, "only {redelivered} entries went to a dead reader");
 }
 
@@ -93,7 +93,7 @@ async fn an_entry_given_to_a_reader_that_only_redis_believes_in_does_not_wait_fo
     }
     assert_eq!(scene.ledger.starts_max(), 1);
     scene.assert_settled().await;
-    let redelivered = scene.servers[0].counters().await.jobs_redelivered;
+    let redelivered = scene.servers[0].stats().await.jobs_redelivered;
     assert!(redelivered >= 2, "only {redelivered} entries went to a reader that was gone");
 }
 

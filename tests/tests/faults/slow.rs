@@ -74,7 +74,7 @@ async fn a_value_that_takes_longer_than_a_read_may_arrives_all_the_same<R: Runti
     let call = client.call::<String>("echo.echo", "small");
     let echoed = runtime.within(Duration::from_secs(5), "the small reply behind it", call).await;
     assert_eq!(echoed.as_deref(), Ok("small"));
-    assert_eq!(server.counters().await.jobs_started, 2);
+    assert_eq!(server.stats().await.jobs_started, 2);
     let warnings = capture.take("");
     assert!(warnings.is_empty(), "{warnings:?}");
 }

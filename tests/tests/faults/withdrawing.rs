@@ -36,7 +36,7 @@ async fn a_call_that_nobody_serves_ends_with_no_workers_and_leaves_nothing<R: Ru
     let ended = scene.caller.call_within(0, Some(SECOND)).await;
     assert_eq!(ended, Err(unserved(&scene)));
     assert_eq!(scene.length(COMMANDS), i64::from(!withdraws(&scene)));
-    let counters = scene.caller.client.counters().await;
+    let counters = scene.caller.client.stats().await;
     assert_eq!(counters.withdrawn, u64::from(withdraws(&scene)));
     // A server that has been there, and is not any more.
     scene.serve(Concurrency::Serial, |builder| builder).await;
@@ -56,7 +56,7 @@ async fn what_a_worker_holds_ends_with_a_timeout_and_runs<R: Runtime>(runtime: R
     let ended = scene.caller.call_within(600, Some(SECOND / 4)).await;
     assert_eq!(ended, Err(CallError::Timeout));
     scene.await_that("its end", 5 * SECOND, |scene| scene.ledger.finished() == 1).await;
-    assert_eq!(scene.caller.client.counters().await.withdrawn, 0);
+    assert_eq!(scene.caller.client.stats().await.withdrawn, 0);
     scene.assert_settled().await;
 }
 
@@ -100,7 +100,7 @@ async fn the_request_of_a_call_that_is_dropped_is_taken_back<R: Runtime>(runtime
     assert!(runtime.timeout(SECOND / 2, call).await.is_err());
     if withdraws(&scene) {
         scene.await_that("its end", SECOND, |scene| scene.length(COMMANDS) == 0).await;
-        assert_eq!(scene.caller.client.counters().await.withdrawn, 1);
+        assert_eq!(scene.caller.client.stats().await.withdrawn, 1);
     } else {
         assert_eq!(scene.length(COMMANDS), 1);
     }
@@ -113,6 +113,6 @@ async fn a_client_that_may_not_look_or_delete_ends_its_calls_with_timeouts<R: Ru
         let ended = scene.caller.call_within(0, Some(SECOND / 2)).await;
         assert_eq!(ended, Err(CallError::Timeout), "{denied}");
         assert_eq!(scene.length(COMMANDS), 1);
-        assert_eq!(scene.caller.client.counters().await.withdrawn, 0);
+        assert_eq!(scene.caller.client.stats().await.withdrawn, 0);
     }
 }

@@ -53,14 +53,14 @@ fn unknown_late_and_duplicate_replies_are_counted_and_dropped() {
     let reply = success(id, "1");
     rig.replies(vec![(1, foreign), (2, nobody), (3, reply.clone()), (4, reply)]);
     assert_eq!(rig.finished(), [(id, Ok(Json::encode(&1).unwrap()))]);
-    assert_eq!(rig.engine.counters().replies_unmatched, 3);
+    assert_eq!(rig.engine.stats().replies_unmatched, 3);
     let late = rig.call_within(Some(SECOND / 10));
     rig.confirm();
     rig.pass(SECOND / 10);
     assert_eq!(rig.finished(), [(late, Err(CallError::Timeout))]);
     rig.replies(vec![(5, success(late, "1"))]);
     assert!(rig.finished().is_empty());
-    assert_eq!(rig.engine.counters().replies_unmatched, 4);
+    assert_eq!(rig.engine.stats().replies_unmatched, 4);
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn an_entry_that_is_no_response_is_dropped_and_the_next_one_read() {
     assert!(matches!(events[0], ClientEvent::Unparsable { fault: None, .. }), "{events:?}");
     assert!(matches!(events[1], ClientEvent::Unparsable { fault: Some(_), .. }), "{events:?}");
     assert!(matches!(events[2], ClientEvent::Finished(_, Ok(_))), "{events:?}");
-    assert_eq!(rig.engine.counters().replies_unparsable, 2);
+    assert_eq!(rig.engine.stats().replies_unparsable, 2);
 }
 
 #[test]

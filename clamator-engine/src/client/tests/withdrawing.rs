@@ -70,7 +70,7 @@ fn a_request_that_no_worker_was_given_is_deleted_and_its_caller_told_so() {
     assert!(rig.events().is_empty(), "it may have been given to somebody just before");
     rig.given(1);
     assert_eq!(rig.finished(), failed(id, CallError::NoWorkers));
-    assert_eq!(rig.engine.counters().withdrawn, 1);
+    assert_eq!(rig.engine.stats().withdrawn, 1);
     assert!(rig.deadline.is_none_or(|deadline| deadline.timer != Timer::Call));
 }
 
@@ -83,7 +83,7 @@ fn a_request_that_a_worker_was_given_is_left_alone() {
     assert!(rig.sends_nothing());
     rig.pass(ENDING);
     assert_eq!(rig.finished(), failed(id, CallError::Timeout));
-    assert_eq!(rig.engine.counters().withdrawn, 0);
+    assert_eq!(rig.engine.stats().withdrawn, 0);
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn what_a_worker_is_given_at_the_last_moment_is_not_said_to_have_no_worker() {
     assert!(rig.events().is_empty());
     rig.pass(ENDING);
     assert_eq!(rig.finished(), failed(id, CallError::Timeout));
-    assert_eq!(rig.engine.counters().withdrawn, 0);
+    assert_eq!(rig.engine.stats().withdrawn, 0);
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn cancelled_calls_are_withdrawn_at_once_and_together() {
     rig.delete(true);
     rig.given(1);
     assert!(rig.events().is_empty(), "nobody waits");
-    assert_eq!(rig.engine.counters().withdrawn, 2);
+    assert_eq!(rig.engine.stats().withdrawn, 2);
     assert_eq!(rig.count("XADD"), 1, "their places are free");
 }
 

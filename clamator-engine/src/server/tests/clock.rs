@@ -32,7 +32,7 @@ fn the_time_is_asked_first_on_each_new_lane() {
     }
     rig.ahead = Some(SECOND);
     rig.open_lanes();
-    assert_eq!(rig.engine.counters().clock_jumps, 0, "it was never told before");
+    assert_eq!(rig.engine.stats().clock_jumps, 0, "it was never told before");
 }
 
 #[test]
@@ -77,14 +77,14 @@ fn clocks_that_disagree_are_counted_and_told_once_until_they_agree() {
     rig.deliver(vec![request(1)]);
     rig.deliver(vec![request(2)]);
     rig.run(3 * SECOND);
-    assert_eq!(rig.engine.counters().clock_jumps, 0);
+    assert_eq!(rig.engine.stats().clock_jumps, 0);
     rig.ahead = Some(5 * SECOND);
     rig.run(3 * SECOND);
-    assert_eq!(rig.engine.counters().clock_jumps, 1);
+    assert_eq!(rig.engine.stats().clock_jumps, 1);
     assert_eq!(rig.notices(), [Notice::ClockJumped]);
     rig.ahead = Some(SECOND);
     rig.run(3 * SECOND);
-    assert_eq!(rig.engine.counters().clock_jumps, 2);
+    assert_eq!(rig.engine.stats().clock_jumps, 2);
     assert_eq!(rig.notices(), [Notice::ClockJumped]);
 }
 

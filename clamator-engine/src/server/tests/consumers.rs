@@ -47,7 +47,7 @@ fn consumers_are_removed_that_are_idle_for_long_and_the_own_one_is_not() {
     assert_eq!((&key[..], &group[..]), (&b"app:cmds:arith"[..], &b"arith"[..]));
     assert_eq!((idle_min, &keep[..]), (IDLE_MAX, &b"arith:w1"[..]));
     rig.reply(token, Reply::Integer(7));
-    assert_eq!(rig.engine.counters().consumers_removed, 7);
+    assert_eq!(rig.engine.stats().consumers_removed, 7);
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn a_server_that_may_run_no_script_says_so_once_and_tries_again_on_a_new_lane() 
     let mut rig = rig();
     let refusal = Err(Refusal::new("NOPERM", ""));
     assert_eq!(rig.looks(IDLE_MAX, &refusal), 1);
-    assert_eq!(rig.engine.counters().consumer_looks_refused, 1);
+    assert_eq!(rig.engine.stats().consumer_looks_refused, 1);
     rig.lose(Lane::Command);
     rig.run(SECOND);
     rig.open_lanes();

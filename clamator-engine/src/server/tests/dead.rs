@@ -50,7 +50,7 @@ fn what_would_start_for_the_eleventh_time_is_put_aside_and_its_caller_told() {
     assert!(fields[1].1.contains("-32603") && fields[1].1.contains("DeadLetter"), "{fields:?}");
     rig.reply(sent.token, added());
     assert_eq!(rig.acknowledged(), [id(1)]);
-    assert_eq!(rig.engine.counters().dead_letters, 1);
+    assert_eq!(rig.engine.stats().dead_letters, 1);
     let notices = rig.notices();
     assert!(
         matches!(notices[..], [Notice::DeadLetter { entry, deliveries: 10, .. }] if entry == id(1))
@@ -93,7 +93,7 @@ fn an_entry_that_can_never_be_put_aside_is_answered_and_told() {
     rig.refuse(sent.token, "NOPERM");
     rig.answer("XADD", added());
     assert_eq!(rig.acknowledged(), [id(1)]);
-    assert_eq!(rig.engine.counters().dead_letters, 0);
+    assert_eq!(rig.engine.stats().dead_letters, 0);
     let notices = rig.notices();
     assert!(matches!(&notices[..], [Notice::DeadLetterRefused { refusal, .. }]
         if refusal.code == "NOPERM"));

@@ -40,8 +40,8 @@ fn what_is_overdue_by_more_than_the_slack_is_settled_and_what_is_behind_it_runs(
     assert_eq!(rig.job().entry, id(AHEAD - 6000));
     assert_eq!(rig.acknowledged(), [id(AHEAD - 6001)]);
     assert_eq!((rig.count("XADD"), rig.count("XDEL")), (0, 1), "nobody is answered");
-    assert_eq!(rig.engine.counters().expired, 1);
-    assert_eq!(rig.engine.counters().jobs_started, 1);
+    assert_eq!(rig.engine.stats().expired, 1);
+    assert_eq!(rig.engine.stats().jobs_started, 1);
     let [Notice::Expired { entry, .. }] = rig.notices()[..] else { panic!("one notice") };
     assert_eq!(entry, id(AHEAD - 6001));
 }
@@ -78,7 +78,7 @@ fn what_is_over_is_looked_at_when_it_would_start_and_not_only_when_it_comes() {
     rig.run(9 * SECOND);
     rig.end(&first);
     rig.no_job();
-    assert_eq!(rig.engine.counters().expired, 1);
+    assert_eq!(rig.engine.stats().expired, 1);
 }
 
 #[test]
@@ -108,14 +108,14 @@ fn nothing_is_skipped_that_was_written_before_a_clock_jumped() {
     rig.end(&first);
     let second = rig.job();
     assert_eq!(second.entry, id(AHEAD + 1));
-    assert_eq!(rig.engine.counters().clock_jumps, 1);
+    assert_eq!(rig.engine.stats().clock_jumps, 1);
     // What was written since is judged by what the clock shows since.
     let written = AHEAD + 70_000;
     rig.deliver(vec![request_within(written, 1000)]);
     rig.run(20 * SECOND);
     rig.end(&second);
     rig.no_job();
-    assert_eq!(rig.engine.counters().expired, 1);
+    assert_eq!(rig.engine.stats().expired, 1);
 }
 
 #[test]
@@ -153,6 +153,6 @@ fn what_is_given_out_again_and_overdue_neither_runs_nor_is_put_aside() {
     rig.answer("XPENDING", Reply::PendingRange(vec![row]));
     rig.no_job();
     assert_eq!(rig.acknowledged(), [id(AHEAD - 60_000)]);
-    let counters = *rig.engine.counters();
+    let counters = rig.engine.stats();
     assert_eq!((counters.expired, counters.dead_letters), (1, 0));
 }

@@ -78,7 +78,7 @@ fn a_group_that_is_gone_returns_at_its_mark() {
         assert_eq!(created(&mut rig), GroupStart::After(id(7).previous()), "{code}");
         let notices = rig.notices();
         assert!(matches!(notices[..], [Notice::GroupRestored { .. }]), "{notices:?}");
-        assert_eq!(rig.engine.counters().groups_restored, 1);
+        assert_eq!(rig.engine.stats().groups_restored, 1);
         assert_eq!(rig.count("XREADGROUP"), 1);
     }
 }

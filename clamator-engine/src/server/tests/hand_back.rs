@@ -58,7 +58,7 @@ fn what_waits_is_handed_back_at_once_as_it_was_before_and_what_runs_goes_on() {
     finish(&mut rig, &job);
     rig.no_job();
     assert_eq!(rig.stopped(), Some(1));
-    assert_eq!(rig.engine.counters().entries_handed_back, 1);
+    assert_eq!(rig.engine.stats().entries_handed_back, 1);
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn what_is_taken_over_starts_with_its_delivery_count_and_oldest_first() {
     rig.reply(token, Reply::PendingRange(vec![pending(1, 4), pending(2, 2)]));
     let jobs: Vec<_> = rig.jobs().iter().map(|job| (job.entry, job.deliveries)).collect();
     assert_eq!(jobs, [(id(1), 4), (id(2), 2)]);
-    assert_eq!(rig.engine.counters().jobs_redelivered, 2);
+    assert_eq!(rig.engine.stats().jobs_redelivered, 2);
 }
 
 #[test]
@@ -280,7 +280,7 @@ fn a_pending_entry_without_a_body_is_settled() {
     let (sent, _) = history(&mut rig);
     rig.reply(sent.token, Reply::Entries(vec![Entry::new(id(1), None)]));
     assert_eq!(rig.acknowledged(), [id(1)]);
-    assert_eq!(rig.engine.counters().entries_deleted, 1);
+    assert_eq!(rig.engine.stats().entries_deleted, 1);
 }
 
 #[test]
@@ -290,7 +290,7 @@ fn deleted_entries_that_redis_names_are_counted() {
     let deleted = vec![id(1), id(2)];
     let reply = Reply::Claimed { next: StreamId::ZERO, entries: vec![], deleted, nameless: 0 };
     rig.reply(sent.token, reply);
-    assert_eq!(rig.engine.counters().entries_deleted, 2);
+    assert_eq!(rig.engine.stats().entries_deleted, 2);
 }
 
 #[test]

@@ -97,7 +97,7 @@ fn what_a_handler_says_whose_lease_is_lost_is_not_heard() {
     assert!(
         events.iter().any(|event| matches!(event, ServerEvent::LeaseLost(it) if *it == job.id))
     );
-    assert_eq!(rig.engine.counters().leases_lost, 1);
+    assert_eq!(rig.engine.stats().leases_lost, 1);
     rig.end(&job);
     assert_eq!((rig.count("XADD"), rig.count("XACK")), (0, 0));
     assert_eq!(rig.job().entry, id(2), "the next one goes on");
@@ -173,7 +173,7 @@ fn what_arrives_when_others_may_have_it_is_looked_at_before_it_is_claimed() {
     assert_eq!((ids, idle_min), (vec![id(3)], 79 * SECOND));
     rig.reply(sent.token, Reply::Ids(vec![id(3)]));
     give_away(&mut rig, id(50));
-    assert_eq!(rig.engine.counters().leases_lost, 1);
+    assert_eq!(rig.engine.stats().leases_lost, 1);
 }
 
 #[test]

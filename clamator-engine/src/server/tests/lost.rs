@@ -71,7 +71,7 @@ fn a_reply_with_which_every_lane_ends_becomes_an_error_and_all_others_go_on() {
     rig.reply(second.token, added());
     assert_eq!(rig.acknowledged(), [id(1)]);
     assert_eq!(rig.acknowledged(), [id(2)]);
-    assert_eq!(rig.engine.counters().replies_refused, 1);
+    assert_eq!(rig.engine.stats().replies_refused, 1);
 }
 
 #[test]

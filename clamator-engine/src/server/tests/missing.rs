@@ -73,7 +73,7 @@ fn an_entry_that_was_deleted_is_answered_as_nobody_else_can_have_it() {
     given_out(&mut rig, id(9));
     rig.answer("XRANGE", Reply::Entries(vec![]));
     rig.answer("XRANGE", Reply::Entries(vec![]));
-    assert_eq!(rig.engine.counters().leases_lost, 0);
+    assert_eq!(rig.engine.stats().leases_lost, 0);
     rig.run(60 * SECOND);
     assert_eq!(rig.count("XCLAIM"), 0, "there is nothing to renew");
     rig.end(&job);
@@ -94,7 +94,7 @@ fn an_entry_that_was_deleted_after_its_lease_had_run_out_may_have_been_run_by_an
     rig.answer("XPENDING", Reply::PendingRange(vec![]));
     given_out(&mut rig, id(9));
     assert_eq!((rig.count("XRANGE"), rig.count("XADD")), (0, 0));
-    assert_eq!(rig.engine.counters().leases_lost, 1);
+    assert_eq!(rig.engine.stats().leases_lost, 1);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn whoever_may_look_at_neither_groups_nor_entries_gives_up_what_is_not_found() {
         let entry = rig.take("XRANGE");
         rig.refuse(entry.token, "NOPERM");
     }
-    assert_eq!(rig.engine.counters().leases_lost, 2);
+    assert_eq!(rig.engine.stats().leases_lost, 2);
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn what_was_given_to_this_server_again_meanwhile_is_not_missing() {
     rig.reply(sought.token, groups(id(9)));
     let row = PendingEntry { idle_ms: 10, ..pending(1, 1) };
     rig.answer("XPENDING", Reply::PendingRange(vec![row]));
-    assert_eq!((rig.count("XRANGE"), rig.engine.counters().leases_lost), (0, 0));
+    assert_eq!((rig.count("XRANGE"), rig.engine.stats().leases_lost), (0, 0));
     rig.end(&job);
     assert_eq!(rig.count("XADD"), 1);
 }
@@ -150,7 +150,7 @@ fn what_another_group_has_not_given_out_yet_is_not_started_but_comes_again() {
     not_found(&mut rig, StreamId::ZERO);
     rig.answer("XRANGE", Reply::Entries(vec![request(1)]));
     rig.answer("XRANGE", Reply::Entries(vec![request(2)]));
-    assert_eq!(rig.engine.counters().leases_lost, 0);
+    assert_eq!(rig.engine.stats().leases_lost, 0);
     rig.answer("XADD", added());
     rig.no_job();
     rig.deliver(vec![request(1), request(2)]);
@@ -170,7 +170,7 @@ fn what_runs_and_another_group_has_not_given_out_yet_is_looked_for_when_it_ends(
     rig.answer("XPENDING", Reply::PendingRange(vec![]));
     given_out(&mut rig, id(1));
     rig.answer("XRANGE", Reply::Entries(vec![request(1)]));
-    assert_eq!(rig.engine.counters().leases_lost, 1);
+    assert_eq!(rig.engine.stats().leases_lost, 1);
     assert_eq!((rig.count("XADD"), rig.count("XACK")), (0, 0));
 }
 
@@ -207,7 +207,7 @@ fn what_another_group_gives_to_this_server_while_it_is_looked_for_stays_its_own(
     rig.answer("XINFO GROUPS", groups(id(2)));
     let row = |number| PendingEntry { idle_ms: 1, ..pending(number, 1) };
     rig.answer("XPENDING", Reply::PendingRange(vec![row(1), row(2)]));
-    assert_eq!((rig.count("XRANGE"), rig.engine.counters().leases_lost), (0, 0));
+    assert_eq!((rig.count("XRANGE"), rig.engine.stats().leases_lost), (0, 0));
     rig.end(&job);
     assert_eq!(rig.count("XADD"), 1);
 }

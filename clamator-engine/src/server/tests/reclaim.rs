@@ -135,7 +135,7 @@ fn ghosts_are_counted() {
     rig.answer("XPENDING", Reply::PendingRange(vec![pending(1, 2)]));
     rig.answer("XRANGE", Reply::Entries(vec![]));
     assert_eq!(rig.acknowledged(), [id(1)]);
-    assert_eq!(rig.engine.counters().entries_deleted, 1);
+    assert_eq!(rig.engine.stats().entries_deleted, 1);
 }
 
 #[test]

@@ -215,7 +215,7 @@ fn a_reply_that_will_never_be_taken_is_dropped_and_its_entry_acknowledged() {
         rig.refuse(sent.token, code);
         assert!(matches!(rig.notices()[..], [Notice::ReplyRefused { .. }]), "{code}");
         assert_eq!(rig.acknowledged(), [id(1)]);
-        assert_eq!(rig.engine.counters().replies_refused, 1);
+        assert_eq!(rig.engine.stats().replies_refused, 1);
     }
 }
 
@@ -338,7 +338,7 @@ fn a_malformed_entry_is_warned_of_and_acknowledged_and_the_next_one_runs() {
     rig.deliver(poison.into_iter().chain([request(4)]).collect());
     assert_eq!(rig.jobs().len(), 1);
     assert_eq!(rig.notices().len(), 3);
-    assert_eq!(rig.engine.counters().poison, 3);
+    assert_eq!(rig.engine.stats().poison, 3);
     let Sent { token, command: Command::XAdd { fields, .. }, .. } = rig.take("XADD") else {
         panic!()
     };
@@ -357,7 +357,7 @@ fn a_reply_to_outside_the_deployment_is_not_written_but_the_request_runs() {
     let text = r#"{"jsonrpc":"2.0","method":"arith.add","id":7}"#;
     rig.deliver(vec![entry_of(1, &[("envelope", text), ("reply-to", "app:cmds:arith")])]);
     let job = rig.job();
-    assert_eq!(rig.engine.counters().reply_to_refused, 1);
+    assert_eq!(rig.engine.stats().reply_to_refused, 1);
     rig.end(&job);
     assert_eq!(rig.count("XADD"), 0);
     assert_eq!(rig.acknowledged(), [id(1)]);

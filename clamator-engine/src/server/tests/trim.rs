@@ -125,7 +125,7 @@ fn what_is_full_of_what_was_left_is_trimmed_on_at_once() {
     rig.read_mark(&[("arith", 70)], None);
     rig.answer("XTRIM", Reply::Integer(4999));
     assert_eq!(rig.count("XINFO GROUPS"), 0);
-    assert_eq!(rig.engine.counters().entries_trimmed, 3 * 9900 + 4999);
+    assert_eq!(rig.engine.stats().entries_trimmed, 3 * 9900 + 4999);
 }
 
 #[test]

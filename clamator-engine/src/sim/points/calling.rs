@@ -226,9 +226,12 @@ impl Watch {
             Err(CallError::Stopped) => Point::CallStopped,
             Err(CallError::Timeout) if call.ends > 0 => Point::CallTimedOutServed,
             Err(CallError::Timeout) => Point::CallTimedOutUnserved,
-            Err(CallError::Invalid(_) | CallError::OutcomeUnknown | CallError::Protocol(_)) => {
-                return;
-            }
+            Err(
+                CallError::Invalid(_)
+                | CallError::OutcomeUnknown
+                | CallError::Protocol(_)
+                | CallError::Reentrant,
+            ) => return,
         };
         self.hits.hit(point);
     }

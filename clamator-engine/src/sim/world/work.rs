@@ -163,7 +163,7 @@ impl World {
             Err(CallError::Rpc(_)) => Outcome::Rpc,
             Err(CallError::Stopped) => Outcome::Stopped,
             Err(CallError::Timeout) => Outcome::Timeout,
-            Err(CallError::Invalid(_)) => Outcome::Other,
+            Err(CallError::Invalid(_) | CallError::Reentrant) => Outcome::Other,
         });
         self.tell(&Fact::Finished { number, outcome });
     }
