@@ -8,24 +8,24 @@
 //! 1. [Lifecycle and signals](#lifecycle-and-signals)
 //! 2. [Client lifetime and many backends](#client-lifetime-and-many-backends)
 //! 3. [Worker pools and at-least-once](#worker-pools-and-at-least-once)
-//! 4. [Deadlines](#deadlines)
-//! 5. [Ordering, and partitioning by prefix](#ordering-and-partitioning-by-prefix)
-//! 6. [Re-entrancy](#re-entrancy)
-//! 7. [Authorisation](#authorisation)
-//! 8. [Keys that are ours](#keys-that-are-ours)
-//! 9. [Fire and forget](#fire-and-forget)
-//! 10. [When in memory, when Redis](#when-in-memory-when-redis)
-//! 11. [Testing under faults](#testing-under-faults)
-//! 12. [TLS, Unix sockets, users](#tls-unix-sockets-users)
-//! 13. [When Redis is in trouble](#when-redis-is-in-trouble)
-//! 14. [What the log says](#what-the-log-says)
-//! 15. [What differs from the Python and TypeScript peers][peers]
+//! 4. [Ordering, and partitioning by prefix](#ordering-and-partitioning-by-prefix)
+//! 5. [Re-entrancy](#re-entrancy)
+//! 6. [Authorisation](#authorisation)
+//! 7. [Keys that are ours](#keys-that-are-ours)
+//! 8. [Fire and forget](#fire-and-forget)
+//! 9. [When in memory, when Redis](#when-in-memory-when-redis)
+//! 10. [Testing under faults](#testing-under-faults)
+//! 11. [TLS, Unix sockets, users](#tls-unix-sockets-users)
+//! 12. [When Redis is in trouble](#when-redis-is-in-trouble)
+//! 13. [What the log says](#what-the-log-says)
+//! 14. [What differs from the Python and TypeScript peers][peers]
 //!
 //! On pages of their own:
 //!
-//! 1. [Numbers, metrics and health](knowing)
-//! 2. [Rights in Redis](rights)
-//! 3. [Traces](traces)
+//! 1. [Deadlines](deadlines)
+//! 2. [Numbers, metrics and health](knowing)
+//! 3. [Rights in Redis](rights)
+//! 4. [Traces](traces)
 //!
 //! # Lifecycle and signals
 //!
@@ -160,48 +160,6 @@
 //! What a caller may conclude from an error stands with each [`CallError`]; the one that means
 //! "perhaps" is [`CallError::OutcomeUnknown`], and a [`CallError::Timeout`] is no better. What no
 //! worker was given in time is taken back, and is safe to call again: [`CallError::NoWorkers`].
-//!
-//! # Deadlines
-//!
-//! A call says for how long its caller is going to wait. A request whose caller has given up is not
-//! run: it is acknowledged, counted, and has a line in the log. So a service that was down, or is
-//! behind, does not spend its time on what nobody hears of. Redis's clock decides, and a caller has to
-//! be gone for a [second][ServerBuilder::deadline_slack] more: to run a request in vain does no harm,
-//! to skip one that somebody waits for would. While that clock is being set, or not known, nothing is
-//! skipped. Notifications have no deadline, and requests of Python and TypeScript clients do not tell
-//! theirs; they run however late.
-//!
-//! A handler can ask [how long][Context::remaining] it is still waited for, and give the calls that it
-//! makes [no more time][Call::within] than that:
-//!
-//! ```
-//! # use clamator_tokio::{Client, Context, MemoryBus, Server, Service};
-//! # use std::time::Duration;
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let target = MemoryBus::new();
-//! # let client = Client::connect("app", &target).await?;
-//! # let price = Service::new("price").request("of", async |_: String, _: Context| Ok(5));
-//! # let prices = Server::builder("app").service(price).start(&target).await?;
-//! # let caller = client.clone();
-//! let total = move |items: Vec<String>, context: Context| {
-//!     let client = caller.clone();
-//!     async move {
-//!         let mut total = 0;
-//!         for item in items {
-//!             total += client.call::<u64>("price.of", item).within(&context).await?;
-//!         }
-//!         Ok(total)
-//!     }
-//! };
-//! let shop = Service::new("shop").request("total", total);
-//! let server = Server::builder("app").service(shop).start(&target).await?;
-//! let call = client.call::<u64>("shop.total", ["tea", "milk"]).timeout(Duration::from_secs(2));
-//! assert_eq!(call.await?, 10);
-//! # drop((server, prices));
-//! # Ok(())
-//! # }
-//! ```
 //!
 //! # Ordering, and partitioning by prefix
 //!
@@ -356,7 +314,7 @@
 //! Over Redis the request waits in its stream for the first server, and the call for its timeout;
 //! then it is taken back, if no worker was given it, and the call ends with
 //! [`CallError::NoWorkers`] as well. On Redis before 7.0, and for a client that does not
-//! [withdraw][ClientBuilder::withdraw], it stays, and a server that comes later [skips](#deadlines)
+//! [withdraw][ClientBuilder::withdraw], it stays, and a server that comes later [skips](deadlines)
 //! it; only what Python and TypeScript clients send runs however late.
 //! Use Redis for everything that has to outlive a process or to reach another one. What Redis
 //! keeps of it depends on its
@@ -451,7 +409,7 @@
 //! | warn | `redis read refused`, `redis ack refused`, `redis group refused`, `redis renewal refused`, `redis expiry refused` | Redis refuses; it is tried again |
 //! | warn | `RPC lease lost`, `RPC handler overdue` | a handler that is not going to be heard |
 //! | warn | `RPC request expired` | a request that was not run, as its caller had given up |
-//! | warn | `redis clock jumped` | Redis's clock, or this host's, was set; [deadlines](#deadlines) of what was sent before are not looked at |
+//! | warn | `redis clock jumped` | Redis's clock, or this host's, was set; [deadlines](deadlines) of what was sent before are not looked at |
 //! | warn | `redis group restored`, `redis consumer not removed` | what became of a server's group |
 //! | warn | `redis reply parse failed` | an entry of a client's reply stream |
 //! | info | `redis connected` | all connections are there, again |
@@ -503,11 +461,8 @@
 //! [Server::stop]: crate::Server::stop
 //! [Service::allow_reentrant]: crate::Service::allow_reentrant
 //! [ServerBuilder::claim_idle]: crate::ServerBuilder::claim_idle
-//! [Call::within]: crate::Call::within
-//! [Context::remaining]: crate::Context::remaining
 //! [`Operator`]: crate::Operator
 //! [ServerBuilder::dead_letters_max]: crate::ServerBuilder::dead_letters_max
-//! [ServerBuilder::deadline_slack]: crate::ServerBuilder::deadline_slack
 //! [ServerBuilder::deliveries_max]: crate::ServerBuilder::deliveries_max
 //! [ServerBuilder::handler_timeout]: crate::ServerBuilder::handler_timeout
 //! [ServerBuilder::peer_claim_idle]: crate::ServerBuilder::peer_claim_idle
@@ -518,6 +473,7 @@
 //! [Target::url]: crate::Target::url
 //! [peers]: #what-differs-from-the-python-and-typescript-peers
 
+pub mod deadlines;
 pub mod knowing;
 pub mod rights;
 pub mod traces;

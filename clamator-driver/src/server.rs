@@ -179,7 +179,7 @@ impl<R: Runtime> ServerBuilder<R> {
     }
 
     /// How long the deadline of a request must be past, by Redis's clock, until it is not
-    /// [run any more](crate::manual#deadlines). Default 1 s. With less, a caller may still wait for
+    /// [run any more](crate::manual::deadlines). Default 1 s. With less, a caller may still wait for
     /// what is not run, if a clock was set by a fraction of a second meanwhile.
     pub const fn deadline_slack(mut self, slack: Duration) -> Self {
         self.config.deadline_slack = slack;

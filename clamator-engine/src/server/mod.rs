@@ -11,6 +11,7 @@
 //!
 //! Commands: <https://redis.io/docs/latest/commands/xreadgroup/>
 
+mod aim;
 mod clock;
 mod config;
 mod consumers;
@@ -42,9 +43,9 @@ mod trim;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
-use bytes::Bytes;
 use clamator_proto::Keys;
 
+use self::aim::{Aim, Purpose};
 use self::clock::Clock;
 pub use self::config::{Concurrency, ServerConfig, ServiceConfig, StartFrom};
 use self::consumers::Consumers;
@@ -52,7 +53,6 @@ pub use self::event::{Answer, Job, JobId, Notice, PoisonFault, ServerEvent};
 use self::expired::Patience;
 use self::expiry::ReplyStreams;
 use self::held::{Key, Run, Unstarted};
-use self::missing::Missing;
 use self::request::{Judge, Verdict};
 use self::service::Service;
 use self::settle::{Retry, UnderWay};
@@ -65,7 +65,6 @@ use crate::jitter::Jitter;
 use crate::lanes::{Ended, Lanes};
 use crate::reply::{Refusal, RefusalKind, Reply};
 use crate::seeded::Bug;
-use crate::stream_id::StreamId;
 use crate::time::Instant;
 
 /// A server: serves services to the clients of one key prefix.
@@ -104,43 +103,6 @@ enum Stage {
     Running,
     Starting,
     Stopped,
-}
-
-/// What a command was sent for.
-#[derive(Debug)]
-struct Purpose {
-    service: usize,
-    aim: Aim,
-}
-
-#[derive(Debug)]
-enum Aim {
-    Acknowledge { epoch: u32, ids: Vec<StreamId> },
-    CheckConsumer,
-    CheckGhost(StreamId),
-    CheckLeases { keys: Vec<Key>, given_out: bool, sent: Instant },
-    Claim { start: StreamId, count: usize, sent: Instant },
-    Count { first: StreamId, last: StreamId },
-    CreateGroup { restore: Option<StreamId> },
-    Delete,
-    Expire(Bytes),
-    FindGhosts,
-    HandBack { keys: Vec<Key> },
-    History { epoch: u32, sent: Instant },
-    InspectStream,
-    ListGroups,
-    ListPending,
-    Read { epoch: u32, sent: Instant },
-    RemoveConsumer,
-    RemoveIdleConsumers,
-    Renew { keys: Vec<Key>, sent: Instant },
-    Reply(Key),
-    SeekEntry { missing: Missing, given_out: bool, sent: Instant },
-    SeekGroup { missing: Vec<Missing>, sent: Instant },
-    Time { sent: Instant },
-    Trim,
-    TrimPending { round: u32 },
-    Unblock,
 }
 
 impl Server {

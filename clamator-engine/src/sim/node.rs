@@ -41,7 +41,6 @@ pub(super) struct Node {
 
 /// What a node runs.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "each node is in a box of its own, whatever it runs")]
 pub(super) enum Machine {
     Client(Client),
     Python(Python),

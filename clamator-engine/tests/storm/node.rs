@@ -10,7 +10,6 @@ use clamator_engine::{
     Client, ClientEvent, Command, Instant, Lane, Output, Server, ServerEvent, Token,
 };
 
-#[expect(clippy::large_enum_variant, reason = "there are few of them")]
 pub(crate) enum Machine {
     Client(Client),
     Server(Server),
