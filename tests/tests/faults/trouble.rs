@@ -183,6 +183,9 @@ async fn follower<R: Runtime>(runtime: &R, scene: &Scene<R>, folder: &Folder) ->
     other.command(&format!("REPLICAOF 127.0.0.1 {}", scene.redis.port()));
     let follows = || other.command("INFO replication").text().contains("master_link_status:up");
     runtime.until("the replica follows", follows).await;
+    // It is up before it is told anything new, by up to a second.
+    scene.redis.command("SET news 1");
+    runtime.until("news", || other.command("EXISTS news") == RawReply::Integer(1)).await;
     other
 }
 
