@@ -50,6 +50,11 @@ impl Context {
         self.0.deadline.as_ref()
     }
 
+    /// The trace the request belongs to.
+    pub(crate) fn trace(&self) -> Option<Traceparent> {
+        self.0.traceparent
+    }
+
     /// What the handler comes to is not going to be heard.
     pub(crate) fn lose_lease(&self) {
         self.0.lost.give();
@@ -142,7 +147,8 @@ impl Context {
     /// Which trace the request belongs to, and which span made it, as a W3C
     /// [`traceparent`](crate::manual::traces), valid whoever wrote it. `None` when the caller did not
     /// say, as Python and TypeScript ones do not. Calls that the handler makes belong to the same
-    /// trace when they are given it: `client.call(…).traceparent(context.traceparent())`.
+    /// trace when they are given it: `client.call(…).within(&context)`, or
+    /// `client.call(…).traceparent(context.traceparent())`.
     #[must_use]
     pub fn traceparent(&self) -> Option<&str> {
         self.0.traceparent.as_ref().map(Traceparent::as_str)

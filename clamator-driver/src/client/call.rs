@@ -83,10 +83,12 @@ impl<T> Call<T> {
     /// Gives this call no more time than the caller of a handler still waits, which makes it: what
     /// comes later helps nobody. Its own timeout, or the client's, holds where it is shorter. Looked
     /// at when the call is first polled; where nothing is left then, it is not sent and fails with
-    /// [`CallError::NotSent`]. Changes nothing where [`Context::remaining`] is `None`.
+    /// [`CallError::NotSent`]. Changes nothing where [`Context::remaining`] is `None`. The call belongs
+    /// to the trace of that caller's, unless it was said which it [belongs to](Self::traceparent).
     pub fn within(mut self, context: &Context) -> Self {
         if let State::New(request) = &mut self.pending.state {
             request.deadline = context.deadline().cloned();
+            request.traceparent = request.traceparent.or(context.trace());
         }
         self
     }

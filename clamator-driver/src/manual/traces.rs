@@ -21,7 +21,7 @@
 //! // What a handler calls belongs to the trace of its own request.
 //! let inner = client.clone();
 //! let shop = Service::new("shop").request("buy", move |(): (), context: Context| {
-//!     let reserve = inner.call("stock.reserve", ()).traceparent(context.traceparent());
+//!     let reserve = inner.call("stock.reserve", ()).within(&context);
 //!     async move { Ok::<Option<String>, _>(reserve.await?) }
 //! });
 //! # let server = Server::builder("app").service(stock).service(shop).start(&target).await?;

@@ -147,7 +147,9 @@ fn commands_are_spelled_as_redis_wants_them() {
         assert_eq!(spelled(&command), words);
         for grant in access::of(&command) {
             let named = grant.command.replace('|', " ").to_uppercase();
-            assert!(alloc::format!("{words} ").starts_with(&(named + " ")), "{grant:?}");
+            let in_script = alloc::format!("'{}'", named.replace(' ', "', '"));
+            let sent = alloc::format!("{words} ").starts_with(&(named + " "));
+            assert!(sent || words.contains(&in_script), "{grant:?}");
             assert_eq!(grant.keys.is_some(), command.key().is_some(), "{grant:?}");
         }
     }

@@ -16,8 +16,8 @@ every_transport!(
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-/// Serves `inner.tell`, which tells what it was told, `outer.ask`, which asks that, and
-/// `inner.note`, which notes it.
+/// Serves `inner.tell`, which tells what it was told, `outer.ask` and `outer.within`, which ask that,
+/// and `inner.note`, which notes it.
 async fn serve<R: Runtime>(stage: &Stage<R>, seen: &Seen) -> Server<R> {
     let told = |context: &Context| context.traceparent().map(str::to_owned);
     let (client, seen) = (stage.client().await, seen.clone());
@@ -27,11 +27,17 @@ async fn serve<R: Runtime>(stage: &Stage<R>, seen: &Seen) -> Server<R> {
             seen.lines.lock().unwrap().push(told(&context).unwrap_or_default());
             async { Ok(()) }
         });
-    let outer = Service::new("outer").request("ask", move |(): (), context: Context| {
-        let call = client.call::<Option<String>>("inner.tell", ());
-        let call = call.traceparent(context.traceparent());
-        async move { Ok(call.await?) }
-    });
+    let caller = client.clone();
+    let outer = Service::new("outer")
+        .request("ask", move |(): (), context: Context| {
+            let call = client.call::<Option<String>>("inner.tell", ());
+            let call = call.traceparent(context.traceparent());
+            async move { Ok(call.await?) }
+        })
+        .request("within", move |(): (), context: Context| {
+            let call = caller.call::<Option<String>>("inner.tell", ()).within(&context);
+            async move { Ok(call.await?) }
+        });
     let builder = Server::builder(PREFIX).service(inner).service(outer);
     builder.start_on(stage.runtime.clone(), &stage.target).await.unwrap()
 }
@@ -39,7 +45,7 @@ async fn serve<R: Runtime>(stage: &Stage<R>, seen: &Seen) -> Server<R> {
 async fn a_trace_goes_with_a_call_and_on_with_what_its_handler_calls<R: Runtime>(stage: Stage<R>) {
     let _server = serve(&stage, &Seen::default()).await;
     let client = stage.client().await;
-    for method in ["inner.tell", "outer.ask"] {
+    for method in ["inner.tell", "outer.ask", "outer.within"] {
         let call = client.call::<Option<String>>(method, ());
         assert_eq!(call.traceparent(TRACE).await, Ok(Some(TRACE.into())), "{method}");
         assert_eq!(client.call(method, ()).await, Ok(None::<String>), "{method}");
