@@ -5,10 +5,13 @@
 //! other; once a lane has ended, its tokens match nothing, so a late reply cannot answer another
 //! command.
 
+mod trouble;
+
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use self::trouble::Trouble;
 use crate::command::Command;
 use crate::engine::{Deadline, Hello, Lane, Loss, Output, Timer, Token, Version};
 use crate::jitter::Jitter;
@@ -48,18 +51,6 @@ enum Announced {
     /// Not all are open, for these reasons, each of which was told once.
     Down(BTreeSet<Trouble>),
     Open,
-}
-
-/// What an operator would have to look at: the kinds of loss that are told apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Trouble {
-    Credentials,
-    Garbled,
-    /// There is no connection, whatever it was that ended or prevented it.
-    OutOfReach,
-    Tls,
-    TooOld,
-    Unfit,
 }
 
 #[derive(Debug)]
@@ -467,21 +458,6 @@ impl<P> Lanes<P> {
         }
         self.announced = Announced::Down(BTreeSet::from([trouble]));
         true
-    }
-}
-
-impl Trouble {
-    const fn of(loss: &Loss) -> Self {
-        match loss {
-            Loss::Closed { .. } | Loss::Overdue { .. } | Loss::Unreachable { .. } => {
-                Self::OutOfReach
-            }
-            Loss::Credentials { .. } => Self::Credentials,
-            Loss::Garbled { .. } => Self::Garbled,
-            Loss::Tls { .. } => Self::Tls,
-            Loss::TooOld { .. } => Self::TooOld,
-            Loss::Unfit(_) => Self::Unfit,
-        }
     }
 }
 

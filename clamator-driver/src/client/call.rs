@@ -88,7 +88,7 @@ impl<T> Call<T> {
     pub fn within(mut self, context: &Context) -> Self {
         if let State::New(request) = &mut self.pending.state {
             request.deadline = context.deadline().cloned();
-            request.traceparent = request.traceparent.or(context.trace());
+            request.traceparent = request.traceparent.or_else(|| context.trace());
         }
         self
     }

@@ -26,6 +26,8 @@
 //! | `+xadd` | writes `<prefix>:cmds:<service>` | required | calls and notifications | writes anything to the stream of a service, also what is no request, and has the answers written to any stream of replies |
 //! | `+xread` | reads `<prefix>:replies:<instance>` | required | replies | reads the replies to all clients whose streams it may read |
 //! | `+del` | writes `<prefix>:replies:<instance>` | optional | a client that stops leaves no stream of replies behind, which expires after an hour at the earliest | deletes replies that were not read yet |
+//! | `+xdel`, since Redis 7.0 | writes `<prefix>:cmds:<service>` | optional | a call that no worker was given says so, and its request is not run later; without either of `xdel` and `xinfo\|groups` it ends as any other whose time is over | deletes requests of others that nobody has run |
+//! | `+xinfo\|groups`, since Redis 7.0 | reads `<prefix>:cmds:<service>` | optional | a call that no worker was given says so, and its request is not run later; without either of `xdel` and `xinfo\|groups` it ends as any other whose time is over | shows names and progress of groups |
 //! | `+client\|setname` |  | optional | connections have a name in `CLIENT LIST` | nothing |
 //! | `+select` |  | optional | a target may name a database other than 0 | the same keys in every database |
 //! | `+time` |  | optional | the handshake's look at the clock leaves no trace in `ACL LOG` | nothing |
@@ -39,6 +41,8 @@
 //! | `+xgroup\|create` | writes `<prefix>:cmds:<service>` | required | the service's group is there, at the start and whenever it was lost | makes other groups, for which everything stays in the stream |
 //! | `+xreadgroup` | reads `<prefix>:cmds:<service>` | required | requests and notifications | takes requests without running them |
 //! | `+client\|unblock` |  | optional | a stop does not wait until its reads run out, by default up to 1 s | ends the blocking read of any connection of any user |
+//! | `+eval` | reads and writes `<prefix>:cmds:<service>` | optional | consumers that workers leave in the group when they are killed are removed from it, together with `xinfo\|consumers` and `xgroup\|delconsumer` | runs scripts, of the commands that it may send |
+//! | `+xinfo\|consumers` | reads `<prefix>:cmds:<service>` | optional | consumers that workers leave in the group when they are killed are removed from it, as with `eval` | shows the names of workers, and when each was there last |
 //! | `+pexpire` | writes `<prefix>:replies:<instance>` | optional | streams of replies that nobody deletes expire | lets replies expire that were not read yet |
 //! | `+time` |  | optional | requests whose callers have given up are told by Redis's clock, and not run | nothing |
 //! | `+xadd` | writes `<prefix>:dead:<service>` | optional | what is given out too often is kept as a dead letter, and not just acknowledged | makes dead letters up, which an operator may put back as requests |
@@ -70,8 +74,8 @@
 //! With all of that, for the prefix `app`, on Redis 7.0 and later, and Valkey:
 //!
 //! ```text
-//! ACL SETUSER app-client on >password resetkeys resetchannels clearselectors -@all +client|setname +select +time (%W~app:cmds:* +xadd) (%RW~app:replies:* +xread +del)
-//! ACL SETUSER app-server on >password resetkeys resetchannels clearselectors -@all +client|unblock +time +client|setname +select (%RW~app:cmds:* +xack +xgroup|create +xreadgroup +xautoclaim +xclaim +xdel +xgroup|delconsumer +xinfo|groups +xinfo|stream +xpending +xrange +xtrim) (%W~app:replies:* +xadd +pexpire) (%W~app:dead:* +xadd)
+//! ACL SETUSER app-client on >password resetkeys resetchannels clearselectors -@all +client|setname +select +time (%RW~app:cmds:* +xadd +xdel +xinfo|groups) (%RW~app:replies:* +xread +del)
+//! ACL SETUSER app-server on >password resetkeys resetchannels clearselectors -@all +client|unblock +time +client|setname +select (%RW~app:cmds:* +xack +xgroup|create +xreadgroup +eval +xinfo|consumers +xautoclaim +xclaim +xdel +xgroup|delconsumer +xinfo|groups +xinfo|stream +xpending +xrange +xtrim) (%W~app:replies:* +xadd +pexpire) (%W~app:dead:* +xadd)
 //! ACL SETUSER app-operator on >password resetkeys resetchannels clearselectors -@all +client|setname +select +time (%RW~app:dead:* +xrange +xdel) (%W~app:cmds:* +xadd)
 //! ```
 //!
@@ -79,7 +83,7 @@
 //!
 //! ```text
 //! ACL SETUSER app-client on >password resetkeys resetchannels -@all ~app:cmds:* +xadd ~app:replies:* +xread +del +client|setname +select +time
-//! ACL SETUSER app-server on >password resetkeys resetchannels -@all ~app:cmds:* +xack ~app:replies:* +xadd +xgroup|create +xreadgroup +client|unblock +pexpire +time ~app:dead:* +xautoclaim +xclaim +xdel +xgroup|delconsumer +xinfo|groups +xinfo|stream +xpending +xrange +xtrim +client|setname +select
+//! ACL SETUSER app-server on >password resetkeys resetchannels -@all ~app:cmds:* +xack ~app:replies:* +xadd +xgroup|create +xreadgroup +client|unblock +eval +xinfo|consumers +pexpire +time ~app:dead:* +xautoclaim +xclaim +xdel +xgroup|delconsumer +xinfo|groups +xinfo|stream +xpending +xrange +xtrim +client|setname +select
 //! ACL SETUSER app-operator on >password resetkeys resetchannels -@all ~app:dead:* +xrange ~app:cmds:* +xadd +xdel +client|setname +select +time
 //! ```
 //! <!-- to here -->
