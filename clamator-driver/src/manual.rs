@@ -409,7 +409,7 @@
 //! | warn | `redis read refused`, `redis ack refused`, `redis group refused`, `redis renewal refused`, `redis expiry refused` | Redis refuses; it is tried again |
 //! | warn | `RPC lease lost`, `RPC handler overdue` | a handler that is not going to be heard |
 //! | warn | `RPC request expired` | a request that was not run, as its caller had given up |
-//! | warn | `redis clock jumped` | Redis's clock, or this host's, was set; [deadlines](deadlines) of what was sent before are not looked at |
+//! | warn | `redis clock jumped` | Redis's clock, or this host's, was set; [deadlines] of what was sent before are not looked at |
 //! | warn | `redis group restored`, `redis consumer not removed` | what became of a server's group |
 //! | warn | `redis reply parse failed` | an entry of a client's reply stream |
 //! | info | `redis connected` | all connections are there, again |

@@ -138,8 +138,7 @@ impl Sums {
         }
         while let Some(number) = self.may_call().then(|| self.left.next()).flatten() {
             let params = Json::encode(&BTreeMap::from([("a", number), ("b", 1)]))?;
-            let method = Method::parse("arith.add")?;
-            let id = client.call(now, &method, &params, Some(PATIENCE), None);
+            let id = client.call(now, &Method::parse("arith.add")?, &params, Some(PATIENCE), None);
             self.under_way.insert(id, number);
         }
         Ok(())

@@ -22,21 +22,27 @@ pub(crate) struct Stage<R> {
     /// That of a server.
     server_target: Target,
     /// Lives as long as the stage.
-    _redis: Option<RestrictedRedis>,
+    redis: Option<RestrictedRedis>,
 }
 
 impl<R: Runtime> Stage<R> {
     /// Streams in this process's memory.
     pub(crate) fn memory(runtime: R) -> Self {
         let target = Target::memory(&MemoryBus::new());
-        Self { runtime, server_target: target.clone(), target, _redis: None }
+        Self { runtime, server_target: target.clone(), target, redis: None }
     }
 
     /// Streams in a Redis, for whose users nothing is allowed but what their roles need.
     pub(crate) fn redis(runtime: R) -> Self {
         let redis = RestrictedRedis::start(&Scope::new(PREFIX), &[]);
         let (target, server_target) = (redis.target(Role::Client), redis.target(Role::Server));
-        Self { runtime, target, server_target, _redis: Some(redis) }
+        Self { runtime, target, server_target, redis: Some(redis) }
+    }
+
+    /// The way to the streams, for who may do all with all of them.
+    pub(crate) fn unrestricted(&self) -> Target {
+        let url = |redis: &RestrictedRedis| Target::url(&redis.url()).expect("a valid URL");
+        self.redis.as_ref().map_or_else(|| self.target.clone(), url)
     }
 
     pub(crate) fn is_memory(&self) -> bool {

@@ -6,7 +6,7 @@ use clamator_driver::{Context, Runtime, Server, Service};
 use clamator_tests::world::Async;
 
 use crate::arith::Seen;
-use crate::stage::{PREFIX, Stage};
+use crate::stage::Stage;
 
 every_transport!(
     a_trace_goes_with_a_call_and_on_with_what_its_handler_calls,
@@ -38,8 +38,7 @@ async fn serve<R: Runtime>(stage: &Stage<R>, seen: &Seen) -> Server<R> {
             let call = caller.call::<Option<String>>("inner.tell", ()).within(&context);
             async move { Ok(call.await?) }
         });
-    let builder = Server::builder(PREFIX).service(inner).service(outer);
-    builder.start_on(stage.runtime.clone(), &stage.target).await.unwrap()
+    stage.start(stage.server().service(inner).service(outer)).await.unwrap()
 }
 
 async fn a_trace_goes_with_a_call_and_on_with_what_its_handler_calls<R: Runtime>(stage: Stage<R>) {
