@@ -169,7 +169,8 @@ impl<R: Runtime> ClientBuilder<R> {
 
     /// Most calls under way at once; further ones wait for a place within their own timeout. Once a
     /// client has called several services, those of one get three quarters at most, so that one that
-    /// nobody serves does not hold up the others. Default 1000, at least 1; keep it below the servers' `reply_stream_max_len`.
+    /// nobody serves leaves some to the others. Default 1000, at least 1; keep it below the servers'
+    /// `reply_stream_max_len`.
     pub const fn in_flight_max(mut self, max: usize) -> Self {
         self.config.in_flight_max = max;
         self

@@ -1,7 +1,6 @@
 //! The manual: how clients and servers behave, subject by subject.
 //!
-//! Not a reference: limits, defaults and errors stand with each item, and there is no item in here;
-//! [`rights`] has a page of its own. The examples are for tokio; on another runtime only the crate's
+//! Not a reference: limits, defaults and errors stand with each item. The examples are for tokio; on another runtime only the crate's
 //! name and how a program starts are different. All of them run over streams in this process, a
 //! [`MemoryBus`], so that they need no Redis; [`Target::url`] leads to a Redis instead.
 //!
@@ -12,13 +11,14 @@
 //! 5. [Re-entrancy](#re-entrancy)
 //! 6. [Authorisation](#authorisation)
 //! 7. [Keys that are ours](#keys-that-are-ours)
-//! 8. [Fire and forget](#fire-and-forget)
-//! 9. [When in memory, when Redis](#when-in-memory-when-redis)
-//! 10. [Testing under faults](#testing-under-faults)
-//! 11. [TLS, Unix sockets, users](#tls-unix-sockets-users)
-//! 12. [When Redis is in trouble](#when-redis-is-in-trouble)
-//! 13. [What the log says](#what-the-log-says)
-//! 14. [What differs from the Python and TypeScript peers][peers]
+//! 8. [Dead letters](#dead-letters)
+//! 9. [Fire and forget](#fire-and-forget)
+//! 10. [When in memory, when Redis](#when-in-memory-when-redis)
+//! 11. [Testing under faults](#testing-under-faults)
+//! 12. [TLS, Unix sockets, users](#tls-unix-sockets-users)
+//! 13. [When Redis is in trouble](#when-redis-is-in-trouble)
+//! 14. [What the log says](#what-the-log-says)
+//! 15. [What differs from the Python and TypeScript peers][peers]
 //!
 //! On pages of their own:
 //!
@@ -35,8 +35,9 @@
 //! requests and starts none, lets what runs finish within a grace, sends the replies and closes the
 //! connections. What waits here is handed back at once: another server of the pool, of any language,
 //! takes it over with its next look. So is what a handler was dropped for when the grace was over,
-//! which then runs again, perhaps beside tasks that the dropped handler has spawned. Stopping twice is harmless. A server that is dropped stops by itself, in
-//! the background. No signal is handled for you: wait for the one your platform sends, then stop.
+//! which then runs again, perhaps beside tasks that the dropped handler has spawned. Stopping twice is
+//! harmless. A server that is dropped stops by itself, in the background. No signal is handled for
+//! you: wait for the one your platform sends, then stop.
 //!
 //! ```
 //! # use clamator_tokio::{Client, Context, MemoryBus, Server, Service};
@@ -252,7 +253,7 @@
 //!
 //! | key | what | when it goes |
 //! |---|---|---|
-//! | `<prefix>:cmds:<service>` | stream of requests and notifications, with the group `<service>` and a consumer `<service>:<instance>` for each server | the stream never; what is acknowledged is deleted from it, and what peers have acknowledged is [trimmed][ServerBuilder::trim_tick], but for about a hundred entries; a consumer when its server stops |
+//! | `<prefix>:cmds:<service>` | stream of requests and notifications, with the group `<service>` and a consumer `<service>:<instance>` for each server | the stream never; what is acknowledged is deleted from it, and what peers have acknowledged is [trimmed][ServerBuilder::trim_tick], but for about a hundred entries; a consumer when its server stops, or [an hour][ServerBuilder::consumer_idle_max] after it was killed and what it held was taken over |
 //! | `<prefix>:replies:<instance>` | stream of a client's replies, of about [1024][ServerBuilder::reply_stream_max_len] entries | when the client stops; what a client that was killed leaves, or a reply that comes later, after [1 h][ServerBuilder::reply_stream_ttl] |
 //! | `<prefix>:dead:<service>` | stream of a service's [dead letters](#dead-letters), of about [10,000][ServerBuilder::dead_letters_max] entries | when an operator removes them |
 //!
@@ -312,10 +313,11 @@
 //! ```
 //!
 //! Over Redis the request waits in its stream for the first server, and the call for its timeout;
-//! then it is taken back, if no worker was given it, and the call ends with
-//! [`CallError::NoWorkers`] as well. On Redis before 7.0, and for a client that does not
+//! then it is taken back, if no worker was given it and there is time for two round trips to Redis,
+//! and the call ends with [`CallError::NoWorkers`] as well. On Redis before 7.0, and for a client that does not
 //! [withdraw][ClientBuilder::withdraw], it stays, and a server that comes later [skips](deadlines)
-//! it; only what Python and TypeScript clients send runs however late.
+//! it. What says no deadline runs however late: notifications, calls without an end, and what Python
+//! and TypeScript clients send.
 //! Use Redis for everything that has to outlive a process or to reach another one. What Redis
 //! keeps of it depends on its
 //! [persistence](https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/); give
@@ -381,7 +383,7 @@
 //! | Redis | new calls fail at once with | finished replies |
 //! |---|---|---|
 //! | is full (`OOM`), cannot save (`MISCONF`), has too few replicas (`NOREPLICAS`), or is a cluster that is down (`CLUSTERDOWN`) | [`CallError::Refused`] | are kept, and written when it is well |
-//! | is a replica, as a master that was demoted is (`READONLY`), or reads its data in (`LOADING`) | `Refused`, or [`CallError::NotSent`] while there is no connection | are kept, and written when it is a master, or there is one |
+//! | is a replica, as a master that was demoted is (`READONLY`), or reads its data in (`LOADING`) | `Refused`, those on their way with the first of them [`CallError::OutcomeUnknown`], and [`CallError::NotSent`] while there is no connection | are kept, and written when it is a master, or there is one |
 //! | takes a right away (`NOPERM`) | `Refused`, without the right to write | are lost, without the right to write replies: this is taken to be meant, and the callers' calls time out |
 //!
 //! No connection is held to a replica: the host of the target is looked up anew for each, until it
@@ -461,6 +463,7 @@
 //! [Server::stop]: crate::Server::stop
 //! [Service::allow_reentrant]: crate::Service::allow_reentrant
 //! [ServerBuilder::claim_idle]: crate::ServerBuilder::claim_idle
+//! [ServerBuilder::consumer_idle_max]: crate::ServerBuilder::consumer_idle_max
 //! [`Operator`]: crate::Operator
 //! [ServerBuilder::dead_letters_max]: crate::ServerBuilder::dead_letters_max
 //! [ServerBuilder::deliveries_max]: crate::ServerBuilder::deliveries_max

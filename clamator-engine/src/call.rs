@@ -25,15 +25,23 @@ pub enum CallError {
     /// No worker was given the request within the call's timeout, and none will be: it was taken
     /// back, or not even queued, where it is known that nobody serves it. Safe to call again.
     ///
-    /// Workers may be absent or busy. Said only where it is certain, as far as Redis remembers who
-    /// was given what; the same call ends with [`Timeout`](Self::Timeout) on Redis before 7.0,
-    /// when the client was told not to withdraw or its user may not, when another consumer group
-    /// reads the stream, and when the connection was lost since the request was sent.
+    /// Workers may be absent or busy. Redis says who was given what, so it is as certain as Redis is:
+    /// not where the group is destroyed while a worker runs the request, nor where the connection
+    /// leads to a master that another server has replaced and that does not know yet.
+    ///
+    /// The same call ends with [`Timeout`](Self::Timeout) on Redis before 7.0, when the client was told
+    /// not to withdraw or its user was once refused to on this connection, when another consumer
+    /// group reads the stream, when the connection was lost since the request was sent, when a worker
+    /// was given the request and handed it back, and when there is no time for two round trips to
+    /// Redis in the last sixteenth of the timeout, or its last 100 ms.
     #[error("no worker took this request")]
     NoWorkers,
-    /// The request never left: Redis is out of reach, or no place was free in time. Safe to call
-    /// again.
-    #[error("the request was not sent: Redis is out of reach, or too many calls are under way")]
+    /// The request never left: Redis is out of reach, no place was free in time, or no time was left
+    /// for it from the start. Safe to call again.
+    #[error(
+        "the request was not sent: Redis is out of reach, too many calls are under way, or no time \
+         was left"
+    )]
     NotSent,
     /// The connection ended before Redis confirmed the request. It may run, or may have run.
     #[error("the connection ended before Redis confirmed the request, which may have run")]

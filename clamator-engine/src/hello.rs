@@ -19,7 +19,8 @@ impl Hello {
     ///
     /// # Errors
     /// [`Loss::Credentials`] or [`Loss::Unfit`] when the server refused, or is a replica;
-    /// [`Loss::Garbled`] when the reply has no version; to be handed in with [`Input::LaneLost`](crate::Input::LaneLost).
+    /// [`Loss::Garbled`] when the reply has no version; to be handed in with
+    /// [`Input::LaneLost`](crate::Input::LaneLost).
     pub fn decode(reply: Value) -> Result<Self, Loss> {
         if let Value::Error(refusal) = reply {
             let credentials = matches!(refusal.code.as_str(), "NOAUTH" | "NOPERM" | "WRONGPASS");

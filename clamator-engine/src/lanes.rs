@@ -351,6 +351,12 @@ impl<P> Lanes<P> {
         }
     }
 
+    /// Whether a command would be sent at once, and not wait for the answers to others.
+    pub(crate) fn has_room(&self, lane: Lane) -> bool {
+        let room = |state: &State<P>| state.waiting.is_empty() && state.flying.len() < FLYING_MAX;
+        self.lanes.get(index(lane)).is_some_and(room)
+    }
+
     /// Whether commands can be sent.
     pub(crate) fn is_open(&self, lane: Lane) -> bool {
         self.hello(lane).is_some()

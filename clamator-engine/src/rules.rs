@@ -85,21 +85,22 @@
 //! replies are missing for 5 s: it may have been made anew with lower ids. 10 s later it is read
 //! again, and ever less often, up to once a minute, each time on a new lane; so it is when a write
 //! is refused because the server is no master: a demoted one goes on answering reads, and knows of
-//! nothing new. No lane is opened to a replica (`hello.rs`). A reply ends the call of its id; all others are counted and
-//! dropped. Ids begin with a number that no other start of a client has (`client/replies.rs`).
+//! nothing new. No lane is opened to a replica (`hello.rs`). A reply ends the call of its id; all
+//! others are counted and dropped. Ids begin with a number that no other start of a client has
+//! (`client/replies.rs`).
 //!
 //! **5.2 Timeout.** It begins before the request is sent, and covers everything until the reply. A
 //! call that expired or was cancelled ends at once. Shortly before it expires, and when it was
 //! cancelled, its request is taken back, if no worker was given it: looked up, deleted, and looked
 //! up again behind that, on the connection on which it was sent. Not on Redis before 7.0, and not
-//! where another group reads the stream (`client/withdraw.rs`).
+//! where another group reads the stream or the group was set back (`client/withdraw.rs`).
 //!
 //! **5.3 In flight.** So many calls at most; others wait, within their own timeouts. A call that
 //! expired keeps its place until its reply is seen, its request was taken back, or one more timeout
 //! has passed, a minute at most, so that replies are not trimmed unread (`client/calls.rs`). Those of
 //! one service wait in the order in which they were made; among services the turn goes round, and in
-//! a client that calls several none takes the last places, so that one that nobody serves holds up no
-//! other (`client/turns.rs`).
+//! a client that calls several each leaves a quarter of the places, so that one that nobody serves
+//! does not take them all (`client/turns.rs`).
 //!
 //! **5.4 Errors.** They say what may be done next: see [`CallError`](crate::CallError).
 //!

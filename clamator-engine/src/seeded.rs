@@ -242,6 +242,8 @@ bugs! {
     WithdrawMissing = "P9, rule 5.2",
     /// A request is withdrawn without a look whether a worker has been given it.
     WithdrawnBlindly = "rule 5.2",
+    /// A request is withdrawn while its caller has much time left.
+    WithdrawnEarly = "rule 5.2, found in a review",
     /// A request is withdrawn although somebody else's group reads the stream.
     WithdrawnForOthers = "rule 5.2, trim past another group",
     /// A request is withdrawn on Redis 6.2.

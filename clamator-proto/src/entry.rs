@@ -4,8 +4,9 @@
 //! the even places only, so a value that equals a field name is a value. `type` is never read.
 //! Fields that are not known are ignored, and of a field written twice the last counts.
 //!
-//! A request may have one field more than the peers know, [`TIMEOUT_MS`]. It stands behind theirs,
-//! and its value is a number: the TypeScript peer takes a value for a name that is equal to one.
+//! A request may have two fields more than the peers know, [`TIMEOUT_MS`] and [`TRACEPARENT`], a
+//! notification the second. They stand behind theirs, and no value of them can be equal to a name:
+//! the TypeScript peer takes a value for a name that is equal to one.
 
 use core::str;
 use core::time::Duration;

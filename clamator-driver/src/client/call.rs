@@ -61,8 +61,9 @@ impl<T> Call<T> {
         Self { pending, result: PhantomData }
     }
 
-    /// Gives this call a timeout of its own, instead of the client's. Counts from its first poll,
-    /// after which it cannot be changed any more.
+    /// Gives this call a timeout of its own, instead of the client's. Counts as soon as the client's
+    /// task has taken the call, which its first poll hands over; after that it cannot be changed any
+    /// more.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         if let State::New(request) = &mut self.pending.state {
             request.timeout = Some(timeout);
@@ -82,7 +83,7 @@ impl<T> Call<T> {
 
     /// Gives this call no more time than the caller of a handler still waits, which makes it: what
     /// comes later helps nobody. Its own timeout, or the client's, holds where it is shorter. Looked
-    /// at when the call is first polled; where nothing is left then, it is not sent and fails with
+    /// at when the client's task takes the call; where nothing is left then, it is not sent and fails with
     /// [`CallError::NotSent`]. Changes nothing where [`Context::remaining`] is `None`. The call belongs
     /// to the trace of that caller's, unless it was said which it [belongs to](Self::traceparent).
     pub fn within(mut self, context: &Context) -> Self {

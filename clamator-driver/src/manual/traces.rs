@@ -18,7 +18,7 @@
 //! let stock = Service::new("stock").request("reserve", async |(): (), context: Context| {
 //!     Ok(context.traceparent().map(str::to_owned))
 //! });
-//! // What a handler calls belongs to the trace of its own request.
+//! // What a handler calls within its context belongs to the trace of its own request.
 //! let inner = client.clone();
 //! let shop = Service::new("shop").request("buy", move |(): (), context: Context| {
 //!     let reserve = inner.call("stock.reserve", ()).within(&context);

@@ -121,8 +121,12 @@ impl Calls {
         timeout: Duration,
     ) {
         let told = self.tells_endings && kind == Kind::Call;
-        let ending = if told { ENDING_MAX.min(timeout / ENDING_PART) } else { Duration::ZERO };
-        let due = now + timeout.saturating_sub(ending);
+        let early = self.seeded.is(Bug::WithdrawnEarly);
+        let ending = if early { timeout / 2 } else { ENDING_MAX.min(timeout / ENDING_PART) };
+        let ending = if told { ending } else { Duration::ZERO };
+        // Without an end it is never about to end.
+        let expires = now + timeout;
+        let due = Instant::from_start(expires.since_start().saturating_sub(ending));
         let service = self.turns.service(&outgoing.key);
         #[cfg(seeded_bugs)]
         let copy = outgoing.clone();
@@ -133,7 +137,7 @@ impl Calls {
             progress: Progress::Waiting(outgoing),
             timeout,
             due,
-            expires: now + timeout,
+            expires,
             entry: None,
             #[cfg(seeded_bugs)]
             copy,

@@ -25,7 +25,8 @@ pub struct ClientConfig {
     pub connect_timeout: Duration,
     /// Most calls under way at once; further ones wait for a place within their own timeout. Once a
     /// client has called several services, those of one get three quarters at most, so that one that
-    /// nobody serves does not hold up the others. Default 1000, at least 1; keep it below the servers' `reply_stream_max_len`.
+    /// nobody serves leaves some to the others. Default 1000, at least 1; keep it below the servers'
+    /// `reply_stream_max_len`.
     pub in_flight_max: usize,
     /// Names the client's reply stream, which it deletes when it stops. Must be unique, and not
     /// empty. Default: the nonce in hexadecimal.

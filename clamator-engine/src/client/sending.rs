@@ -89,8 +89,10 @@ impl Client {
             }
         };
         let expected = self.calls.expects_replies();
-        while let Some((id, kind, outgoing)) =
-            self.calls.next_to_send(now, self.config.in_flight_max)
+        // What would wait for room on the lane waits here, where it ends with its time.
+        while self.lanes.has_room(Lane::Command)
+            && let Some((id, kind, outgoing)) =
+                self.calls.next_to_send(now, self.config.in_flight_max)
         {
             let remaining = self.calls.remaining(now, id);
             let command = self.request_entry(kind, outgoing, remaining, !embedded);

@@ -1,10 +1,10 @@
 //! [`Turns`]: whose call is sent next, and how many places each service has.
 //!
 //! Not the calls, which are known by their numbers here. Those of one service go in the order in
-//! which they were made. Among services the turn goes round, and none takes the last places: calls
-//! of a service that nobody serves keep theirs until long after their timeouts, and would leave none
-//! to the services that answer (rule 5.3). A notification needs no place, and waits for its service's
-//! calls at most.
+//! which they were made. Among services the turn goes round, and each leaves a quarter of the places
+//! that others have left, where there are four or more: calls of a service that nobody serves keep
+//! theirs until long after their timeouts, and would leave none to the services that answer (rule
+//! 5.3). A notification needs no place, and waits for its service's calls at most.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;

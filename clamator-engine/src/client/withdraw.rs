@@ -37,6 +37,9 @@ pub(super) struct Withdrawals {
     asked_at: Instant,
     /// Counts the connections of the command lane.
     connection: u64,
+    /// The last entry that the workers of each stream had been given, as far as this connection
+    /// knows. A group that has been given less was made anew: it does not know who was given what.
+    given: BTreeMap<Bytes, StreamId>,
     /// Streams about which this user may not ask, or whose entries it may not delete. Rights may
     /// be others on the next connection.
     denied: BTreeSet<Bytes>,
@@ -77,6 +80,7 @@ impl Withdrawals {
     /// The command lane is open.
     pub(super) fn connected(&mut self) {
         self.connection += 1;
+        self.given.clear();
         self.denied.clear();
     }
 
@@ -204,8 +208,9 @@ impl Client {
     }
 
     /// The last entry that the service's workers were given, which is `0-0` when nobody ever served
-    /// it; `None` when somebody else reads the stream as well, who may miss what is deleted.
-    fn last_given(&self, round: u64, groups: &[GroupInfo]) -> Option<StreamId> {
+    /// it; `None` when somebody else reads the stream as well, who may miss what is deleted, and when
+    /// the group has been made anew.
+    fn last_given(&mut self, round: u64, groups: &[GroupInfo]) -> Option<StreamId> {
         let round = self.withdrawals.rounds.get(&round)?;
         let (service, _) = self.commands.iter().find(|(_, stream)| **stream == round.key)?;
         let of_service = |group: &&GroupInfo| group.name == service.as_bytes();
@@ -215,7 +220,13 @@ impl Client {
             return None;
         }
         let own = groups.iter().find(of_service);
-        Some(own.map_or(StreamId::ZERO, |group| group.last_delivered))
+        let last = own.map_or(StreamId::ZERO, |group| group.last_delivered);
+        let known = self.withdrawals.given.entry(round.key.clone()).or_insert(last);
+        if last < *known {
+            return None;
+        }
+        *known = last;
+        Some(last)
     }
 
     /// Deletes what no worker seems to have been given. One command for each: of several entries

@@ -1,9 +1,10 @@
 //! Taking entries in: new ones, and own pending ones after a lost read.
 //!
-//! Rules 4.3 and 4.5. Not the starting of handlers, and not what dead workers left (`reclaim`): everything joins one queue, oldest id first,
-//! and what is already held is dropped, so no entry runs twice at once in this process. A read
-//! whose lane ended may have been given entries that nobody has seen: they are read from the own
-//! pending list first, at once and again when the lost read's BLOCK must have ended.
+//! Rules 4.3 and 4.5. Not the starting of handlers, and not what dead workers left (`reclaim`):
+//! everything joins one queue, oldest id first, and what is already held is dropped, so no entry runs
+//! twice at once in this process. A read whose lane ended may have been given entries that nobody has
+//! seen: they are read from the own pending list first, at once and again when the lost read's BLOCK
+//! must have ended.
 //!
 //! <https://redis.io/docs/latest/commands/xreadgroup/>
 

@@ -110,7 +110,7 @@ async fn a_full_redis_makes_a_busy_server_and_its_caller_unhealthy_until_it_is_n
 async fn a_server_that_may_not_acknowledge_is_unhealthy_until_it_may<R: Runtime>(runtime: R) {
     let mut scene = Scene::without_server(&runtime).await;
     scene.serve(Concurrency::Serial, |builder| builder.prefetch_max(1)).await;
-    scene.redis.command("ACL SETUSER default -xack");
+    scene.redis.restrict(|grant| grant.command == "xack");
     let mut number = 0;
     let end = Instant::now() + Duration::from_secs(4);
     // More than its backlog holds.
@@ -124,7 +124,7 @@ async fn a_server_that_may_not_acknowledge_is_unhealthy_until_it_may<R: Runtime>
         }
     }
     assert!(number >= 4, "{number}");
-    scene.redis.command("ACL SETUSER default +xack");
+    scene.redis.restrict(|_| false);
     scene.await_health(&runtime, [true; 2], HEALTHY_MAX).await;
     scene.assert_settled().await;
     assert_eq!(scene.servers[0].stats().await.held, 0);

@@ -61,6 +61,23 @@ fn a_request_says_for_how_long_its_caller_still_waits_when_it_is_sent() {
 }
 
 #[test]
+fn what_finds_no_room_on_the_connection_is_not_sent_when_its_time_is_over() {
+    let mut rig = rig_with(|config| config.in_flight_max = 10_000);
+    rig.open_lanes();
+    let calls: Vec<CallId> = (0..4100).map(|_| rig.call_within(Some(SECOND))).collect();
+    assert_eq!(rig.count("XADD"), 4096);
+    rig.confirm();
+    assert_eq!(rig.count("XADD"), 4096, "one more");
+    rig.events();
+    rig.pass(SECOND);
+    let ended = rig.finished();
+    assert_eq!(ended.len(), calls.len());
+    assert_eq!(ended.last(), Some(&(calls[4099], Err(CallError::Timeout))));
+    rig.confirm();
+    assert_eq!(rig.count("XADD"), 4095, "its time is over");
+}
+
+#[test]
 fn neither_a_notification_nor_a_call_that_may_take_for_ever_says_how_long() {
     let mut rig = rig();
     rig.notify();

@@ -350,8 +350,10 @@ fn what_has_not_left_or_is_not_confirmed_is_not_looked_at() {
 #[test]
 fn a_call_without_an_end_is_never_withdrawn_unless_it_is_cancelled() {
     let mut rig = rig();
+    rig.run(SECOND);
     let id = rig.call_within(Some(Duration::MAX));
     rig.answer("XADD", Reply::Added(Some(at(2))));
+    assert!(rig.sends_nothing());
     rig.run(3600 * SECOND);
     assert!(rig.ended().is_empty() && rig.sends_nothing());
     rig.engine.cancel(rig.now, id);
@@ -370,6 +372,23 @@ fn a_call_with_a_long_timeout_is_looked_at_a_tenth_of_a_second_before_its_end() 
     rig.now = looks_at;
     rig.input(Input::Tick);
     assert_eq!(rig.count("XINFO GROUPS"), 1);
+}
+
+#[test]
+fn nothing_is_withdrawn_where_a_group_was_set_back_or_is_gone() {
+    for told in [vec![group("arith", at(4))], vec![]] {
+        let mut rig = rig();
+        rig.queued(9);
+        rig.pass_to_ending();
+        rig.given(9);
+        rig.pass(SECOND);
+        rig.events();
+        // It was given up to the ninth before, and now to the fourth.
+        rig.queued(8);
+        rig.pass_to_ending();
+        rig.answer("XINFO GROUPS", Reply::Groups(told));
+        assert_eq!(rig.count("XDEL"), 0);
+    }
 }
 
 #[test]

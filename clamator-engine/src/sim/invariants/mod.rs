@@ -113,7 +113,7 @@ impl Invariants {
         invariants
     }
 
-    fn of_callers() -> [Box<dyn Invariant>; 16] {
+    fn of_callers() -> [Box<dyn Invariant>; 17] {
         [
             Box::new(calls::EndsOnce),
             Box::new(calls::CancelledIsSilent),
@@ -129,6 +129,7 @@ impl Invariants {
             Box::new(withdrawing::GivenToNobody),
             Box::new(withdrawing::LooksFirst::default()),
             Box::new(withdrawing::OwnEntries::default()),
+            Box::new(withdrawing::InTheEnd),
             Box::new(withdrawing::KnowsItsRights::default()),
             Box::new(withdrawing::Withdraws::default()),
         ]

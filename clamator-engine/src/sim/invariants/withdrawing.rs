@@ -196,6 +196,49 @@ impl Invariant for OwnEntries {
     }
 }
 
+/// Nothing is taken back of a call that is still waited for, but in the last moments of its time (5.2).
+#[derive(Debug)]
+pub(super) struct InTheEnd;
+
+/// Whose clock goes otherwise, or who does not look at it.
+const OTHER_TIMES: FaultSet = FaultSet::of(&[Fault::ClientClockAhead, Fault::ClientFrozen]);
+
+impl Invariant for InTheEnd {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("nothing-is-withdrawn-before-its-time", "5.2")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Sent]
+    }
+
+    fn verbs(&self) -> Verbs {
+        Verbs::of(&[Verb::XDel])
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        let Fact::Sent { node, command: Command::XDel { key, ids }, .. } = fact else {
+            return Ok(());
+        };
+        let history = scene.history;
+        let Some(service) = history.service_of(key).filter(|_| {
+            history.kind_of(*node) == Some(NodeKind::Client)
+                && !history.struck_since(Instant::ZERO, OTHER_TIMES)
+        }) else {
+            return Ok(());
+        };
+        for number in ids.iter().filter_map(|id| history.number_of(service, *id)) {
+            let Some(call) = history.calls.get(&number) else { continue };
+            let last = (call.timeout / 16).min(Duration::from_millis(100));
+            let early = scene.now < call.made_at + call.timeout.saturating_sub(last);
+            if early && !call.cancelled {
+                return Err(format!("{node} takes call {number} back: {call:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A client that may not ask or delete does not try again on the same connection (5.2).
 #[derive(Debug, Default)]
 pub(super) struct KnowsItsRights {
