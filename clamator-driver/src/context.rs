@@ -125,7 +125,7 @@ impl Context {
     /// For how long the caller still waits, at most: zero when it has given up. `None` when it has
     /// not said, as for a notification, or for a request of a Python or TypeScript client. What is
     /// on its way to the caller is not counted, and Redis's clock says when it began to wait: it is
-    /// right to some milliseconds, unless that was set meanwhile. A call is given what is left by
+    /// some hundred milliseconds too long at the worst, unless that was set meanwhile. A call is given what is left by
     /// [`Call::within`](crate::Call::within).
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {

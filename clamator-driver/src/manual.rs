@@ -103,7 +103,8 @@
 //! request is acknowledged only after its reply has been written, so the requests of a worker that
 //! dies are taken over by the others once they have been idle for
 //! [`claim_idle`][ServerBuilder::claim_idle], which should be the same in the whole pool. Then the
-//! handler runs again: make it idempotent where that matters. The id of a request's
+//! handler runs again, unless the caller [has given up](deadlines) by then: make it idempotent where
+//! that matters. The id of a request's
 //! [entry][Context::entry] is the same in every delivery.
 //!
 //! A live worker renews what it holds at a third of `claim_idle`, so handlers may take as long as
@@ -202,13 +203,13 @@
 //!
 //! # Re-entrancy
 //!
-//! A handler may call other services, also those of its own server: services never wait for each
-//! other. A handler of a serial service that calls its own service would wait for itself. Such a call
+//! A handler may call other services, also those of its own server: none is served behind another. A handler of a serial service that calls its own service would wait for itself. Such a call
 //! fails at once with [`CallError::Reentrant`], if it is made from within the handler: one that is
 //! made by a task which the handler spawned is not noticed, and waits until its timeout; so does one
 //! that goes to the same Redis under another name. Where another server of the pool is there to take
 //! the call, [`allow_reentrant`][Service::allow_reentrant] lets it pass. With [`Concurrency::Limit`] a
-//! service may call itself while a place is free.
+//! service may call itself while a place is free. Handlers that call each other in a circle, through
+//! other services, are not noticed, and wait until their timeouts.
 //!
 //! ```
 //! # use clamator_tokio::{CallError, Client, Context, MemoryBus, Server, Service};

@@ -10,7 +10,7 @@ use metrics::{Key, Label, Level, Metadata};
 
 const METADATA: Metadata<'static> = Metadata::new("clamator", Level::INFO, Some(module_path!()));
 /// What is not about one service of a server.
-const WHOLE: [&str; 3] = ["clock_jumps", "consumer_looks_refused", "reconnects"];
+const WHOLE: [&str; 2] = ["clock_jumps", "reconnects"];
 
 /// What was passed on of one client or server.
 pub(crate) struct Meter {

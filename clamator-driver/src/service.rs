@@ -96,7 +96,7 @@ impl Service {
     /// Without one it waits until its timeout. So that it does not wait behind the very handler that
     /// makes it, a server takes no request of this service in while a handler of it runs, which
     /// costs fast handlers a round trip each. A service with [`Concurrency::Limit`] above 1 may
-    /// always call itself.
+    /// call itself while a place is free.
     pub fn allow_reentrant(mut self) -> Self {
         if let Ok(built) = &mut self.built {
             built.reentrant = true;

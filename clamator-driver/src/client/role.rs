@@ -76,6 +76,8 @@ pub(super) struct ClientRole {
     /// Whether whoever waited for the connection was told that there is none: no news for the log.
     refused: bool,
     stoppers: Vec<oneshot::Sender<()>>,
+    /// Who asks for the health: told when all has been heard that has come in.
+    probes: Vec<oneshot::Sender<Health>>,
     #[cfg(feature = "metrics")]
     meter: Meter,
     done: bool,
@@ -99,6 +101,7 @@ impl ClientRole {
             starter,
             refused: false,
             stoppers: Vec::new(),
+            probes: Vec::new(),
             #[cfg(feature = "metrics")]
             meter: Meter::new("client"),
             done: false,
@@ -114,7 +117,7 @@ impl ClientRole {
                 }
             }
             Verb::Health(answer) => {
-                let _ = answer.send(self.engine.health(now));
+                self.probes.push(answer);
             }
             Verb::Stats(answer) => {
                 let _ = answer.send(self.engine.stats());
@@ -177,7 +180,10 @@ impl Role for ClientRole {
         busy
     }
 
-    fn poll_work(&mut self, _now: Instant, _cx: &mut Context<'_>) -> bool {
+    fn poll_work(&mut self, now: Instant, _cx: &mut Context<'_>) -> bool {
+        for probe in self.probes.drain(..) {
+            let _ = probe.send(self.engine.health(now));
+        }
         false
     }
 

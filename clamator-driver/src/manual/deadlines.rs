@@ -8,8 +8,14 @@
 //! behind, does not spend its time on what nobody hears of. Redis's clock decides, and a caller has to
 //! be gone for a [second][ServerBuilder::deadline_slack] more: to run a request in vain does no harm,
 //! to skip one that somebody waits for would. While that clock is being set, or not known, nothing is
-//! skipped. Notifications have no deadline, and requests of Python and TypeScript clients do not tell
-//! theirs; they run however late.
+//! skipped; that it was set forward before a server first looked at it, the server cannot know.
+//! Notifications have no deadline, nor have calls without an end, and requests of Python and TypeScript
+//! clients do not tell theirs; they run however late.
+//!
+//! A request of a worker that was killed is taken over once it has been idle for
+//! [`claim_idle`][ServerBuilder::claim_idle], a minute by default, and the timeout of a call is half of
+//! that: then its caller has given up, and it is not started again. Work that has to be finished
+//! whoever waits for it is a notification, or has a timeout that is longer than `claim_idle`.
 //!
 //! A handler can ask [how long][Context::remaining] it is still waited for, and give the calls that it
 //! makes [no more time][Call::within] than that:
@@ -46,4 +52,5 @@
 //! [`CallError::NoWorkers`]: crate::CallError::NoWorkers
 //! [Call::within]: crate::Call::within
 //! [Context::remaining]: crate::Context::remaining
+//! [ServerBuilder::claim_idle]: crate::ServerBuilder::claim_idle
 //! [ServerBuilder::deadline_slack]: crate::ServerBuilder::deadline_slack

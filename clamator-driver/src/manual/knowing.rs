@@ -40,7 +40,7 @@
 //! or server's task, however many calls that turn was about; nothing is passed on by a program
 //! without the feature.
 //!
-//! Of a server, with the label `service`, but for the last three, which are of the whole server:
+//! Of a server, with the label `service`, but for the last two, which are of the whole server:
 //!
 //! | counter | what is counted |
 //! |---|---|
@@ -50,7 +50,7 @@
 //! | `clamator_server_replies_refused_total` | replies that Redis will never accept, as when the reply stream's key holds something else |
 //! | `clamator_server_reply_to_refused_total` | requests whose reply was asked for outside the deployment |
 //! | `clamator_server_poison_total` | entries that are no request |
-//! | `clamator_server_expired_total` | requests that were not run, as their callers had given up |
+//! | `clamator_server_expired_total` | requests that were not started, or not again, as their callers had given up |
 //! | `clamator_server_dead_letters_total` | entries that were given out too often and put aside |
 //! | `clamator_server_leases_lost_total` | entries that another worker may have been given while they were held |
 //! | `clamator_server_renewals_refused_total` | renewals that Redis does not allow |
@@ -59,7 +59,7 @@
 //! | `clamator_server_entries_trimmed_total` | entries that others had acknowledged and left, and that were deleted |
 //! | `clamator_server_entries_handed_back_total` | entries that were handed back at the stop |
 //! | `clamator_server_groups_restored_total` | consumer groups that were gone and were made again |
-//! | `clamator_server_consumers_removed_total` | consumers of workers that are gone, which were removed |
+//! | `clamator_server_consumers_removed_total` | consumers that held nothing and were idle for long, which were removed; before Redis 7.2 also those of live workers without requests |
 //! | `clamator_server_consumer_looks_refused_total` | how often Redis refused to remove consumers |
 //! | `clamator_server_clock_jumps_total` | how often Redis's clock has gone otherwise than the server's |
 //! | `clamator_server_reconnects_total` | connections that were made again |

@@ -75,6 +75,8 @@ pub(super) struct ServerRole<R> {
     /// Whether whoever waited for the start was told that it failed: no news for the log.
     refused: bool,
     stoppers: Vec<oneshot::Sender<()>>,
+    /// Who asks for the health: told when all has been heard that has come in.
+    probes: Vec<oneshot::Sender<Health>>,
     #[cfg(feature = "metrics")]
     meter: Meter,
     done: bool,
@@ -98,6 +100,7 @@ impl<R: Runtime> ServerRole<R> {
             starter: Some(starter),
             refused: false,
             stoppers: Vec::new(),
+            probes: Vec::new(),
             #[cfg(feature = "metrics")]
             meter: Meter::new("server"),
             done: false,
@@ -198,7 +201,7 @@ impl<R: Runtime> Role for ServerRole<R> {
         for verb in self.verbs.drain(..) {
             match verb {
                 Verb::Health(answer) => {
-                    let _ = answer.send(self.engine.health(now));
+                    self.probes.push(answer);
                 }
                 Verb::Stats(answer) => {
                     let _ = answer.send(self.engine.stats());
@@ -222,6 +225,9 @@ impl<R: Runtime> Role for ServerRole<R> {
             let Poll::Ready(Some(ended)) = self.running.poll_next_unpin(cx) else { break };
             self.answer(now, ended);
             busy = true;
+        }
+        for probe in self.probes.drain(..) {
+            let _ = probe.send(self.engine.health(now));
         }
         busy
     }

@@ -19,6 +19,8 @@ use super::refusals::claim_too_large;
 use crate::reply::{Entry, PendingEntry, Refusal, Reply};
 use crate::stream_id::StreamId;
 
+/// Consumers that go at once: see the script.
+const DELETED_MAX: usize = 1000;
 /// Pending entries that one claim looks at, for each entry it may take.
 const SCANNED_PER_CLAIM: u64 = 10;
 
@@ -225,12 +227,15 @@ impl Group {
         idle_ms_min: u64,
         keep: &[u8],
     ) -> usize {
-        let before = self.consumers.len();
+        let mut deleted = 0;
         self.consumers.retain(|name, consumer| {
             let idle = wall_ms.saturating_sub(consumer.seen_ms) >= idle_ms_min;
-            !consumer.held.is_empty() || !idle || name == keep
+            let goes = consumer.held.is_empty() && idle && name != keep;
+            let deletes = goes && deleted < DELETED_MAX;
+            deleted += usize::from(deletes);
+            !deletes
         });
-        before - self.consumers.len()
+        deleted
     }
 
     /// Tells the last entry that was given to a consumer.

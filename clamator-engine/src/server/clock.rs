@@ -1,4 +1,4 @@
-//! [`Clock`]: what is known of Redis's clock (section 3).
+//! [`Clock`]: what is known of Redis's clock (rule 4.9).
 //!
 //! Not what follows from it: see `expired`. Entries carry Redis's time in their ids, so only Redis's
 //! clock tells how old they are; this server's own may be hours off. TIME is asked on each new
@@ -28,8 +28,8 @@ use crate::time::Instant;
 
 /// How far a sample may be from what earlier ones said.
 const APART_MAX: Duration = Duration::from_millis(250);
-/// An answer that took longer is no sample: nobody knows when of this time Redis looked at its
-/// clock. It is half of it off at most.
+/// An answer that took longer is compared with nothing: nobody knows when of this time Redis looked at
+/// its clock. One that did not is half of it off at most.
 const ROUND_TRIP_MAX: Duration = Duration::from_millis(250);
 /// One in so many seconds is what two clocks that nobody sets may drift apart: 1000 ppm, twice what
 /// a clock is slewed by as a rule.
@@ -101,6 +101,7 @@ impl Clock {
     /// Takes a sample that was asked for at `sent`.
     fn take(&mut self, sent: Instant, now: Instant, time: Duration) -> Finding {
         if now.since(sent) > ROUND_TRIP_MAX {
+            self.take_late(sent, now, time);
             return Finding::Late;
         }
         if self.seeded.is(Bug::DeadlineByOwnClock) && self.last.is_some() {
@@ -123,6 +124,19 @@ impl Clock {
     }
 }
 
+impl Clock {
+    /// Of an answer that was long on its way is known what Redis's clock has passed, if at some time
+    /// between the question and the answer that is what it showed by earlier samples.
+    fn take_late(&mut self, sent: Instant, now: Instant, time: Duration) {
+        let Some(ahead) = self.ahead else { return };
+        let (least, most) = (nanos(sent.since_start()) + ahead, nanos(now.since_start()) + ahead);
+        let apart = nanos(APART_MAX);
+        if (least - apart..=most + apart).contains(&nanos(time)) {
+            self.last = Some(Sample { time, at: now });
+        }
+    }
+}
+
 fn nanos(duration: Duration) -> i128 {
     // A duration has fewer than 2^64 seconds: it always fits.
     i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX)
@@ -133,7 +147,7 @@ impl Server {
     pub(super) fn tick_clock(&mut self) {
         let moves = |it: &Service| it.group.moved || it.held.unstarted() > 0;
         let due = self.ticks.is_multiple_of(IDLE_TICKS) || self.services.iter().any(moves);
-        if due && self.is_serving() {
+        if due {
             self.ask_time();
         }
     }
@@ -142,7 +156,7 @@ impl Server {
     pub(super) fn ask_time(&mut self) {
         let unanswered = self.lanes.unanswered_since(Lane::Command);
         let slow = unanswered.is_some_and(|since| self.now.since(since) > ROUND_TRIP_MAX);
-        if !slow && !self.clock.asked {
+        if !slow && !self.clock.asked && self.is_serving() {
             self.clock.asked = self.send(0, Command::Time, Aim::Time { sent: self.now });
         }
     }
@@ -247,6 +261,20 @@ mod tests {
         assert_eq!(clock.take(at(SECOND), at(1251 * MS), START), Finding::Late);
         assert!(!clock.is_past(at(2 * SECOND), START - SECOND, START - SECOND));
         assert_eq!(clock.take(at(SECOND), at(1250 * MS), START), Finding::Agrees);
+    }
+
+    #[test]
+    fn what_was_long_on_its_way_tells_what_has_passed_if_it_fits_what_is_known() {
+        let mut clock = Clock::default();
+        take(&mut clock, SECOND, Duration::ZERO);
+        let late = |clock: &mut Clock, time| clock.take(at(4 * SECOND), at(8 * SECOND), time);
+        for odd in [START + 3 * SECOND, START + 9 * SECOND] {
+            assert_eq!(late(&mut clock, odd), Finding::Late);
+            assert!(!clock.is_past(at(8 * SECOND), START, START + SECOND), "{odd:?}");
+        }
+        assert_eq!(late(&mut clock, START + 5 * SECOND), Finding::Late);
+        assert!(clock.is_past(at(8 * SECOND), START, START + 5 * SECOND - MS));
+        assert!(!clock.is_past(at(8 * SECOND), START, START + 5 * SECOND));
     }
 
     #[test]

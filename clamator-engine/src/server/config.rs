@@ -35,8 +35,9 @@ pub struct ServerConfig {
     /// How long connecting a lane may take, handshake included. Default 2 s.
     pub connect_timeout: Duration,
     /// How long a consumer that holds nothing must be idle before it is removed from its group: what
-    /// workers leave behind that are killed. Default 1 h, at least 1 s; [`Duration::MAX`] leaves
-    /// them all. Looked at four times in that time, and at least once a minute.
+    /// workers leave behind that are killed; before Redis 7.2 also of live workers that are given nothing
+    /// for so long, which changes nothing for them. Default 1 h, at least 1 s; [`Duration::MAX`] leaves
+    /// them all. Looked at about four times in that time, and about once a minute at least.
     pub consumer_idle_max: Duration,
     /// About how many dead letters of one service are kept. Default 10,000, at least 1.
     pub dead_letters_max: u64,

@@ -10,53 +10,36 @@
 
 use core::time::Duration;
 
+use super::service::Service;
 use super::{Aim, Server};
 use crate::command::Command;
 use crate::engine::Lane;
 use crate::reply::{Refusal, RefusalKind, Reply};
 use crate::seeded::Bug;
-use crate::time::Instant;
 
 /// The longest time between two looks: each makes Redis go through all consumers.
 const LOOK_MAX: Duration = Duration::from_secs(60);
 /// So many looks are taken in the time for which a consumer must be idle.
 const LOOKS: u32 = 4;
 
-/// When consumers are looked at next, and whether they may be.
-#[derive(Debug)]
-pub(super) struct Consumers {
-    at: Instant,
-    /// Whether Redis has refused the script on this lane: it would again.
-    refused: bool,
-}
-
-impl Consumers {
-    pub(super) const fn new(now: Instant) -> Self {
-        Self { at: now, refused: false }
-    }
-
-    /// The command lane is another one, and so may be the rights on it.
-    pub(super) fn allow(&mut self) {
-        self.refused = false;
-    }
-}
+/// So many times as long it takes until the next look at a service where Redis refuses the script.
+const REFUSED_PAUSE: u32 = 10;
+/// So many consumers go with one look, and there are likely to be more: as in the script.
+const MORE: i64 = 1000;
 
 impl Server {
-    /// Removes consumers that hold nothing and have been idle for long, when it is time.
+    /// Removes consumers that hold nothing and have been idle for long, of each service when it is
+    /// its time.
     pub(super) fn tick_consumers(&mut self) {
         let idle_min = self.config.consumer_idle_max;
         let wanted = idle_min != Duration::MAX && !self.config.seeded.is(Bug::ConsumersLiveOn);
-        if !wanted || self.consumers.refused || self.now < self.consumers.at {
+        if !wanted || !self.is_serving() || !self.lanes.is_open(Lane::Command) {
             return;
         }
-        if !self.is_serving() || !self.lanes.is_open(Lane::Command) {
-            return;
-        }
-        self.consumers.at = self.now + self.jitter.spread(LOOK_MAX.min(idle_min / LOOKS));
         for index in 0..self.services.len() {
-            let Some(service) = self.services.get(index).filter(|it| it.is_ready()) else {
-                continue;
-            };
+            let due = |it: &&mut Service| it.is_ready() && it.consumers_at <= self.now;
+            let Some(service) = self.services.get_mut(index).filter(due) else { continue };
+            service.consumers_at = self.now + self.jitter.spread(LOOK_MAX.min(idle_min / LOOKS));
             let (key, group) = (service.stream.clone(), service.group_name.clone());
             let keep = service.consumer.clone();
             let command = Command::DelIdleConsumers { key, group, idle_min, keep };
@@ -69,14 +52,19 @@ impl Server {
         index: usize,
         reply: &Result<Reply, Refusal>,
     ) {
+        let now = self.now;
+        let Some(service) = self.services.get_mut(index) else { return };
         match reply {
             Ok(Reply::Integer(removed)) => {
-                let removed = u64::try_from(*removed).unwrap_or(0);
-                self.stats_of(index).consumers_removed += removed;
+                service.stats.consumers_removed += u64::try_from(*removed).unwrap_or(0);
+                if *removed >= MORE {
+                    service.consumers_at = now;
+                }
             }
             Err(refusal) if refusal.kind() == RefusalKind::Final && !refusal.is_no_such_key() => {
-                self.consumers.refused = true;
-                self.stats.consumer_looks_refused += 1;
+                let pause = service.consumers_at.since(now);
+                service.consumers_at = now + pause.saturating_mul(REFUSED_PAUSE);
+                service.stats.consumer_looks_refused += 1;
             }
             Ok(_) | Err(_) => {}
         }

@@ -8,7 +8,8 @@
 //! Why the slack is a second. By the own clock, what Redis's clock showed when the entry was written
 //! and what it shows now both lie within half a second of one line: 250 ms is what a sample may
 //! be off it, and as much again what two of them may be wrong by for their round trips. So a clock
-//! that jumped unnoticed makes an entry look a second older at most. How long the entry was on its
+//! that jumped unnoticed makes an entry look a second older at most, but for one that was set forward
+//! before this server first saw it, or there and back between two looks: that nobody can know. How long the entry was on its
 //! way to Redis only adds to its caller's time.
 
 use core::time::Duration;

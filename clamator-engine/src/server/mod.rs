@@ -5,7 +5,7 @@
 //! undone by the failure of a later one, and no failure runs a handler again in this process.
 //! Rules are cited by the numbers of [`rules`](crate::rules): the group (4.1) is in `group`,
 //! reading (4.3, 4.5) in `intake`, leases (4.4) in `lease` and `missing`, taking over (4.5) in
-//! `reclaim`, judging entries (4.6–4.8) in `request`, deadlines (4.9) in `expired`, replies and
+//! `reclaim`, judging entries (4.6–4.8) in `request`, deadlines (4.9) in `expired` and `clock`, replies and
 //! acknowledgements in `settle`, the stop (4.10) in `stop` and `hand_back`, bounds (4.11) in `settle`,
 //! `trim`, `expiry` and `consumers`.
 //!
@@ -48,7 +48,6 @@ use clamator_proto::Keys;
 use self::aim::{Aim, Purpose};
 use self::clock::Clock;
 pub use self::config::{Concurrency, ServerConfig, ServiceConfig, StartFrom};
-use self::consumers::Consumers;
 pub use self::event::{Answer, Job, JobId, Notice, PoisonFault, ServerEvent};
 use self::expired::Patience;
 use self::expiry::ReplyStreams;
@@ -82,7 +81,6 @@ pub struct Server {
     dirty: BTreeSet<usize>,
     jobs: BTreeMap<JobId, (usize, Key)>,
     next_job: u64,
-    consumers: Consumers,
     tick_at: Instant,
     ticks: u64,
     trim_at: Instant,
@@ -129,7 +127,6 @@ impl Server {
             services,
             jobs: BTreeMap::new(),
             next_job: 0,
-            consumers: Consumers::new(now),
             tick_at,
             ticks: 0,
             trim_at,
@@ -427,7 +424,6 @@ impl Engine for Server {
                         service.held.leases.hurry(now);
                     }
                     self.replies.proven = false;
-                    self.consumers.allow();
                     self.tell_doubtful();
                 }
                 self.dirty.extend(0..self.services.len());

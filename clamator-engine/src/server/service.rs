@@ -33,6 +33,8 @@ pub(super) struct Service {
     pub(super) stream: Bytes,
     pub(super) group_name: Bytes,
     pub(super) consumer: Bytes,
+    /// When those of workers that are gone are looked at next.
+    pub(super) consumers_at: Instant,
     /// Where what is given up is put aside.
     pub(super) dead: Bytes,
     /// Whose what is handed back becomes.
@@ -177,6 +179,7 @@ impl Service {
             stream: keys.commands(name).into(),
             group_name: Bytes::copy_from_slice(keys.group(name).as_bytes()),
             consumer: keys.consumer(name, &server.instance).into(),
+            consumers_at: now,
             dead: keys.dead(name).into(),
             released: keys.consumer(name, Keys::RELEASED).into(),
             lane: Lane::Blocking(number),

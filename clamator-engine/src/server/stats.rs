@@ -15,9 +15,11 @@ stats! {
     counters {
         /// How often Redis's clock, by two looks at it, has gone otherwise than this server's.
         clock_jumps,
-        /// How often Redis refused to remove consumers: until the connection is made anew none is.
+        /// How often Redis refused to remove consumers: the next look is ten times as far away.
         consumer_looks_refused,
-        /// Consumers that held nothing, were idle for long, and that this server removed.
+        /// Consumers that held nothing, were idle for long, and that this server removed. Before Redis
+        /// 7.2 those of live workers are among them that were given nothing for so long: they come back
+        /// with their next request.
         consumers_removed,
         /// Entries that were given out too often and put aside.
         dead_letters,
@@ -27,7 +29,7 @@ stats! {
         entries_handed_back,
         /// Entries that others had acknowledged and left behind, and that this server deleted.
         entries_trimmed,
-        /// Requests that were not run, as their callers had given up.
+        /// Requests that were not started, or not again, as their callers had given up.
         expired,
         /// Consumer groups that were gone and were created again.
         groups_restored,

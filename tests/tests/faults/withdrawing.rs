@@ -74,7 +74,9 @@ async fn what_a_busy_worker_was_not_given_runs_once_when_it_is_called_again<R: R
     busy.end(10 * SECOND).await;
     scene.assert_settled().await;
     scene.ledger.assert_sound(&["NoWorkers", "Timeout"], 1);
-    assert_eq!(scene.ledger.finished(), if withdraws(&scene) { 3 } else { 4 });
+    // Where it is not taken back, it is skipped if it has to wait for long enough.
+    let finished = scene.ledger.finished();
+    assert!(finished == 3 || finished == 4 && !withdraws(&scene), "{finished}");
 }
 
 async fn what_another_group_reads_is_left_alone<R: Runtime>(runtime: R) {

@@ -72,7 +72,7 @@ fn what_finds_no_room_on_the_connection_is_not_sent_when_its_time_is_over() {
     rig.pass(SECOND);
     let ended = rig.finished();
     assert_eq!(ended.len(), calls.len());
-    assert_eq!(ended.last(), Some(&(calls[4099], Err(CallError::Timeout))));
+    assert_eq!(ended.last(), Some(&(calls[4099], Err(CallError::NotSent))));
     rig.confirm();
     assert_eq!(rig.count("XADD"), 4095, "its time is over");
 }

@@ -1,4 +1,4 @@
-//! Section 3: when Redis is asked for its time, and what is made of clocks that disagree.
+//! Rule 4.9: when Redis is asked for its time, and what is made of clocks that disagree.
 //!
 //! Not the comparing of samples, which has its tests beside it.
 
@@ -98,5 +98,9 @@ fn a_server_that_stops_asks_no_more() {
     rig.drain();
     rig.run(20 * SECOND);
     rig.input(Input::Tick);
+    assert_eq!(rig.count("TIME"), 0);
+    rig.lose(Lane::Command);
+    rig.run(SECOND);
+    rig.open_lanes();
     assert_eq!(rig.count("TIME"), 0);
 }
