@@ -5,6 +5,7 @@
 //! its fields, though, as long as its id.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bytes::Bytes;
 use clamator_engine::{
@@ -98,6 +99,7 @@ impl World {
                 Reply::Pending { count: u64::from(first.is_some()), first }
             }
             Command::XAdd { .. } => Reply::Added(Some(StreamId::new(1, 1))),
+            Command::Time => Reply::Time(Duration::from_millis(script.number())),
             Command::XGroupCreate { .. } => Reply::Ok,
             Command::XClaim { ids, .. } => {
                 Reply::Ids(ids.iter().copied().filter(|_| !script.once_in(8)).collect())

@@ -79,7 +79,7 @@ async fn a_call_within_a_context_waits_no_longer_than_its_own_caller<R: Runtime>
     assert_eq!(call.await, Err(CallError::Timeout));
     scene.await_that("its end", 5 * SECOND, |_| inner.lock().unwrap().is_some()).await;
     let (error, took) = inner.lock().unwrap().take().expect("it has ended");
-    assert_eq!(error, CallError::Timeout);
+    assert!(matches!(error, CallError::NoWorkers | CallError::Timeout), "{error:?}");
     assert!((SECOND / 2..2 * SECOND).contains(&took), "{took:?}");
 }
 
