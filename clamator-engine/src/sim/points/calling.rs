@@ -143,6 +143,7 @@ impl Watch {
             },
             Some(NodeKind::Server) => match command {
                 Command::ClientUnblock { .. }
+                | Command::DelIdleConsumers { .. }
                 | Command::XAck { .. }
                 | Command::XAdd { .. }
                 | Command::XGroupDelConsumer { .. }
