@@ -62,14 +62,17 @@ async fn a_call_within_a_context_waits_no_longer_than_its_own_caller<R: Runtime>
     let inner: Arc<Mutex<Option<(CallError, Duration)>>> = Arc::default();
     let handler = {
         let (client, inner): (Client<R>, _) = (scene.caller.client.clone(), Arc::clone(&inner));
+        let runtime = runtime.clone();
         move |(): (), context: Context| {
             let (client, inner) = (client.clone(), Arc::clone(&inner));
+            let runtime = runtime.clone();
             async move {
                 let begun = Instant::now();
                 let call = client.call::<()>("nobody.home", ()).timeout(10 * SECOND);
                 // It goes on when its own caller is gone.
                 let error = call.within(&context).await.expect_err("nobody serves it");
                 *inner.lock().unwrap() = Some((error, begun.elapsed()));
+                runtime.sleep(SECOND).await;
                 Ok(())
             }
         }
