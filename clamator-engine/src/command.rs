@@ -322,6 +322,9 @@ impl Command {
     }
 }
 
+/// How many consumers one [`Command::DelIdleConsumers`] deletes at most, as its script says.
+pub(crate) const IDLE_CONSUMERS_MAX: u16 = 1000;
+
 /// What [`Command::DelIdleConsumers`] has carried out.
 const DEL_IDLE_CONSUMERS: &str = include_str!("command/del_idle_consumers.lua");
 

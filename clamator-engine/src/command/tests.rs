@@ -171,3 +171,9 @@ fn a_blocking_read_never_blocks_for_ever() {
         Command::XRead { key: key(), after: StreamId::ZERO, count: 1, block: Some(Duration::ZERO) };
     assert_eq!(spelled(&read), "XREAD COUNT 1 BLOCK 1 STREAMS k 0-0");
 }
+
+#[test]
+fn the_script_deletes_as_many_consumers_as_is_said_elsewhere() {
+    let bound = alloc::format!("if deleted == {IDLE_CONSUMERS_MAX} then break end");
+    assert!(DEL_IDLE_CONSUMERS.contains(&bound));
+}

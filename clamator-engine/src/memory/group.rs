@@ -16,11 +16,10 @@ use bytes::Bytes;
 use super::dialect::Dialect;
 use super::log::Log;
 use super::refusals::claim_too_large;
+use crate::command::IDLE_CONSUMERS_MAX;
 use crate::reply::{Entry, PendingEntry, Refusal, Reply};
 use crate::stream_id::StreamId;
 
-/// Consumers that go at once: see the script.
-const DELETED_MAX: usize = 1000;
 /// Pending entries that one claim looks at, for each entry it may take.
 const SCANNED_PER_CLAIM: u64 = 10;
 
@@ -231,7 +230,7 @@ impl Group {
         self.consumers.retain(|name, consumer| {
             let idle = wall_ms.saturating_sub(consumer.seen_ms) >= idle_ms_min;
             let goes = consumer.held.is_empty() && idle && name != keep;
-            let deletes = goes && deleted < DELETED_MAX;
+            let deletes = goes && deleted < usize::from(IDLE_CONSUMERS_MAX);
             deleted += usize::from(deletes);
             !deletes
         });

@@ -12,7 +12,7 @@ use core::time::Duration;
 
 use super::service::Service;
 use super::{Aim, Server};
-use crate::command::Command;
+use crate::command::{Command, IDLE_CONSUMERS_MAX};
 use crate::engine::Lane;
 use crate::reply::{Refusal, RefusalKind, Reply};
 use crate::seeded::Bug;
@@ -24,8 +24,6 @@ const LOOKS: u32 = 4;
 
 /// So many times as long it takes until the next look at a service where Redis refuses the script.
 const REFUSED_PAUSE: u32 = 10;
-/// So many consumers go with one look, and there are likely to be more: as in the script.
-const MORE: i64 = 1000;
 
 impl Server {
     /// Removes consumers that hold nothing and have been idle for long, of each service when it is
@@ -57,7 +55,8 @@ impl Server {
         match reply {
             Ok(Reply::Integer(removed)) => {
                 service.stats.consumers_removed += u64::try_from(*removed).unwrap_or(0);
-                if *removed >= MORE {
+                // There are likely to be more.
+                if *removed >= IDLE_CONSUMERS_MAX.into() {
                     service.consumers_at = now;
                 }
             }
