@@ -3,17 +3,13 @@
 //!
 //! Not clocks that jump: those are simulated.
 
-use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use clamator_driver::{
-    CallError, Client, Concurrency, Context, HandlerError, Runtime, Server, Service,
-};
-use clamator_engine::access::Role;
+use clamator_driver::{CallError, Client, Concurrency, Context, Runtime};
 use clamator_tests::world::Async;
 
-use crate::scene::{PREFIX, RAW, REPLIES, Scene};
+use crate::scene::{RAW, REPLIES, Scene, served};
 
 clamator_tests::scenarios!(
     what_its_caller_has_given_up_is_skipped_and_what_is_behind_it_runs,
@@ -44,7 +40,7 @@ async fn what_its_caller_has_given_up_is_skipped_and_what_is_behind_it_runs<R: R
 async fn a_handler_is_told_how_long_its_caller_still_waits<R: Runtime>(runtime: R) {
     let scene = Scene::without_server(&runtime).await;
     let tells = async |(): (), context: Context| Ok(context.remaining());
-    let _server = served(&runtime, &scene, tells).await;
+    let _server = served(&runtime, &scene, tells, |builder| builder).await;
     let call = scene.caller.client.call::<Option<Duration>>("odd.run", ()).timeout(5 * SECOND);
     let remaining = call.await.expect("it is served").expect("a call has a deadline");
     assert!((4 * SECOND..=5 * SECOND).contains(&remaining), "{remaining:?}");
@@ -77,25 +73,11 @@ async fn a_call_within_a_context_waits_no_longer_than_its_own_caller<R: Runtime>
             }
         }
     };
-    let _server = served(&runtime, &scene, handler).await;
+    let _server = served(&runtime, &scene, handler, |builder| builder).await;
     let call = scene.caller.client.call::<()>("odd.run", ()).timeout(SECOND);
     assert_eq!(call.await, Err(CallError::Timeout));
     scene.await_that("its end", 5 * SECOND, |_| inner.lock().unwrap().is_some()).await;
     let (error, took) = inner.lock().unwrap().take().expect("it has ended");
     assert!(matches!(error, CallError::NoWorkers | CallError::Timeout), "{error:?}");
     assert!((SECOND / 2..2 * SECOND).contains(&took), "{took:?}");
-}
-
-/// Serves `odd.run` with this handler.
-async fn served<R, F, Fut, T>(runtime: &R, scene: &Scene<R>, handler: F) -> Server<R>
-where
-    R: Runtime,
-    F: Fn((), Context) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<T, HandlerError>> + Send + 'static,
-    T: serde::Serialize + 'static,
-{
-    let service = Service::new("odd").request("run", handler);
-    let starting = Server::builder(PREFIX).service(service);
-    let starting = starting.start_on(runtime.clone(), scene.redis.target(Role::Server));
-    runtime.within(10 * SECOND, "the start", starting).await.expect("the server starts")
 }

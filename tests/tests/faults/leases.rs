@@ -3,18 +3,14 @@
 //!
 //! Not the takeover from a worker that is dead: that is with the other peers' tests.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use clamator_driver::{
-    CallError, Concurrency, Context, HandlerError, Runtime, Server, ServerBuilder, Service,
-};
-use clamator_engine::access::Role;
+use clamator_driver::{CallError, Concurrency, Context, Runtime, ServerBuilder};
 use clamator_tests::world::Async;
 
-use crate::scene::{PREFIX, REPLIES, Scene};
+use crate::scene::{REPLIES, Scene, served};
 
 clamator_tests::scenarios!(
     neither_what_runs_nor_what_waits_is_taken_from_a_live_worker,
@@ -129,25 +125,6 @@ async fn a_stop_is_told_to_handlers_before_it_drops_them<R: Runtime>(runtime: R)
     let stop = scene.servers[0].stop(5 * SECOND);
     let stopped = runtime.within(4 * SECOND, "the stop, within its grace", stop).await;
     assert_eq!((stopped.left, call.await), (0, Ok(false)));
-}
-
-/// Serves `odd.run` with this handler.
-async fn served<R, F, Fut, T>(
-    runtime: &R,
-    scene: &Scene<R>,
-    handler: F,
-    configure: impl FnOnce(ServerBuilder<R>) -> ServerBuilder<R>,
-) -> Server<R>
-where
-    R: Runtime,
-    F: Fn((), Context) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<T, HandlerError>> + Send + 'static,
-    T: serde::Serialize + 'static,
-{
-    let service = Service::new("odd").request("run", handler);
-    let builder = configure(Server::builder(PREFIX).service(service));
-    let starting = builder.start_on(runtime.clone(), scene.redis.target(Role::Server));
-    runtime.within(10 * SECOND, "the start", starting).await.expect("the server starts")
 }
 
 /// Counts when it is dropped.

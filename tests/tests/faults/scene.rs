@@ -3,12 +3,14 @@
 //! Not the faults. Everything waits for a bounded time and says what it waited for.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clamator_driver::{
-    CallError, Client, ClientBuilder, Concurrency, Context, Runtime, Server, ServerBuilder, Service,
+    CallError, Client, ClientBuilder, Concurrency, Context, HandlerError, Runtime, Server,
+    ServerBuilder, Service,
 };
 use clamator_engine::access::{Role, Scope};
 use clamator_tests::redis::{RawConnection, RawReply};
@@ -326,6 +328,25 @@ fn pairs(reply: &RawReply) -> BTreeMap<String, RawReply> {
 /// A Redis whose users may do what clients and servers do here, and nothing else.
 pub(crate) fn restricted_redis(options: &[&str]) -> RestrictedRedis {
     RestrictedRedis::start(&Scope::new(PREFIX), options)
+}
+
+/// Serves `odd.run` with this handler.
+pub(crate) async fn served<R, F, Fut, T>(
+    runtime: &R,
+    scene: &Scene<R>,
+    handler: F,
+    configure: impl FnOnce(ServerBuilder<R>) -> ServerBuilder<R>,
+) -> Server<R>
+where
+    R: Runtime,
+    F: Fn((), Context) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<T, HandlerError>> + Send + 'static,
+    T: Serialize + 'static,
+{
+    let service = Service::new("odd").request("run", handler);
+    let builder = configure(Server::builder(PREFIX).service(service));
+    let starting = builder.start_on(runtime.clone(), scene.redis.target(Role::Server));
+    runtime.within(Duration::from_secs(10), "the start", starting).await.expect("the server starts")
 }
 
 /// Adds a request as a client would that is not ours; gives its id back.
