@@ -105,7 +105,9 @@
 //! [`claim_idle`][ServerBuilder::claim_idle], which should be the same in the whole pool. Then the
 //! handler runs again, unless the caller [has given up](deadlines) by then: make it idempotent where
 //! that matters. The id of a request's
-//! [entry][Context::entry] is the same in every delivery.
+//! [entry][Context::entry] is the same in every delivery. A worker that comes back under the name
+//! ([`instance`][ServerBuilder::instance]) that it had takes back what it held a third of `claim_idle`
+//! sooner.
 //!
 //! A live worker renews what it holds at a third of `claim_idle`, so handlers may take as long as
 //! they like, unless a [`handler_timeout`][ServerBuilder::handler_timeout] is set. Peers in Python

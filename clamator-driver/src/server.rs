@@ -202,7 +202,10 @@ impl<R: Runtime> ServerBuilder<R> {
         self
     }
 
-    /// Names the server within its pool. Must be unique; `released` is reserved. Default: random.
+    /// Names the server within its pool. Must be unique; `released` is reserved. A server that starts
+    /// under the name of one that was killed takes back what that was given once it has been idle for
+    /// two thirds of [`ServerBuilder::peer_claim_idle`], instead of waiting for it as all others do.
+    /// Default: random.
     pub fn instance(mut self, instance: impl Into<String>) -> Self {
         self.instance = Some(instance.into());
         self

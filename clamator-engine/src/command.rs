@@ -83,8 +83,8 @@ pub enum Command {
         /// Most entries to take.
         count: u64,
     },
-    /// `XCLAIM key group consumer idle_min id… [TIME 0 RETRYCOUNT hand_back] JUSTID`: entries that
-    /// are pending for anybody become this consumer's, without a delivery being counted.
+    /// `XCLAIM key group consumer idle_min id… [TIME 0 RETRYCOUNT deliveries] [JUSTID]`: entries that
+    /// are pending for anybody become this consumer's.
     XClaim {
         /// Stream.
         key: Bytes,
@@ -96,9 +96,8 @@ pub enum Command {
         idle_min: Duration,
         /// Which entries.
         ids: Vec<StreamId>,
-        /// Set when they are for the next to claim: so often they were given out, and they look as
-        /// idle as any can. `None` makes them look as if they were just given out.
-        hand_back: Option<u64>,
+        /// What they are claimed as.
+        claim_as: ClaimAs,
     },
     /// `XDEL key id…`.
     XDel {
@@ -213,6 +212,21 @@ pub enum GroupStart {
     New,
 }
 
+/// What [`Command::XClaim`] claims entries as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClaimAs {
+    /// Given out once more: a delivery is counted, and their bodies are answered.
+    Delivered,
+    /// `TIME 0 RETRYCOUNT deliveries JUSTID`: for the next to claim. They look as idle as any can.
+    HandedBack {
+        /// How often they are to be taken to have been given out.
+        deliveries: u64,
+    },
+    /// `JUSTID`: as if they were just given out, without a delivery being counted.
+    Renewed,
+}
+
 /// Which entries a consumer of a group reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -275,12 +289,9 @@ impl Command {
                 spell.words(&["XAUTOCLAIM"]).all(&[key, group, consumer]);
                 spell.millis(*idle_min).id(*start).count(*count)
             }
-            Self::XClaim { key, group, consumer, idle_min, ids, hand_back } => {
+            Self::XClaim { key, group, consumer, idle_min, ids, claim_as } => {
                 spell.words(&["XCLAIM"]).all(&[key, group, consumer]).millis(*idle_min).ids(ids);
-                if let Some(deliveries) = hand_back {
-                    spell.words(&["TIME", "0", "RETRYCOUNT"]).number(*deliveries);
-                }
-                spell.words(&["JUSTID"])
+                spell.claim_as(*claim_as)
             }
             Self::XDel { key, ids } => spell.words(&["XDEL"]).bytes(key).ids(ids),
             Self::XGroupCreate { key, group, start } => {
@@ -362,6 +373,16 @@ impl Speller<'_> {
         match max_len {
             Some(max_len) => self.words(&["MAXLEN", "~"]).number(max_len),
             None => self,
+        }
+    }
+
+    fn claim_as(&mut self, claim_as: ClaimAs) -> &mut Self {
+        match claim_as {
+            ClaimAs::Delivered => self,
+            ClaimAs::HandedBack { deliveries } => {
+                self.words(&["TIME", "0", "RETRYCOUNT"]).number(deliveries).words(&["JUSTID"])
+            }
+            ClaimAs::Renewed => self.words(&["JUSTID"]),
         }
     }
 

@@ -13,7 +13,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use crate::command::Command;
+use crate::command::{ClaimAs, Command};
 use crate::reply::{Entry, Fields, GroupInfo, PendingEntry, Refusal, Reply, StreamInfo};
 use crate::stream_id::StreamId;
 
@@ -45,6 +45,9 @@ pub enum ReplyShape {
     Added,
     /// For [`Reply::Claimed`].
     Claimed,
+    /// For [`Reply::Entries`] that were claimed by their ids; of those that are gone Redis 6.2 says
+    /// nil, which is left out.
+    Delivered,
     /// For [`Reply::Groups`].
     Groups,
     /// For [`Reply::Ids`].
@@ -92,6 +95,7 @@ impl Command {
             Self::Time => ReplyShape::Time,
             Self::XAdd { .. } => ReplyShape::Added,
             Self::XAutoClaim { .. } => ReplyShape::Claimed,
+            Self::XClaim { claim_as: ClaimAs::Delivered, .. } => ReplyShape::Delivered,
             Self::XClaim { .. } => ReplyShape::Ids,
             Self::XGroupCreate { .. } => ReplyShape::Ok,
             Self::XInfoGroups { .. } => ReplyShape::Groups,
@@ -116,6 +120,7 @@ impl ReplyShape {
         let reply = match self {
             Self::Added => added(&value),
             Self::Claimed => claimed(value),
+            Self::Delivered => named(value).map(|(entries, _)| Reply::Entries(entries)),
             Self::Groups => groups(value),
             Self::Ids => ids(value).map(Reply::Ids),
             Self::Integer => integer(&value).map(Reply::Integer),
@@ -143,20 +148,26 @@ fn added(value: &Value) -> Option<Reply> {
 fn claimed(value: Value) -> Option<Reply> {
     let mut parts = array(value)?.into_iter();
     let next = id(&parts.next()?)?;
+    let (entries, nameless) = named(parts.next()?)?;
+    let deleted = match parts.next() {
+        Some(deleted) => ids(deleted)?,
+        None => Vec::new(),
+    };
+    Some(Reply::Claimed { next, entries, deleted, nameless })
+}
+
+/// The entries, and how many have no id, as they are gone.
+fn named(value: Value) -> Option<(Vec<Entry>, usize)> {
     let mut entries = Vec::new();
     let mut nameless = 0;
-    for part in array(parts.next()?)? {
+    for part in array(value)? {
         if part == Value::Nil {
             nameless += 1;
         } else {
             entries.push(entry(part)?);
         }
     }
-    let deleted = match parts.next() {
-        Some(deleted) => ids(deleted)?,
-        None => Vec::new(),
-    };
-    Some(Reply::Claimed { next, entries, deleted, nameless })
+    Some((entries, nameless))
 }
 
 fn ids(value: Value) -> Option<Vec<StreamId>> {
@@ -378,6 +389,15 @@ mod tests {
                 nameless: 0
             }))
         );
+    }
+
+    #[test]
+    fn of_what_is_claimed_by_id_and_gone_redis_6_2_says_nil() {
+        let entry = || list([text("4-0"), body()]);
+        let named = entry_1().fields;
+        let reply = ReplyShape::Delivered.decode(list([Value::Nil, entry(), Value::Nil]));
+        let entries = vec![Entry::new(StreamId::new(4, 0), named)];
+        assert_eq!(reply, Ok(Ok(Reply::Entries(entries))));
     }
 
     #[test]

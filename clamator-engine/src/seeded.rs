@@ -232,6 +232,8 @@ bugs! {
     TrimMissing = "P4, rule 4.11",
     /// An expired call is known, and keeps its place, until its reply comes.
     TimeoutLeaks = "redisrpc#24",
+    /// What a live process of the same name has is taken back at a start.
+    TwinRobbed = "rule 4.5, duplicate instance ids",
     /// A waiting read is not ended when the stop begins.
     UnblockMissing = "rule 4.10",
     /// `UNBLOCKED` ends all reading.

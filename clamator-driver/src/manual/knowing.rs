@@ -58,6 +58,7 @@
 //! | `clamator_server_entries_deleted_total` | entries that were given out although they are gone |
 //! | `clamator_server_entries_trimmed_total` | entries that others had acknowledged and left, and that were deleted |
 //! | `clamator_server_entries_handed_back_total` | entries that were handed back at the stop |
+//! | `clamator_server_entries_taken_back_total` | entries that an earlier process of this name was given, taken back at the start |
 //! | `clamator_server_groups_restored_total` | consumer groups that were gone and were made again |
 //! | `clamator_server_consumers_removed_total` | consumers that held nothing and were idle for long, which were removed; before Redis 7.2 also those of live workers without requests |
 //! | `clamator_server_consumer_looks_refused_total` | how often Redis refused to remove consumers |

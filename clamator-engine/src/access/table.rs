@@ -123,8 +123,9 @@ table! {
     XClaim:
         optional(
             Server, "xclaim", Some((Commands, Write)),
-            "what runs or waits for longer than `claim_idle` is not given to another worker, and \
-             what waits at a stop is handed back",
+            "what runs or waits for longer than `claim_idle` is not given to another worker; what \
+             waits at a stop is handed back; and a worker that is started again under its name takes \
+             back what it held",
             TAKES,
         );
     XDel:
@@ -174,8 +175,9 @@ table! {
         optional(
             Server, "xpending", Some((Commands, Read)),
             "it is known how often an entry was given out, so that there are dead letters; who \
-             holds it when a lease is in doubt; and how far a group has come, as with \
-             `xinfo|groups`; a server that stops removes its consumer",
+             holds it when a lease is in doubt; what a worker held that is started again under its \
+             name; and how far a group has come, as with `xinfo|groups`; a server that stops removes \
+             its consumer",
             "shows who holds what",
         );
     XRange:

@@ -6,7 +6,7 @@
 use core::time::Duration;
 
 use super::dialect::Dialect;
-use crate::command::Command;
+use crate::command::{ClaimAs, Command};
 use crate::reply::Refusal;
 
 const MAX: u64 = i64::MAX.cast_unsigned();
@@ -65,11 +65,12 @@ pub(super) fn check(command: &Command, dialect: Dialect, wall_ms: u64) -> Result
 ///
 /// # Errors
 /// The refusal that Redis answers; nothing must be claimed.
-pub(super) fn claim(idle_min: Duration, hand_back: Option<u64>) -> Result<u64, Refusal> {
+pub(super) fn claim(idle_min: Duration, claim_as: ClaimAs) -> Result<u64, Refusal> {
     let idle_ms = whole_millis(idle_min);
     within(idle_ms, 0, MAX, "Invalid min-idle-time argument for XCLAIM")?;
-    let deliveries = hand_back.unwrap_or(0);
-    within(deliveries, 0, MAX, "Invalid RETRYCOUNT option argument for XCLAIM")?;
+    if let ClaimAs::HandedBack { deliveries } = claim_as {
+        within(deliveries, 0, MAX, "Invalid RETRYCOUNT option argument for XCLAIM")?;
+    }
     Ok(idle_ms)
 }
 

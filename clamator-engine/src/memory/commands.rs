@@ -15,7 +15,7 @@ use super::group::{Claim, Group, Scan};
 use super::keyspace::{Keyspace, Stream};
 use super::reads::{Read, Source};
 use super::refusals::{exhausted, group_exists, group_needs_key, no_consumer_group, no_key};
-use crate::command::{Command, GroupStart};
+use crate::command::{ClaimAs, Command, GroupStart};
 use crate::reply::{Entry, Fields, GroupInfo, Refusal, Reply, StreamInfo};
 use crate::stream_id::StreamId;
 
@@ -62,12 +62,16 @@ impl Keyspace {
                 let (log, group) = self.group(&key, &group)?;
                 group.scan(log, wall_ms, &scan)?
             }
-            Command::XClaim { key, group, consumer, idle_min, ids, hand_back } => {
+            Command::XClaim { key, group, consumer, idle_min, ids, claim_as } => {
                 let dialect = self.dialect();
                 let (log, group) = self.group(&key, &group)?;
-                let idle_ms_min = arguments::claim(idle_min, hand_back)?;
-                let claim = Claim { consumer, dialect, hand_back, idle_ms_min };
-                Reply::Ids(group.claim(log, wall_ms, &claim, &ids))
+                let idle_ms_min = arguments::claim(idle_min, claim_as)?;
+                let claim = Claim { consumer, dialect, claim_as, idle_ms_min };
+                let claimed = group.claim(log, wall_ms, &claim, &ids);
+                match claim_as {
+                    ClaimAs::Delivered => Reply::Entries(log.entries(&claimed)),
+                    ClaimAs::HandedBack { .. } | ClaimAs::Renewed => Reply::Ids(claimed),
+                }
             }
             Command::XDel { key, ids } => self.remove(&key, &ids)?,
             Command::XGroupCreate { key, group, start } => self.create_group(key, group, start)?,

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use super::dialect::Dialect;
 use super::log::Log;
 use super::refusals::claim_too_large;
-use crate::command::IDLE_CONSUMERS_MAX;
+use crate::command::{ClaimAs, IDLE_CONSUMERS_MAX};
 use crate::reply::{Entry, PendingEntry, Refusal, Reply};
 use crate::stream_id::StreamId;
 
@@ -51,11 +51,9 @@ struct Pending {
 /// How entries are claimed.
 #[derive(Debug)]
 pub(super) struct Claim {
+    pub(super) claim_as: ClaimAs,
     pub(super) consumer: Bytes,
     pub(super) dialect: Dialect,
-    /// The count of deliveries of entries that anybody may take at once; `None` keeps the count,
-    /// and starts the idle time anew.
-    pub(super) hand_back: Option<u64>,
     pub(super) idle_ms_min: u64,
 }
 
@@ -173,7 +171,7 @@ impl Group {
         Ok(Reply::Claimed { next, entries, deleted, nameless })
     }
 
-    /// `XCLAIM … JUSTID`. Tells what was claimed.
+    /// `XCLAIM`. Tells what was claimed.
     pub(super) fn claim(
         &mut self,
         log: &Log,
@@ -194,8 +192,11 @@ impl Group {
             if wall_ms.saturating_sub(pending.since_ms) < claim.idle_ms_min {
                 continue;
             }
-            pending.since_ms = if claim.hand_back.is_some() { 0 } else { wall_ms };
-            pending.deliveries = claim.hand_back.unwrap_or(pending.deliveries);
+            (pending.since_ms, pending.deliveries) = match claim.claim_as {
+                ClaimAs::Delivered => (wall_ms, pending.deliveries.saturating_add(1)),
+                ClaimAs::HandedBack { deliveries } => (0, deliveries),
+                ClaimAs::Renewed => (wall_ms, pending.deliveries),
+            };
             self.assign(wall_ms, id, &claim.consumer);
             claimed.push(id);
         }

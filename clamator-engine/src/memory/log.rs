@@ -42,6 +42,12 @@ impl Log {
         Some(id)
     }
 
+    /// Those of these entries that are there.
+    pub(super) fn entries(&self, ids: &[StreamId]) -> Vec<Entry> {
+        let entry = |id: &StreamId| Some(Entry::new(*id, Some(self.find(*id)?.clone())));
+        ids.iter().filter_map(entry).collect()
+    }
+
     /// Deletes an entry. Tells whether it was there.
     pub(super) fn remove(&mut self, id: StreamId) -> bool {
         let Some((&first, node)) = self.nodes.range_mut(..=id).next_back() else { return false };

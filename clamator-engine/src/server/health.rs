@@ -80,6 +80,7 @@ impl Aim {
             | Self::Delete
             | Self::Expire(_)
             | Self::FindGhosts
+            | Self::FindOwn
             | Self::HandBack { .. }
             | Self::InspectStream
             | Self::ListGroups
@@ -88,6 +89,7 @@ impl Aim {
             | Self::RemoveIdleConsumers
             | Self::SeekEntry { .. }
             | Self::SeekGroup { .. }
+            | Self::TakeBack { .. }
             | Self::Time { .. }
             | Self::Trim
             | Self::TrimPending { .. }

@@ -85,7 +85,7 @@ impl Server {
             return;
         };
         // Without prefetch there is one question at a time, and what is overdue comes first.
-        let claims = !service.prefetch && service.reclaim.more && history.is_none();
+        let claims = !service.prefetch && service.has_overdue() && history.is_none();
         if claims || !service.may_ask() {
             return;
         }

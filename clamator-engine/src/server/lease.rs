@@ -26,7 +26,7 @@ use super::leases::{Group, IDLE_MIN, Lease, Standing, period, window};
 use super::missing::Missing;
 use super::reclaim::PENDING_COUNT;
 use super::{Aim, Server};
-use crate::command::Command;
+use crate::command::{ClaimAs, Command};
 use crate::engine::Lane;
 use crate::reply::{Refusal, RefusalKind, Reply};
 use crate::seeded::Bug;
@@ -104,7 +104,10 @@ impl Server {
             consumer: consumer.clone(),
             idle_min: if steals { IDLE_MIN } else { idle.max(IDLE_MIN) },
             ids: keys.iter().map(|key| key.id).collect(),
-            hand_back,
+            claim_as: match hand_back {
+                Some(deliveries) => ClaimAs::HandedBack { deliveries },
+                None => ClaimAs::Renewed,
+            },
         };
         let sent = self.now;
         let aim = if own { Aim::Renew { keys, sent } } else { Aim::HandBack { keys } };

@@ -5,7 +5,7 @@
 //! undone by the failure of a later one, and no failure runs a handler again in this process.
 //! Rules are cited by the numbers of [`rules`](crate::rules): the group (4.1) is in `group`,
 //! reading (4.3, 4.5) in `intake`, leases (4.4) in `lease` and `missing`, taking over (4.5) in
-//! `reclaim`, judging entries (4.6–4.8) in `request`, deadlines (4.9) in `expired` and `clock`, replies and
+//! `reclaim` and `take_back`, judging entries (4.6–4.8) in `request`, deadlines (4.9) in `expired` and `clock`, replies and
 //! acknowledgements in `settle`, the stop (4.10) in `stop` and `hand_back`, bounds (4.11) in `settle`,
 //! `trim`, `expiry` and `consumers`.
 //!
@@ -35,6 +35,7 @@ mod service;
 mod settle;
 mod stats;
 mod stop;
+mod take_back;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -298,6 +299,7 @@ impl Server {
             Aim::Delete | Aim::Unblock => {}
             Aim::Expire(stream) => self.handle_expiry(stream, reply),
             Aim::FindGhosts => self.handle_ghosts(service, reply),
+            Aim::FindOwn => self.handle_own_found(service, reply),
             Aim::HandBack { keys } => self.handle_handed_back(service, keys, reply),
             Aim::History { epoch, sent } => self.handle_history(service, epoch, sent, reply),
             Aim::InspectStream => self.handle_inspected(service, &reply),
@@ -313,6 +315,7 @@ impl Server {
             Aim::SeekGroup { missing, sent } => {
                 self.handle_group_sought(service, missing, sent, reply);
             }
+            Aim::TakeBack { sent } => self.handle_taken_back(service, sent, reply),
             Aim::Time { sent } => self.handle_time(sent, &reply),
             Aim::Trim => self.handle_trimmed(service, &reply),
             Aim::TrimPending { round } => self.handle_trim_pending(service, round, &reply),
@@ -347,6 +350,8 @@ impl Server {
                     let keys: Vec<Key> = missing.iter().map(|it| it.key).collect();
                     self.void_renewal(service, &keys);
                 }
+                Aim::FindOwn => self.void_take_back(service, false),
+                Aim::TakeBack { .. } => self.void_take_back(service, voided.sent),
                 Aim::Trim | Aim::TrimPending { .. } => self.void_trim(service),
                 Aim::CheckGhost(_)
                 | Aim::Delete

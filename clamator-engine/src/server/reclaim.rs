@@ -25,6 +25,7 @@ pub(super) const PENDING_COUNT: u64 = 1000;
 const EMPTY_SCANS_MAX: u32 = 16;
 /// Most ghosts looked at after one claim.
 const GHOSTS_MAX: usize = 100;
+
 impl Server {
     /// A new tick: every service is looked at for what dead workers left.
     pub(super) fn tick_reclaim(&mut self) {
@@ -38,6 +39,7 @@ impl Server {
             }
             service.reclaim.more = true;
             service.reclaim.empty_scans = 0;
+            service.take_back.tick(self.now);
             if service.reclaim.counting == Counting::Refused {
                 service.reclaim.counting = Counting::Idle;
             }
@@ -49,7 +51,6 @@ impl Server {
         let Some(service) = self.services.get(index) else {
             return;
         };
-        let reclaim = &service.reclaim;
         let seeded = self.config.seeded;
         let waits =
             seeded.is(Bug::ClaimWaitsForAll) && matches!(self.stage, super::Stage::Starting);
@@ -57,8 +58,8 @@ impl Server {
         if seeded.is(Bug::ReclaimMissing)
             || !serving
             || !service.is_ready()
-            || reclaim.under_way
-            || !reclaim.more
+            || service.reclaim.under_way
+            || !service.has_overdue()
             || !service.may_ask()
         {
             return;
@@ -66,9 +67,14 @@ impl Server {
         // A read that waits has places set aside for new entries, which come in their own time;
         // what is overdue does not wait for them, unless it would wait behind what they bring.
         let count = self.free_places(service).min(service.reclaim.page.limit());
-        if count == 0 {
-            return;
+        if count > 0 && !self.take_back(index) {
+            self.scan(index, count);
         }
+    }
+
+    fn scan(&mut self, index: usize, count: usize) {
+        let seeded = self.config.seeded;
+        let Some(service) = self.services.get(index) else { return };
         let dropped = seeded.is(Bug::CursorDropped);
         let start = if dropped { StreamId::ZERO } else { service.reclaim.cursor };
         let at_once = seeded.is(Bug::ReclaimAtOnce);

@@ -15,6 +15,7 @@ use super::held::{Held, Key};
 use super::intake::{PAGE, READ_MAX};
 use super::pace::Pace;
 use super::stats::ServerStats;
+use super::take_back::TakeBack;
 use super::trim::Trim;
 use crate::engine::Lane;
 use crate::page::Page;
@@ -45,6 +46,7 @@ pub(super) struct Service {
     pub(super) group: Group,
     pub(super) reader: Reader,
     pub(super) reclaim: Reclaim,
+    pub(super) take_back: TakeBack,
     pub(super) trim: Trim,
     pub(super) held: Held,
     pub(super) pace: Pace,
@@ -196,6 +198,7 @@ impl Service {
             },
             reader: Reader::new(),
             reclaim: Reclaim::new(),
+            take_back: TakeBack::default(),
             trim: Trim::default(),
             held: Held::new(server.seeded),
             pace: Pace::default(),
@@ -229,6 +232,11 @@ impl Service {
     pub(super) fn may_ask(&self) -> bool {
         let idle = self.reader.under_way.is_none() && !self.reclaim.under_way;
         self.prefetch || (idle && self.held.running() < self.concurrency.limit())
+    }
+
+    /// Whether there may be something that others have left, to be looked for now.
+    pub(super) const fn has_overdue(&self) -> bool {
+        self.reclaim.more || self.take_back.is_due()
     }
 
     pub(super) fn is_ready(&self) -> bool {

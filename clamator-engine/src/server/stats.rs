@@ -27,6 +27,8 @@ stats! {
         entries_deleted,
         /// Entries that were handed back at the stop, for another worker.
         entries_handed_back,
+        /// Entries that an earlier process of this name was given, taken back at the start.
+        entries_taken_back,
         /// Entries that others had acknowledged and left behind, and that this server deleted.
         entries_trimmed,
         /// Requests that were not started, or not again, as their callers had given up.

@@ -21,6 +21,7 @@ mod reclaim;
 mod settle;
 mod stats;
 mod stop;
+mod take_back;
 mod trim;
 
 use alloc::format;

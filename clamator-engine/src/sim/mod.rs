@@ -11,6 +11,7 @@ mod dice;
 mod fact;
 mod fault;
 mod garbage;
+mod given;
 mod history;
 mod injector;
 mod invariants;

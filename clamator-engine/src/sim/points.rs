@@ -259,6 +259,8 @@ points! {
     StoppedBeforeReading,
     /// A server stopped and left entries (4.10).
     StoppedWithEntriesLeft,
+    /// What an earlier process of this name had was taken back at a start (4.5).
+    TakenBack,
     /// A server trimmed what peers had left (4.11).
     StreamTrimmed,
     /// A stopped server's read was ended by UNBLOCK (4.10).

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clamator_engine::sim::Dice;
-use clamator_engine::{Command, GroupStart, ReadFrom, StreamId};
+use clamator_engine::{ClaimAs, Command, GroupStart, ReadFrom, StreamId};
 
 use super::arguments::Arguments;
 use super::step::{Deed, Meddling, Step, client_of};
@@ -240,8 +240,12 @@ impl Author {
             }
             What::ClaimIds => {
                 let (ids, idle_min) = (arguments.ids(dice, &key), arguments.idle(dice));
-                let hand_back = (at == 0).then(|| arguments.deliveries(dice));
-                Command::XClaim { key, group, consumer, idle_min, ids, hand_back }
+                let claim_as = match at {
+                    0 => ClaimAs::HandedBack { deliveries: arguments.deliveries(dice) },
+                    1 => ClaimAs::Delivered,
+                    _ => ClaimAs::Renewed,
+                };
+                Command::XClaim { key, group, consumer, idle_min, ids, claim_as }
             }
             What::CreateGroup => {
                 let start = match at {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use clamator_engine::{Command, ReadFrom, Refusal, Reply, StreamId, Version};
+use clamator_engine::{ClaimAs, Command, ReadFrom, Refusal, Reply, StreamId, Version};
 
 use super::step::{Meddling, may_block};
 use super::trace::{Answer, Happening};
@@ -32,7 +32,7 @@ enum On {
 }
 
 /// What must be met.
-const REQUIRED: [(&str, On); 88] = [
+const REQUIRED: [(&str, On); 90] = [
     ("CLIENT UNBLOCK", On::All),
     ("CLIENT UNBLOCK: it waited", On::All),
     ("CLIENT UNBLOCK: it did not wait", On::All),
@@ -59,6 +59,8 @@ const REQUIRED: [(&str, On); 88] = [
     ("XAUTOCLAIM: deleted", On::Since(7, 0)),
     ("XAUTOCLAIM: nameless", On::Before(7, 0)),
     ("XCLAIM", On::All),
+    ("XCLAIM: delivered", On::All),
+    ("XCLAIM: delivered nothing", On::All),
     ("XCLAIM: took entries", On::All),
     ("XCLAIM: took nothing", On::All),
     ("XCLAIM: handed back", On::All),
@@ -272,6 +274,8 @@ fn of_reply(command: &Command, reply: &Reply, met: &mut Vec<&'static str>) {
                 met.push("XREADGROUP history: nil body");
             }
         }
+        (Command::XClaim { .. }, Reply::Entries(entries)) => met
+            .push(either(!entries.is_empty(), ["XCLAIM: delivered", "XCLAIM: delivered nothing"])),
         (Command::XRead { .. }, Reply::Entries(entries)) => {
             met.push(either(!entries.is_empty(), ["XREAD: some", "XREAD: none"]));
         }
@@ -290,9 +294,9 @@ fn of_reply(command: &Command, reply: &Reply, met: &mut Vec<&'static str>) {
             ];
             met.extend(more.into_iter().filter(|(is, _)| *is).map(|(_, name)| name));
         }
-        (Command::XClaim { ids, hand_back, .. }, Reply::Ids(claimed)) => {
+        (Command::XClaim { ids, claim_as, .. }, Reply::Ids(claimed)) => {
             met.push(either(!claimed.is_empty(), ["XCLAIM: took entries", "XCLAIM: took nothing"]));
-            if hand_back.is_some() && !claimed.is_empty() {
+            if matches!(claim_as, ClaimAs::HandedBack { .. }) && !claimed.is_empty() {
                 met.push("XCLAIM: handed back");
             }
             if claimed.len() < ids.len() {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clamator_engine::{
-    Answer, Command, Concurrency, Entry, GroupInfo, Hello, Instant, Lane, Refusal, Reply, Server,
-    ServerConfig, ServerEvent, ServiceConfig, StreamId, Version,
+    Answer, ClaimAs, Command, Concurrency, Entry, GroupInfo, Hello, Instant, Lane, Refusal, Reply,
+    Server, ServerConfig, ServerEvent, ServiceConfig, StreamId, Version,
 };
 use clamator_proto::{Contract, Envelope, Json, MethodName, ServiceName};
 
@@ -103,6 +103,7 @@ fn benign(command: &Command) -> Reply {
             deleted: Vec::new(),
             nameless: 0,
         },
+        Command::XClaim { claim_as: ClaimAs::Delivered, .. } => Reply::Entries(Vec::new()),
         Command::XClaim { ids, .. } => Reply::Ids(ids.clone()),
         Command::XAck { ids, .. } => Reply::Integer(i64::try_from(ids.len()).unwrap_or(0)),
         _ => Reply::Integer(0),

@@ -105,6 +105,7 @@ pub const TARGETS: [Target; 7] = [
             ("reply retried", 20),
             ("started", 300),
             ("stopped clean", 100),
+            ("taken back", 20),
         ],
     },
     Target {

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use clamator_engine::{
-    Answer, Command, Concurrency, Instant, JobId, Lane, Notice, Refusal, RefusalKind, Reply,
-    Server, ServerConfig, ServerEvent, ServiceConfig, StreamId,
+    Answer, ClaimAs, Command, Concurrency, Instant, JobId, Lane, Notice, Refusal, RefusalKind,
+    Reply, Server, ServerConfig, ServerEvent, ServiceConfig, StreamId,
 };
 use clamator_proto::{Envelope, Json, RpcError};
 
@@ -141,15 +141,19 @@ fn calm(script: &mut Script<'_>, port: &mut Port<Server>, app: &mut Serving, rou
 fn answer(script: &mut Script<'_>, port: &mut Port<Server>, app: &mut Serving, lane: Lane) {
     let Some(command) = port.oldest(lane).cloned() else { return };
     let reply = match app.world(&command) {
-        Some(world) => world.reply(script, &command),
-        None => Reply::Added(Some(StreamId::new(1, 1))),
+        Some(_) if matches!(command, Command::XGroupCreate { .. }) && script.once_in(2) => {
+            Err(Refusal::new("BUSYGROUP", "Consumer Group name already exists"))
+        }
+        Some(world) => Ok(world.reply(script, &command)),
+        None => Ok(Reply::Added(Some(StreamId::new(1, 1)))),
     };
     match &command {
         Command::XAutoClaim { .. } => app.seen.mark("claimed"),
+        Command::XClaim { claim_as: ClaimAs::Delivered, .. } => app.seen.mark("taken back"),
         Command::XRange { .. } => app.seen.mark("ghost"),
         _ => {}
     }
-    port.reply(lane, Ok(reply));
+    port.reply(lane, reply);
 }
 
 /// An entry of one of the services.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clamator_engine::{
-    Command, Entry, Fields, GroupInfo, PendingEntry, ReadFrom, Reply, StreamId, StreamInfo,
+    ClaimAs, Command, Entry, Fields, GroupInfo, PendingEntry, ReadFrom, Reply, StreamId, StreamInfo,
 };
 
 use super::material;
@@ -59,6 +59,10 @@ impl World {
             }
             Command::XAutoClaim { count, .. } => self.claimed(script, size(*count)),
             Command::XPendingRange { start, end, count, .. } => {
+                // An earlier process of the server's name may have been given what it was not.
+                for _ in 0..if *end == StreamId::MAX { script.roll(3) } else { 0 } {
+                    self.give_new(script);
+                }
                 let mut rows = Vec::new();
                 if start <= end {
                     let ids: Vec<StreamId> =
@@ -66,8 +70,9 @@ impl World {
                     let keep = script.roll(8);
                     for id in ids.into_iter().take(size(*count)).skip(keep.saturating_sub(4)) {
                         self.given.insert(id);
-                        let deliveries = 1 + script.number() % 4;
-                        rows.push(PendingEntry::new(id, Bytes::from_static(b"c"), 5, deliveries));
+                        let (idle, deliveries) = (script.number(), 1 + script.number() % 4);
+                        let consumer = Bytes::from_static(b"c");
+                        rows.push(PendingEntry::new(id, consumer, idle, deliveries));
                     }
                 }
                 Reply::PendingRange(rows)
@@ -101,6 +106,12 @@ impl World {
             Command::XAdd { .. } => Reply::Added(Some(StreamId::new(1, 1))),
             Command::Time => Reply::Time(Duration::from_millis(script.number())),
             Command::XGroupCreate { .. } => Reply::Ok,
+            Command::XClaim { ids, claim_as: ClaimAs::Delivered, .. } => {
+                let ids: Vec<StreamId> =
+                    ids.iter().copied().filter(|_| !script.once_in(8)).collect();
+                let entries = ids.into_iter().map(|id| self.give_again(script, id));
+                Reply::Entries(entries.filter(|entry| entry.fields.is_some()).collect())
+            }
             Command::XClaim { ids, .. } => {
                 Reply::Ids(ids.iter().copied().filter(|_| !script.once_in(8)).collect())
             }

@@ -14,6 +14,7 @@ use crate::scene::{REPLIES, Scene, served};
 
 clamator_tests::scenarios!(
     neither_what_runs_nor_what_waits_is_taken_from_a_live_worker,
+    a_twin_that_starts_takes_nothing_from_a_live_worker_of_its_name,
     a_lost_lease_is_told_and_what_the_handler_comes_to_is_not_heard,
     a_handler_past_its_timeout_is_dropped_and_another_worker_answers,
     a_stop_is_told_to_handlers_before_it_drops_them,
@@ -36,6 +37,22 @@ async fn neither_what_runs_nor_what_waits_is_taken_from_a_live_worker<R: Runtime
     scene.ledger.assert_sound(&[], 1);
     assert_eq!(scene.ledger.by_instance().keys().collect::<Vec<_>>(), ["busy"]);
     assert_eq!(scene.servers[0].stats().await.leases_lost, 0);
+    scene.assert_settled().await;
+}
+
+async fn a_twin_that_starts_takes_nothing_from_a_live_worker_of_its_name<R: Runtime>(runtime: R) {
+    let mut scene = Scene::without_server(&runtime).await;
+    let twin = |builder: ServerBuilder<R>| builder.instance("twin").claim_idle(3 * SECOND);
+    scene.serve(Concurrency::Serial, twin).await;
+    let long = scene.caller.calls(1, 6000);
+    scene.await_that("the handler", 5 * SECOND, |scene| scene.ledger.running() == 1).await;
+    scene.serve(Concurrency::Serial, twin).await;
+    long.end(10 * SECOND).await;
+    scene.ledger.assert_sound(&[], 1);
+    for server in &scene.servers {
+        let stats = server.stats().await;
+        assert_eq!((stats.entries_taken_back, stats.leases_lost), (0, 0));
+    }
     scene.assert_settled().await;
 }
 

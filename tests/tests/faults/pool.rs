@@ -3,18 +3,19 @@
 //! Not the takeover from a worker that was killed, which needs a process of its own: that is with
 //! the other peers' tests. A server that stops hands back what it did not finish.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clamator_driver::{CallError, Concurrency, Runtime, ServerBuilder};
 use clamator_tests::world::Async;
 
-use crate::scene::{RAW, Scene, add_request};
+use crate::scene::{COMMANDS, RAW, Scene, add_request};
 
 clamator_tests::scenarios!(
     every_server_of_a_pool_gets_its_share,
     a_server_that_stops_under_load_loses_nothing,
     a_server_that_stops_idle_takes_its_consumer_with_it,
     what_is_left_of_workers_that_are_gone_is_removed_unless_they_hold_something,
+    what_an_earlier_process_of_its_name_was_given_is_taken_back_at_a_start,
     a_reply_that_comes_after_its_call_timed_out_is_dropped,
     a_handler_that_takes_longer_than_claim_idle_runs_once,
     many_threads_at_full_speed_get_every_reply,
@@ -103,6 +104,27 @@ async fn what_is_left_of_workers_that_are_gone_is_removed_unless_they_hold_somet
     assert_eq!(names(&scene), ["work:holds", "work:lives"]);
     let counters = scene.servers[0].stats().await;
     assert_eq!((counters.consumers_removed, counters.consumer_looks_refused), (100, 0));
+}
+
+async fn what_an_earlier_process_of_its_name_was_given_is_taken_back_at_a_start<R: Runtime>(
+    runtime: R,
+) {
+    let mut scene = Scene::without_server(&runtime).await;
+    scene.redis.command("XGROUP CREATE faults:cmds:work work 0 MKSTREAM");
+    let call = scene.caller.calls(1, 0);
+    scene.await_that("the request", 5 * SECOND, |scene| scene.length(COMMANDS) == 1).await;
+    let given = Instant::now();
+    scene.redis.command("XREADGROUP GROUP work work:again STREAMS faults:cmds:work >");
+    let configure = |builder: ServerBuilder<R>| {
+        builder.instance("again").claim_idle(6 * SECOND).reclaim_tick(SECOND / 5)
+    };
+    scene.serve(Concurrency::Serial, configure).await;
+    call.end(10 * SECOND).await;
+    assert!(given.elapsed() >= 4 * SECOND, "two renewal intervals have passed");
+    let stats = scene.servers[0].stats().await;
+    assert_eq!((stats.entries_taken_back, stats.jobs_redelivered), (1, 1));
+    scene.ledger.assert_sound(&[], 1);
+    scene.assert_settled().await;
 }
 
 async fn a_reply_that_comes_after_its_call_timed_out_is_dropped<R: Runtime>(runtime: R) {

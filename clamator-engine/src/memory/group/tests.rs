@@ -174,8 +174,8 @@ fn from_7_0_on_a_claim_of_more_than_any_memory_holds_is_refused() {
     assert_eq!(told(group.scan(&log, 1050, &old)), (0, vec![1], vec![], 0));
 }
 
-fn take(dialect: Dialect, idle_ms_min: u64, hand_back: Option<u64>) -> Claim {
-    Claim { consumer: BOB, dialect, hand_back, idle_ms_min }
+fn take(dialect: Dialect, idle_ms_min: u64, claim_as: ClaimAs) -> Claim {
+    Claim { claim_as, consumer: BOB, dialect, idle_ms_min }
 }
 
 #[test]
@@ -183,8 +183,8 @@ fn a_claim_by_id_takes_what_is_idle_enough_and_counts_no_delivery() {
     let log = log(3);
     let mut group = group(&log);
     let wanted = [id(3), id(1), id(9)];
-    assert_eq!(group.claim(&log, 1049, &take(on(7, 0), 50, None), &wanted), []);
-    let claimed = group.claim(&log, 1050, &take(on(7, 0), 50, None), &wanted);
+    assert_eq!(group.claim(&log, 1049, &take(on(7, 0), 50, ClaimAs::Renewed), &wanted), []);
+    let claimed = group.claim(&log, 1050, &take(on(7, 0), 50, ClaimAs::Renewed), &wanted);
     assert_eq!(claimed, [id(3), id(1)]);
     assert_eq!((held(&group, &ANA), held(&group, &BOB)), (vec![2], vec![1, 3]));
     let pending: Vec<_> = group.pending(1060).collect();
@@ -192,10 +192,27 @@ fn a_claim_by_id_takes_what_is_idle_enough_and_counts_no_delivery() {
 }
 
 #[test]
+fn a_claim_by_id_that_delivers_counts_it() {
+    let log = log(1);
+    let mut group = group(&log);
+    assert_eq!(group.claim(&log, 1050, &take(on(7, 0), 50, ClaimAs::Delivered), &[id(1)]), [id(1)]);
+    let pending: Vec<_> = group.pending(1060).collect();
+    assert_eq!(pending, [PendingEntry::new(id(1), BOB, 10, 2)]);
+}
+
+#[test]
 fn what_is_handed_back_is_as_idle_as_can_be_and_has_the_count_that_is_told() {
     let log = log(1);
     let mut group = group(&log);
-    assert_eq!(group.claim(&log, 1050, &take(on(7, 0), 1, Some(0)), &[id(1)]), [id(1)]);
+    assert_eq!(
+        group.claim(
+            &log,
+            1050,
+            &take(on(7, 0), 1, ClaimAs::HandedBack { deliveries: 0 }),
+            &[id(1)]
+        ),
+        [id(1)]
+    );
     let pending: Vec<_> = group.pending(1060).collect();
     assert_eq!(pending, [PendingEntry::new(id(1), BOB, 1060, 0)]);
 }
@@ -209,7 +226,7 @@ fn from_7_0_on_a_claim_by_id_drops_what_is_gone_from_the_stream() {
         let mut group = group(&log);
         log.remove(id(1));
         let ids = [id(1), id(2)];
-        assert_eq!(group.claim(&log, 1050, &take(dialect, 0, None), &ids), claimed);
+        assert_eq!(group.claim(&log, 1050, &take(dialect, 0, ClaimAs::Renewed), &ids), claimed);
         assert_eq!(group.pending(1050).count(), pending);
     }
 }
@@ -219,7 +236,7 @@ fn before_7_2_a_claim_by_id_that_takes_nothing_leaves_no_consumer_behind() {
     for (dialect, consumers) in [(on(7, 0), vec![&ANA]), (on(7, 2), vec![&ANA, &BOB])] {
         let log = log(1);
         let mut group = group(&log);
-        assert_eq!(group.claim(&log, 1049, &take(dialect, 50, None), &[id(1)]), []);
+        assert_eq!(group.claim(&log, 1049, &take(dialect, 50, ClaimAs::Renewed), &[id(1)]), []);
         assert_eq!(group.consumers().collect::<Vec<_>>(), consumers);
     }
 }

@@ -5,6 +5,7 @@
 use super::intake::pending;
 use super::missing::given_out;
 use super::*;
+use crate::command::ClaimAs;
 use crate::engine::Lane;
 
 /// A server whose handler runs for entry 1, with entry 2 behind it, when it is stopped.
@@ -25,12 +26,18 @@ const RIPE: Duration = Duration::from_millis(1);
 /// What is being handed back: which entries, how idle they must be, how often they were given out.
 fn hand_back(rig: &mut Rig<Server>) -> (Sent, Vec<StreamId>, Duration, u64) {
     let sent = rig.take("XCLAIM");
-    let Command::XClaim { ids, idle_min, consumer, hand_back: Some(count), .. } = &sent.command
+    let Command::XClaim {
+        ids,
+        idle_min,
+        consumer,
+        claim_as: ClaimAs::HandedBack { deliveries },
+        ..
+    } = &sent.command
     else {
         panic!("{sent:?}")
     };
     assert_eq!(&consumer[..], b"arith:released");
-    let (ids, idle_min, count) = (ids.clone(), *idle_min, *count);
+    let (ids, idle_min, count) = (ids.clone(), *idle_min, *deliveries);
     (sent, ids, idle_min, count)
 }
 

@@ -5,6 +5,7 @@
 use super::intake::pending;
 use super::missing::given_out;
 use super::*;
+use crate::command::ClaimAs;
 use crate::engine::Lane;
 use crate::reply::PendingEntry;
 
@@ -25,7 +26,8 @@ fn busy() -> (Rig<Server>, Job) {
 /// The renewal that is under way: which entries, and how long idle they must be.
 fn renewal(rig: &mut Rig<Server>) -> (Sent, Vec<StreamId>, Duration) {
     let sent = rig.take("XCLAIM");
-    let Command::XClaim { ids, idle_min, consumer, hand_back: None, .. } = &sent.command else {
+    let Command::XClaim { ids, idle_min, consumer, claim_as: ClaimAs::Renewed, .. } = &sent.command
+    else {
         panic!("{sent:?}")
     };
     assert_eq!(&consumer[..], b"arith:w1");

@@ -9,8 +9,9 @@ use alloc::vec::Vec;
 
 use super::{Fact, Invariant, Kind, Scene};
 use crate::command::Command;
-use crate::reply::{Entry, Fields, Reply};
+use crate::reply::{Entry, Fields};
 use crate::server::Answer;
+use crate::sim::given::{GIVING, given};
 use crate::sim::history::{NodeKind, id_in, is_dead, number_in};
 use crate::sim::network::NodeId;
 use crate::sim::verb::{Verb, Verbs};
@@ -47,23 +48,16 @@ impl Invariant for OwnMethods {
     }
 
     fn verbs(&self) -> Verbs {
-        Verbs::of(&[Verb::XAutoClaim, Verb::XReadGroup])
+        GIVING
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
-            Fact::Replied {
-                node,
-                command: Command::XReadGroup { key, .. },
-                reply: Ok(Reply::Entries(entries)),
-                ..
+            Fact::Replied { node, command, reply: Ok(reply), .. } => {
+                if let Some((key, entries)) = given(command, reply) {
+                    self.hand(scene, *node, key, entries);
+                }
             }
-            | Fact::Replied {
-                node,
-                command: Command::XAutoClaim { key, .. },
-                reply: Ok(Reply::Claimed { entries, .. }),
-                ..
-            } => self.hand(scene, *node, key, entries),
             Fact::Started { node, start, .. }
                 if start.number.is_none()
                     && scene.history.kind_of(*node) == Some(NodeKind::Server) =>

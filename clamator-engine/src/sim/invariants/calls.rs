@@ -15,7 +15,7 @@ use crate::engine::Lane;
 use crate::reply::{Refusal, Reply};
 use crate::sim::by_node::ByNode;
 use crate::sim::fault::Fault;
-use crate::sim::history::{NodeKind, Outcome, id_in, number_in};
+use crate::sim::history::{Given, NodeKind, Outcome, id_in, number_in};
 use crate::sim::network::NodeId;
 use crate::sim::verb::{Verb, Verbs};
 use crate::time::Instant;
@@ -380,7 +380,8 @@ impl Invariant for InFlight {
                 }
             }
             // Whether what was under way there has become an entry is not known.
-            Fact::Closed { node, .. } | Fact::Lost { node, .. } => {
+            Fact::Closed { node, lane: Lane::Command }
+            | Fact::Lost { node, lane: Lane::Command } => {
                 if let Some(places) = self.places.get_mut(node) {
                     places.retain(|_, until| until.is_none());
                 }
@@ -407,8 +408,13 @@ fn freed(scene: &Scene<'_>, command: &Command, reply: &Result<Reply, Refusal>) -
         }
         // What is gone has none, unless a worker was given it before.
         (Command::XDel { key, ids }, Ok(Reply::Integer(1..))) => {
-            let service = history.service_of(key);
-            ids.iter().filter_map(|id| history.number_of(service?, *id)).collect()
+            let Some(service) = history.service_of(key) else { return Vec::new() };
+            let gone = history.calls.iter().filter(|(_, call)| {
+                call.service == service
+                    && call.withdrawn != Some(Given::ToWorker)
+                    && call.entries.last().is_some_and(|entry| ids.contains(entry))
+            });
+            gone.map(|(number, _)| *number).collect()
         }
         (Command::XRead { .. }, Ok(Reply::Entries(entries))) => {
             let ids = entries.iter().filter_map(|entry| id_in(entry.fields.as_ref()?));

@@ -7,9 +7,10 @@ use alloc::format;
 use alloc::string::String;
 
 use super::{Fact, Invariant, Kind, REWRITES, Scene};
-use crate::command::{Command, ReadFrom};
+use crate::command::{ClaimAs, Command, ReadFrom};
 use crate::reply::Reply;
 use crate::server::Concurrency;
+use crate::sim::given::GIVING;
 use crate::sim::history::{NodeKind, dead_entry, is_dead};
 use crate::sim::network::{Executed, NodeId};
 use crate::sim::verb::{Verb, Verbs};
@@ -78,7 +79,7 @@ impl Invariant for NothingWaitsBehindSuspects {
     }
 
     fn verbs(&self) -> Verbs {
-        Verbs::of(&[Verb::XAutoClaim, Verb::XReadGroup])
+        GIVING
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -100,6 +101,7 @@ impl Invariant for NothingWaitsBehindSuspects {
                 node,
                 command:
                     Command::XAutoClaim { key, .. }
+                    | Command::XClaim { key, claim_as: ClaimAs::Delivered, .. }
                     | Command::XReadGroup { key, from: ReadFrom::New, .. },
                 ..
             } => {

@@ -103,8 +103,11 @@ impl Invariant for SparesWaiting {
             };
             scene.history.strikes.iter().any(forth)
         });
-        let back = FaultSet::of(&[Fault::RedisClockBack]);
-        if unseen || scene.history.struck_within(scene.now, UNSEEN_MAX, back) {
+        let lately =
+            |fault| scene.history.struck_within(scene.now, UNSEEN_MAX, FaultSet::of(&[fault]));
+        // Nor can a process see what becomes of two clocks that are set forth by as much.
+        let both = lately(Fault::RedisClockAhead) && lately(Fault::WorkerClockAhead);
+        if unseen || both || lately(Fault::RedisClockBack) {
             return Ok(());
         }
         Err(format!("{node} skips {entry}, call {number:?}: {call:?}"))

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::lanes::{ASKING, Reach};
 use super::{Fact, Invariant, Kind, Scene};
-use crate::command::{Command, GroupStart};
+use crate::command::{ClaimAs, Command, GroupStart};
 use crate::engine::Lane;
 use crate::reply::{Refusal, RefusalKind, Reply};
 use crate::sim::by_node::ByNode;
@@ -299,7 +299,7 @@ impl Invariant for LeavesLast {
     }
 
     fn verbs(&self) -> Verbs {
-        Verbs::of(&[Verb::XAutoClaim, Verb::XGroupDelConsumer, Verb::XReadGroup])
+        Verbs::of(&[Verb::XAutoClaim, Verb::XClaim, Verb::XGroupDelConsumer, Verb::XReadGroup])
     }
 
     fn observe(&mut self, _scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -307,7 +307,10 @@ impl Invariant for LeavesLast {
             Fact::Sent {
                 node,
                 lane,
-                command: Command::XAutoClaim { key, .. } | Command::XReadGroup { key, .. },
+                command:
+                    Command::XAutoClaim { key, .. }
+                    | Command::XClaim { key, claim_as: ClaimAs::Delivered, .. }
+                    | Command::XReadGroup { key, .. },
                 ticket,
                 ..
             } => {

@@ -10,7 +10,7 @@ use core::time::Duration;
 use super::lanes::Reach;
 use super::runs::Running;
 use super::{Fact, Invariant, Kind, REWRITES, Scene};
-use crate::command::Command;
+use crate::command::{ClaimAs, Command};
 use crate::sim::fault::{Fault, FaultSet};
 use crate::sim::history::NodeKind;
 use crate::sim::network::{Executed, NodeId};
@@ -78,7 +78,14 @@ impl Invariant for HandsBackWhole {
             Fact::Executed(Executed { node, command, reply: Ok(_), .. }) => (node, command),
             _ => return Ok(()),
         };
-        let Command::XClaim { key, group, ids, hand_back: Some(told), .. } = command else {
+        let Command::XClaim {
+            key,
+            group,
+            ids,
+            claim_as: ClaimAs::HandedBack { deliveries: told },
+            ..
+        } = command
+        else {
             return Ok(());
         };
         // One id may be of two entries, of two streams. Who may not count guesses.

@@ -14,11 +14,12 @@ use bytes::Bytes;
 use super::lanes::Reach;
 use super::runs::NOTICED_WITHIN;
 use super::{Fact, Invariant, Kind, REWRITES, Scene};
-use crate::command::Command;
+use crate::command::{ClaimAs, Command};
 use crate::engine::Lane;
-use crate::reply::{Entry, RefusalKind, Reply};
+use crate::reply::{RefusalKind, Reply};
 use crate::sim::by_node::ByNode;
 use crate::sim::fault::{Fault, FaultSet};
+use crate::sim::given::{GIVING, given};
 use crate::sim::history::{NodeKind, NodeState, id_in, is_dead};
 use crate::sim::network::{Executed, NodeId};
 use crate::sim::verb::{Verb, Verbs};
@@ -54,7 +55,7 @@ impl Invariant for NotTakenBack {
     }
 
     fn verbs(&self) -> Verbs {
-        Verbs::of(&[Verb::XAutoClaim, Verb::XClaim, Verb::XReadGroup])
+        GIVING
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -70,7 +71,7 @@ impl Invariant for NotTakenBack {
                     let owned = entries.iter().map(|entry| ((key.clone(), entry.id), *node));
                     self.owners.extend(owned);
                 }
-                let (Command::XClaim { key, hand_back, .. }, Reply::Ids(ids)) = (command, reply)
+                let (Command::XClaim { key, claim_as, .. }, Reply::Ids(ids)) = (command, reply)
                 else {
                     return Ok(());
                 };
@@ -82,7 +83,7 @@ impl Invariant for NotTakenBack {
                 for id in ids {
                     let entry = (key.clone(), *id);
                     // What is handed back is nobody's, and whoever had it before may have it again.
-                    let owner = if hand_back.is_some() {
+                    let owner = if matches!(claim_as, ClaimAs::HandedBack { .. }) {
                         self.owners.remove(&entry)
                     } else {
                         self.owners.insert(entry, *node)
@@ -95,15 +96,6 @@ impl Invariant for NotTakenBack {
             _ => {}
         }
         Ok(())
-    }
-}
-
-/// The entries that a command gave to whoever sent it.
-fn given<'a>(command: &'a Command, reply: &'a Reply) -> Option<(&'a Bytes, &'a [Entry])> {
-    match (command, reply) {
-        (Command::XReadGroup { key, .. }, Reply::Entries(entries))
-        | (Command::XAutoClaim { key, .. }, Reply::Claimed { entries, .. }) => Some((key, entries)),
-        _ => None,
     }
 }
 
@@ -156,7 +148,8 @@ impl Invariant for OutcomeIsOwn {
                 self.owners.retain(|(of, id), _| *of != service || !scanned(id));
             }
             // What is handed back is nobody's.
-            let kept = !matches!(command, Command::XClaim { hand_back: Some(_), .. });
+            let kept =
+                !matches!(command, Command::XClaim { claim_as: ClaimAs::HandedBack { .. }, .. });
             for id in had(command, reply) {
                 let entry = (service, id);
                 if late {

@@ -135,7 +135,7 @@ impl Invariants {
         ]
     }
 
-    fn of_workers() -> [Box<dyn Invariant>; 58] {
+    fn of_workers() -> [Box<dyn Invariant>; 59] {
         [
             Box::new(runs::NotTwiceAtOnce::default()),
             Box::new(runs::WithinLimit::default()),
@@ -188,6 +188,7 @@ impl Invariants {
             Box::new(lanes::IdlesQuietly::default()),
             Box::new(lanes::OwnKeys),
             Box::new(lanes::TicksVary::default()),
+            Box::new(taking::TakesBackTheDead::default()),
             Box::new(leases::NotTakenBack::default()),
             Box::new(leases::OutcomeIsOwn::default()),
             Box::new(leases::RenewsInTime::default()),

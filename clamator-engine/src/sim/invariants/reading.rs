@@ -11,11 +11,12 @@ use bytes::Bytes;
 
 use super::lanes::{ASKING, Reach};
 use super::{Fact, Invariant, Kind, REWRITES, Scene};
-use crate::command::{Command, ReadFrom};
+use crate::command::{ClaimAs, Command, ReadFrom};
 use crate::engine::Lane;
 use crate::reply::{Refusal, Reply};
 use crate::server::Notice;
 use crate::sim::by_node::ByNode;
+use crate::sim::given::{GIVING, given};
 use crate::sim::history::{NodeKind, NodeState, dead_entry};
 use crate::sim::network::NodeId;
 use crate::sim::verb::{Verb, Verbs};
@@ -96,6 +97,7 @@ impl Invariant for WithinPlaces {
             Verb::XAck,
             Verb::XAdd,
             Verb::XAutoClaim,
+            Verb::XClaim,
             Verb::XPendingRange,
             Verb::XReadGroup,
         ])
@@ -155,26 +157,35 @@ impl Invariant for WithinPlaces {
                     }
                 }
             }
-            Fact::Sent {
-                node,
-                command:
-                    Command::XReadGroup { key, from: ReadFrom::New, count, .. }
-                    | Command::XAutoClaim { key, count, .. },
-                ..
-            } if scene.history.kind_of(*node) == Some(NodeKind::Server) => {
+            Fact::Sent { node, command, .. }
+                if scene.history.kind_of(*node) == Some(NodeKind::Server) =>
+            {
+                let Some((key, count)) = asked(command) else { return Ok(()) };
                 let Some(service) = scene.history.service_of(key) else { return Ok(()) };
                 let places = self.services.entry((*node, service)).or_default();
                 // What Redis forgot is no longer started nor settled.
                 if scene.history.struck_since(Instant::ZERO, REWRITES) {
                     places.waiting.clear();
                 }
-                places.allow(scene.plan.concurrency.limit(), *count).map_err(|all| {
+                places.allow(scene.plan.concurrency.limit(), count).map_err(|all| {
                     format!("{node} asks for {count} entries, has {all} places and {places:?}")
                 })?;
             }
             _ => {}
         }
         Ok(())
+    }
+}
+
+/// How many entries more a command asks for, and of which stream.
+fn asked(command: &Command) -> Option<(&Bytes, u64)> {
+    match command {
+        Command::XReadGroup { key, from: ReadFrom::New, count, .. }
+        | Command::XAutoClaim { key, count, .. } => Some((key, *count)),
+        Command::XClaim { key, claim_as: ClaimAs::Delivered, ids, .. } => {
+            Some((key, u64::try_from(ids.len()).unwrap_or(u64::MAX)))
+        }
+        _ => None,
     }
 }
 
@@ -187,12 +198,8 @@ impl WithinPlaces {
         command: &Command,
         reply: &Result<Reply, Refusal>,
     ) {
-        let (Command::XReadGroup { key, .. } | Command::XAutoClaim { key, .. }) = command else {
-            return;
-        };
-        let (Ok(Reply::Entries(entries)) | Ok(Reply::Claimed { entries, .. })) = reply else {
-            return;
-        };
+        let given = reply.as_ref().ok().and_then(|reply| given(command, reply));
+        let Some((key, entries)) = given else { return };
         let Some(service) = scene.history.service_of(key) else { return };
         let places = self.services.entry((node, service)).or_default();
         let there = entries.iter().filter(|entry| entry.fields.is_some());
@@ -282,18 +289,14 @@ impl Invariant for StopsReading {
     }
 
     fn verbs(&self) -> Verbs {
-        Verbs::of(&[Verb::XAutoClaim, Verb::XReadGroup])
+        GIVING
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
-        let Fact::Sent {
-            node,
-            command: Command::XAutoClaim { .. } | Command::XReadGroup { from: ReadFrom::New, .. },
-            ..
-        } = fact
-        else {
+        let Fact::Sent { node, command, .. } = fact else { return Ok(()) };
+        if asked(command).is_none() {
             return Ok(());
-        };
+        }
         let running =
             scene.history.nodes.get(*node).is_some_and(|node| {
                 node.state == NodeState::Running || node.kind != NodeKind::Server

@@ -8,7 +8,7 @@ use alloc::string::String;
 use core::time::Duration;
 
 use super::{Fact, Invariant, Kind, REWRITES, Scene};
-use crate::command::Command;
+use crate::command::{ClaimAs, Command};
 use crate::reply::RefusalKind;
 use crate::sim::history::{NodeKind, id_in, is_dead};
 use crate::sim::network::NodeId;
@@ -46,6 +46,7 @@ impl Invariant for StopsReadingWhenFull {
         Verbs::of(&[
             Verb::XAdd,
             Verb::XAutoClaim,
+            Verb::XClaim,
             Verb::XInfoGroups,
             Verb::XPendingRange,
             Verb::XRange,
@@ -90,7 +91,9 @@ impl Invariant for StopsReadingWhenFull {
             Fact::Sent {
                 node,
                 command:
-                    Command::XAutoClaim { .. } | Command::XReadGroup { from: ReadFrom::New, .. },
+                    Command::XAutoClaim { .. }
+                    | Command::XClaim { claim_as: ClaimAs::Delivered, .. }
+                    | Command::XReadGroup { from: ReadFrom::New, .. },
                 ..
             } if self.full.contains(node) => {
                 return Err(format!("{node} reads: {fact:?}"));

@@ -16,6 +16,7 @@ use crate::command::{Command, ReadFrom};
 use crate::reply::Reply;
 use crate::server::Concurrency;
 use crate::sim::fault::{Fault, FaultSet};
+use crate::sim::given::{GIVING, given};
 use crate::sim::history::NodeKind;
 use crate::sim::network::{Executed, NodeId};
 use crate::sim::verb::{Verb, Verbs};
@@ -190,7 +191,7 @@ impl Invariant for NotAgain {
     }
 
     fn verbs(&self) -> Verbs {
-        Verbs::of(&[Verb::XAutoClaim, Verb::XClaim, Verb::XReadGroup])
+        GIVING
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -251,12 +252,8 @@ pub(super) struct CountsDeliveries {
 impl CountsDeliveries {
     /// Redis gives entries out.
     fn give(&mut self, scene: &Scene<'_>, executed: &Executed) {
-        let ((Command::XReadGroup { key, .. }, Ok(Reply::Entries(entries)))
-        | (Command::XAutoClaim { key, .. }, Ok(Reply::Claimed { entries, .. }))) =
-            (&executed.command, &executed.reply)
-        else {
-            return;
-        };
+        let Executed { command, reply: Ok(reply), .. } = executed else { return };
+        let Some((key, entries)) = given(command, reply) else { return };
         let Some(service) = scene.history.service_of(key) else { return };
         for entry in entries {
             if let Some(number) = scene.history.number_of(service, entry.id) {
@@ -277,7 +274,7 @@ impl Invariant for CountsDeliveries {
     }
 
     fn verbs(&self) -> Verbs {
-        Verbs::of(&[Verb::XAutoClaim, Verb::XReadGroup])
+        GIVING
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -378,26 +375,23 @@ impl Invariant for NotSettled {
     }
 
     fn verbs(&self) -> Verbs {
-        Verbs::of(&[Verb::XAck, Verb::XAutoClaim, Verb::XRange, Verb::XReadGroup])
+        Verbs::of(&[Verb::XAck, Verb::XAutoClaim, Verb::XClaim, Verb::XRange, Verb::XReadGroup])
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
             Fact::Executed(Executed { node, command, reply, .. }) => {
-                match (command, reply) {
-                    (Command::XAck { key, ids, .. }, Ok(_)) => {
-                        let settled = ids.iter().map(|id| (*node, key.clone(), *id));
-                        self.settled.extend(settled.filter(|it| !self.gone.contains(it)));
-                    }
-                    (Command::XReadGroup { key, .. }, Ok(Reply::Entries(entries)))
-                    | (Command::XAutoClaim { key, .. }, Ok(Reply::Claimed { entries, .. })) => {
-                        for entry in entries {
-                            let given = (*node, key.clone(), entry.id);
-                            self.settled.remove(&given);
-                            self.gone.remove(&given);
-                        }
-                    }
-                    _ => {}
+                if let (Command::XAck { key, ids, .. }, Ok(_)) = (command, reply) {
+                    let settled = ids.iter().map(|id| (*node, key.clone(), *id));
+                    self.settled.extend(settled.filter(|it| !self.gone.contains(it)));
+                }
+                let given = reply.as_ref().ok().and_then(|reply| given(command, reply));
+                for (key, entry) in
+                    given.into_iter().flat_map(|(key, all)| all.iter().map(move |it| (key, it)))
+                {
+                    let given = (*node, key.clone(), entry.id);
+                    self.settled.remove(&given);
+                    self.gone.remove(&given);
                 }
                 let gone = found_gone(command, reply).into_iter();
                 self.gone.extend(gone.filter_map(|id| Some((*node, command.key()?.clone(), id))));

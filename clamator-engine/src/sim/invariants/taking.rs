@@ -3,9 +3,10 @@
 //!
 //! Not the reading of new entries: see `reading`.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -13,14 +14,15 @@ use bytes::Bytes;
 use super::groups::{TELLING, is_there};
 use super::lanes::{ASKING, Reach};
 use super::reading::SLACK;
-use super::{Fact, Invariant, Kind, Scene};
-use crate::command::{Command, ReadFrom};
+use super::{Fact, Invariant, Kind, REWRITES, Scene};
+use crate::command::{ClaimAs, Command, ReadFrom};
 use crate::engine::Lane;
 use crate::reply::{Refusal, RefusalKind, Reply};
 use crate::sim::by_node::ByNode;
 use crate::sim::fault::{Fault, FaultSet};
+use crate::sim::given::{GIVING, given};
 use crate::sim::history::NodeKind;
-use crate::sim::network::NodeId;
+use crate::sim::network::{Executed, NodeId};
 use crate::sim::verb::{Verb, Verbs};
 use crate::stream_id::StreamId;
 use crate::time::Instant;
@@ -160,6 +162,72 @@ impl Invariant for LooksBack {
     }
 }
 
+/// What a start takes back nobody has renewed for two intervals, and a process of the same name had it
+/// last (4.5).
+#[derive(Debug, Default)]
+pub(super) struct TakesBackTheDead {
+    /// Who touched each entry last, and when.
+    touched: BTreeMap<(Bytes, StreamId), (NodeId, Instant)>,
+}
+
+/// Faults by which an entry looks older than it is, or is not the one that was touched.
+const AGING: FaultSet = REWRITES.and(FaultSet::of(&[Fault::RedisClockAhead]));
+
+impl Invariant for TakesBackTheDead {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("a-start-takes-back-only-what-nobody-renews", "4.5")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Executed, Kind::Healed, Kind::Struck]
+    }
+
+    fn verbs(&self) -> Verbs {
+        GIVING
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        match fact {
+            Fact::Healed => self.touched.clear(),
+            Fact::Struck(fault) if AGING.contains(*fault) => self.touched.clear(),
+            Fact::Executed(Executed { node, command, reply: Ok(reply), .. }) => {
+                let Some(key) = command.key() else { return Ok(()) };
+                let ids: Vec<StreamId> = match (given(command, reply), reply) {
+                    (Some((_, entries)), _) => entries.iter().map(|entry| entry.id).collect(),
+                    (None, Reply::Ids(ids)) => ids.clone(),
+                    (None, _) => Vec::new(),
+                };
+                let takes = matches!(command, Command::XClaim { claim_as: ClaimAs::Delivered, .. });
+                let name = |node| scene.history.nodes.get(node).map(|info| &info.name);
+                let Some((_, names)) = scene.history.find_service(key) else { return Ok(()) };
+                let streams = scene.network.streams();
+                // Whoever waits is given an entry before that is seen to have been carried out.
+                let touched = |id| {
+                    let pending = streams.pending_entry(scene.now, key, &names.group, id);
+                    let idle = pending.map_or(0, |pending| pending.idle_ms);
+                    let at = scene.now.since_start().saturating_sub(Duration::from_millis(idle));
+                    Instant::from_start(at)
+                };
+                for id in ids {
+                    let before = self.touched.insert((key.clone(), id), (*node, touched(id)));
+                    let Some((owner, at)) = before.filter(|_| takes) else { continue };
+                    let idle = scene.now.since(at);
+                    // Redis counts whole milliseconds.
+                    let enough = (scene.plan.claim_idle / 3 * 2).saturating_sub(IDLE_UNIT);
+                    if idle < enough || name(owner) != name(*node) {
+                        return Err(format!("{node} takes {id} back from {owner} after {idle:?}"));
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// The unit of idle times.
+const IDLE_UNIT: Duration = Duration::from_millis(1);
+
 /// A server that has nothing to do looks at every tick for what dead workers left, for each service
 /// whose group it has, whatever becomes of the others (4.2, 4.5).
 #[derive(Debug, Default)]
@@ -180,7 +248,8 @@ struct Scans {
 struct Scan {
     /// Whether the group is there, as far as the server knows.
     ready: bool,
-    under_way: bool,
+    /// The questions that are not answered: one is asked at a time.
+    under_way: BTreeSet<u64>,
     /// Since when it could have asked and has not.
     free: Instant,
 }
@@ -190,7 +259,6 @@ const TICK_MAX: Duration = Duration::from_millis(1500);
 
 impl Scan {
     fn told(&mut self, group: &Bytes, command: &Command, reply: &Result<Reply, Refusal>) {
-        self.under_way &= !matches!(command, Command::XAutoClaim { .. });
         self.ready = is_there(group, command, reply).unwrap_or(self.ready);
     }
 }
@@ -214,15 +282,26 @@ impl Invariant for ScansOften {
             Fact::Stopping { node, .. } => self.nodes.of(*node).stopping = true,
             Fact::Opened { node, lane: Lane::Command } => {
                 for scan in self.nodes.of(*node).services.values_mut() {
-                    (scan.free, scan.under_way) = (scene.now, false);
+                    (scan.free, scan.under_way) = (scene.now, BTreeSet::new());
                 }
             }
-            Fact::Sent { node, command: Command::XAutoClaim { key, .. }, .. } => {
+            Fact::Sent {
+                node,
+                command:
+                    command @ (Command::XAutoClaim { key, .. }
+                    | Command::XClaim { key, claim_as: ClaimAs::Delivered, .. }
+                    | Command::XPendingRange { key, .. }),
+                ticket,
+                ..
+            } => {
                 let Some(service) = scene.history.service_of(key) else { return Ok(()) };
                 let scan = self.nodes.of(*node).services.entry(service).or_default();
-                (scan.free, scan.under_way) = (scene.now, true);
+                scan.under_way.insert(*ticket);
+                if matches!(command, Command::XAutoClaim { .. }) {
+                    scan.free = scene.now;
+                }
             }
-            Fact::Replied { node, command, reply, .. }
+            Fact::Replied { node, command, ticket, reply, .. }
                 if TELLING.contains(Verb::of(command))
                     && scene.history.kind_of(*node) == Some(NodeKind::Server) =>
             {
@@ -231,13 +310,14 @@ impl Invariant for ScansOften {
                 let scans = self.nodes.of(*node);
                 let new = || Scan { free: scene.now, ..Scan::default() };
                 let scan = scans.services.entry(service).or_insert_with(new);
+                scan.under_way.remove(ticket);
                 scan.told(&names.group, command, reply);
             }
             Fact::Idle { node, held, .. } => {
                 let Scans { stopping, services } = self.nodes.of(*node);
                 let could = self.reach.has(*node) && !*stopping && *held == 0;
                 for (service, scan) in services {
-                    if !could || !scan.ready || scan.under_way {
+                    if !could || !scan.ready || !scan.under_way.is_empty() {
                         scan.free = scene.now;
                     } else if scene.now.since(scan.free) > TICK_MAX {
                         return Err(format!("{node} does not look at {service}: {scan:?}"));

@@ -229,14 +229,18 @@ impl Invariant for InTheEnd {
         };
         for number in ids.iter().filter_map(|id| history.number_of(service, *id)) {
             let Some(call) = history.calls.get(&number) else { continue };
-            let last = (call.timeout / 16).min(Duration::from_millis(100));
-            let early = scene.now < call.made_at + call.timeout.saturating_sub(last);
+            let early = scene.now < call.made_at + call.timeout.saturating_sub(last_moments(call));
             if early && !call.cancelled {
                 return Err(format!("{node} takes call {number} back: {call:?}"));
             }
         }
         Ok(())
     }
+}
+
+/// How long before its end a call begins to take its request back.
+fn last_moments(call: &Call) -> Duration {
+    (call.timeout / 16).min(Duration::from_millis(100))
 }
 
 /// A client that may not ask or delete does not try again on the same connection (5.2).
@@ -299,8 +303,9 @@ pub(super) struct Withdraws {
     confirmed: BTreeMap<u64, Instant>,
 }
 
-/// How long it takes at most to look, to delete and to look again.
-const TAKES: Duration = Duration::from_millis(40);
+/// How long it takes at most to look, to delete and to look again, in usual latencies: now and then a
+/// command or a reply takes thirty, and it would be odd if three of them did.
+const TAKES: u32 = 70;
 
 /// What may be in the way.
 const IN_THE_WAY: FaultSet = REWRITES.and(FaultSet::of(&[
@@ -345,11 +350,12 @@ impl Invariant for Withdraws {
         let able = scene.plan.withdraw && scene.plan.version >= Version::new(7, 0, 0);
         let hindered = scene.history.struck_since(Instant::ZERO, IN_THE_WAY);
         let call = scene.history.calls.get(number).filter(|_| able && !hindered);
-        let call = call.filter(|call| call.timeout / 16 > TAKES);
+        let takes = scene.plan.latency * TAKES;
+        let call = call.filter(|call| last_moments(call) > takes);
         let Some(call) = call else { return Ok(()) };
         let Some(names) = scene.history.services.get(call.service) else { return Ok(()) };
         let lost = self.lost.get(call.client).is_some_and(|at| *at >= call.made_at)
-            || self.confirmed.get(number).is_none_or(|at| scene.now.since(*at) < TAKES);
+            || self.confirmed.get(number).is_none_or(|at| scene.now.since(*at) < takes);
         let streams = scene.network.streams();
         let last = streams.last_delivered(&names.stream, &names.group).unwrap_or_default();
         let left = call.entries.last().filter(|entry| {

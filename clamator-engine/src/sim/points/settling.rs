@@ -10,7 +10,7 @@ use super::super::invariants::Scene;
 use super::super::network::{Executed, NodeId};
 use super::Point;
 use super::watch::{Running, Watch, What};
-use crate::command::{Command, ReadFrom};
+use crate::command::{ClaimAs, Command, ReadFrom};
 use crate::reply::{Fields, Refusal, RefusalKind, Reply};
 use crate::server::{Concurrency, Notice, PoisonFault};
 use crate::stream_id::StreamId;
@@ -78,7 +78,11 @@ impl Watch {
                 }
                 entries.len()
             }
-            (Command::XAutoClaim { key, .. }, Ok(Reply::Claimed { entries, .. })) => {
+            (
+                Command::XClaim { key, claim_as: ClaimAs::Delivered, .. },
+                Ok(Reply::Entries(entries)),
+            )
+            | (Command::XAutoClaim { key, .. }, Ok(Reply::Claimed { entries, .. })) => {
                 if let Some(service) = scene.history.service_of(key) {
                     self.given_again(executed.node, service, entries);
                 }

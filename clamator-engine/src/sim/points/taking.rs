@@ -8,7 +8,7 @@ use super::super::invariants::Scene;
 use super::super::network::NodeId;
 use super::Point;
 use super::watch::{Seen, Watch};
-use crate::command::{Command, ReadFrom};
+use crate::command::{ClaimAs, Command, ReadFrom};
 use crate::reply::{Entry, Refusal, Reply};
 use crate::stream_id::StreamId;
 
@@ -85,14 +85,17 @@ impl Watch {
             (Command::XPending { key, .. } | Command::XPendingRange { key, .. }, Err(refusal)) => {
                 self.missing(node, service(key), refusal, Point::NoGroupOnPending)
             }
-            (Command::XClaim { ids, hand_back, .. }, Ok(Reply::Ids(claimed))) => {
+            (Command::XClaim { .. }, Ok(Reply::Entries(entries))) => {
+                self.hits.hit_if(!entries.is_empty(), Point::TakenBack);
+            }
+            (Command::XClaim { ids, claim_as, .. }, Ok(Reply::Ids(claimed))) => {
                 let all = claimed.len() == ids.len();
-                self.hits.hit(match hand_back {
-                    None if all => Point::LeaseRenewed,
-                    None => Point::LeaseLeftOut,
-                    Some(0) if all => Point::HandedBack,
-                    Some(_) if all => Point::HandedBackStarted,
-                    Some(_) => Point::HandBackLeftOut,
+                self.hits.hit(match claim_as {
+                    ClaimAs::HandedBack { .. } if !all => Point::HandBackLeftOut,
+                    ClaimAs::HandedBack { deliveries: 0 } => Point::HandedBack,
+                    ClaimAs::HandedBack { .. } => Point::HandedBackStarted,
+                    _ if all => Point::LeaseRenewed,
+                    _ => Point::LeaseLeftOut,
                 });
             }
             (Command::XGroupCreate { key, .. }, reply) => {

@@ -1,0 +1,173 @@
+//! Taking back, at a start, what an earlier process of the same name was given (rule 4.5).
+//!
+//! Not what other workers left, which is taken over when it has been idle for `claim_idle`
+//! (`reclaim`): so would this be in the end. A worker that has a fixed name and is killed comes back
+//! under it, and what it ran is pending for it. Whoever holds an entry renews it at a third of
+//! `claim_idle`: what has been idle for two renewal intervals nobody of this name holds any more.
+//! The claim asks that of Redis again, so that nothing is taken from a twin that is alive.
+//!
+//! It is looked at first when the group is there, and again when the next of these entries may have
+//! been idle for long enough, until nothing of that kind is pending or `claim_idle` has passed.
+//!
+//! <https://redis.io/docs/latest/commands/xpending/>, <https://redis.io/docs/latest/commands/xclaim/>
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::Server;
+use super::aim::Aim;
+use super::intake::{Given, PAGE};
+use super::leases::{IDLE_MIN, period};
+use super::reclaim::PENDING_COUNT;
+use crate::command::{ClaimAs, Command};
+use crate::reply::{PendingEntry, Refusal, RefusalKind, Reply};
+use crate::seeded::Bug;
+use crate::stream_id::StreamId;
+use crate::time::Instant;
+
+/// How far a service has come with what is pending for its name.
+#[derive(Debug, Default)]
+pub(super) struct TakeBack {
+    stage: Stage,
+    /// When everything of that kind is taken over by anybody.
+    ends: Instant,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Stage {
+    /// It is not known yet whether there is a group.
+    #[default]
+    Starting,
+    /// To be looked at as soon as there is room.
+    Due,
+    /// Not before the tick that comes after this.
+    Waiting(Instant),
+    Done,
+}
+
+impl TakeBack {
+    /// The group is there. Nothing is pending in one that is new, and there is one start only.
+    pub(super) fn group_is_there(&mut self, existed: bool, ends: Instant) {
+        if self.stage == Stage::Starting {
+            self.stage = if existed { Stage::Due } else { Stage::Done };
+            self.ends = ends;
+        }
+    }
+
+    pub(super) const fn is_due(&self) -> bool {
+        matches!(self.stage, Stage::Due)
+    }
+
+    pub(super) fn tick(&mut self, now: Instant) {
+        match self.stage {
+            Stage::Due | Stage::Waiting(_) if self.ends <= now => self.stage = Stage::Done,
+            Stage::Waiting(at) if at <= now => self.stage = Stage::Due,
+            Stage::Starting | Stage::Due | Stage::Waiting(_) | Stage::Done => {}
+        }
+    }
+}
+
+impl Server {
+    /// Looks for what is pending for this name, if it is time. Tells whether it does.
+    pub(super) fn take_back(&mut self, index: usize) -> bool {
+        let Some(service) = self.services.get(index).filter(|it| it.take_back.is_due()) else {
+            return false;
+        };
+        let command = self.own_pending(service, StreamId::ZERO, StreamId::MAX, PENDING_COUNT);
+        self.ask_back(index, command, Aim::FindOwn)
+    }
+
+    fn ask_back(&mut self, index: usize, command: Command, aim: Aim) -> bool {
+        let sent = self.send(index, command, aim);
+        if let Some(service) = self.services.get_mut(index) {
+            service.reclaim.under_way = sent;
+        }
+        sent
+    }
+
+    /// For how long an entry is idle that nobody renews.
+    fn idle_enough(&self) -> Duration {
+        let (claim_idle, seeded) = (self.config.peer_claim_idle(), self.config.seeded);
+        let at_once = seeded.is(Bug::TwinRobbed);
+        if at_once { IDLE_MIN } else { (period(claim_idle, seeded) * 2).max(IDLE_MIN) }
+    }
+
+    pub(super) fn handle_own_found(&mut self, index: usize, reply: Result<Reply, Refusal>) {
+        let (now, idle_min) = (self.now, self.idle_enough());
+        let Some(service) = self.services.get_mut(index) else { return };
+        service.reclaim.under_way = false;
+        let rows = match reply {
+            Ok(Reply::PendingRange(rows)) => rows,
+            Err(refusal) if refusal.kind() == RefusalKind::Final => {
+                service.take_back.stage = Stage::Done;
+                return;
+            }
+            Ok(_) | Err(_) => {
+                service.take_back.stage = Stage::Waiting(now);
+                return;
+            }
+        };
+        let unknown = |row: &&PendingEntry| !service.held.contains(service.entry(row.id));
+        let idle = |row: &PendingEntry| Duration::from_millis(row.idle_ms);
+        let (ripe, young): (Vec<&PendingEntry>, Vec<&PendingEntry>) =
+            rows.iter().filter(unknown).partition(|row| idle(row) >= idle_min);
+        let longest = young.into_iter().map(idle).max();
+        let ids: Vec<StreamId> = ripe.into_iter().map(|row| row.id).collect();
+        service.take_back.stage = match longest {
+            _ if !ids.is_empty() => Stage::Due,
+            Some(longest) => Stage::Waiting(now + idle_min.saturating_sub(longest)),
+            None => Stage::Done,
+        };
+        self.claim_back(index, ids, idle_min);
+    }
+
+    /// Claims what there is room for. The rest is looked up again: by then it may be somebody else's.
+    fn claim_back(&mut self, index: usize, mut ids: Vec<StreamId>, idle_min: Duration) {
+        let Some(service) = self.services.get(index) else { return };
+        ids.truncate(self.free_places(service).min(PAGE));
+        if ids.is_empty() || !self.is_serving() {
+            return;
+        }
+        let (key, group) = (service.stream.clone(), service.group_name.clone());
+        let (consumer, claim_as) = (service.consumer.clone(), ClaimAs::Delivered);
+        let command = Command::XClaim { key, group, consumer, idle_min, ids, claim_as };
+        self.ask_back(index, command, Aim::TakeBack { sent: self.now });
+    }
+
+    pub(super) fn handle_taken_back(
+        &mut self,
+        index: usize,
+        sent: Instant,
+        reply: Result<Reply, Refusal>,
+    ) {
+        let now = self.now;
+        let Some(service) = self.services.get_mut(index) else { return };
+        service.reclaim.under_way = false;
+        let take_back = &mut service.take_back;
+        let entries = match reply {
+            Ok(Reply::Entries(entries)) => entries,
+            Err(refusal) if refusal.kind() == RefusalKind::Final => {
+                take_back.stage = Stage::Done;
+                return;
+            }
+            Ok(_) | Err(_) => Vec::new(),
+        };
+        // The next look might find the same again.
+        if entries.is_empty() {
+            take_back.stage = Stage::Waiting(now);
+        }
+        for entry in entries {
+            self.stats_of(index).entries_taken_back += 1;
+            self.take_in(index, entry, Given { again: true, sent });
+        }
+    }
+
+    /// The lane has ended. What was claimed on it, and nobody has seen, is read as after any claim.
+    pub(super) fn void_take_back(&mut self, index: usize, sent: bool) {
+        let Some(service) = self.services.get_mut(index) else { return };
+        service.reclaim.under_way = false;
+        if sent {
+            self.look_back(index);
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Rule 4.5: what an earlier process of the same name was given, taken back at a start.
+//!
+//! Not what other workers left (`reclaim`). With the default `claim_idle` of 60 s an entry is renewed
+//! every 20 s: what nobody renews has been idle for 40 s.
+
+use super::reclaim::uncounted;
+use super::*;
+use crate::command::ClaimAs;
+use crate::engine::Lane;
+use crate::reply::PendingEntry;
+
+const ENOUGH: u64 = 40_000;
+
+/// A server of `arith` whose group was there, and which has just asked what is pending for its name.
+fn started(service: ServiceConfig) -> Rig<Server> {
+    let mut rig = rig_of(config(), vec![service]);
+    rig.open_lanes();
+    let create = rig.take("XGROUP CREATE");
+    rig.refuse(create.token, "BUSYGROUP");
+    rig.mark(id(9), Some(id(1)));
+    rig.habit = quiet;
+    rig
+}
+
+fn with_handlers(count: usize) -> Rig<Server> {
+    let mut arith = service("arith");
+    arith.concurrency = Concurrency::Limit(count);
+    started(arith)
+}
+
+/// An entry that is pending for this name, and was given out once.
+fn left(ms: u64, idle_ms: u64) -> PendingEntry {
+    PendingEntry::new(id(ms), Bytes::from_static(b"arith:w1"), idle_ms, 1)
+}
+
+/// Answers the question what is pending for this name.
+fn find(rig: &mut Rig<Server>, rows: Vec<PendingEntry>) {
+    let command = rig.answer("XPENDING", Reply::PendingRange(rows));
+    let Command::XPendingRange { start, end, consumer, .. } = command else {
+        panic!("{command:?}")
+    };
+    assert_eq!((start, end, &consumer[..]), (StreamId::ZERO, StreamId::MAX, &b"arith:w1"[..]));
+}
+
+/// What is claimed.
+fn claim_back(rig: &mut Rig<Server>) -> (Sent, Vec<StreamId>) {
+    let sent = rig.take("XCLAIM");
+    let Command::XClaim { consumer, idle_min, ids, claim_as, .. } = &sent.command else { panic!() };
+    assert_eq!((&consumer[..], *claim_as), (&b"arith:w1"[..], ClaimAs::Delivered));
+    assert_eq!(*idle_min, Duration::from_millis(ENOUGH), "the fence");
+    let ids = ids.clone();
+    (sent, ids)
+}
+
+#[test]
+fn what_nobody_of_this_name_renews_is_taken_back_counted_and_run() {
+    let mut rig = with_handlers(4);
+    find(&mut rig, vec![left(1, ENOUGH), left(2, ENOUGH - 1), left(3, ENOUGH + 5)]);
+    let (sent, ids) = claim_back(&mut rig);
+    assert_eq!(ids, [id(1), id(3)], "the second may be renewed by a twin");
+    rig.reply(sent.token, Reply::Entries(vec![request(1), request(3)]));
+    rig.no_job();
+    let counts = vec![PendingEntry::new(id(1), Bytes::new(), 0, 2), left(3, 0)];
+    rig.answer("XPENDING", Reply::PendingRange(counts));
+    let deliveries: Vec<u64> = rig.jobs().iter().map(|job| job.deliveries).collect();
+    assert_eq!(deliveries, [2, 1]);
+    assert_eq!(rig.engine.stats().entries_taken_back, 2);
+}
+
+#[test]
+fn what_is_younger_is_looked_at_again_when_it_may_be_old_enough() {
+    let mut rig = with_handlers(4);
+    find(&mut rig, vec![left(1, ENOUGH - 10_000), left(2, ENOUGH - 30_000)]);
+    assert_eq!(rig.count("XCLAIM"), 0);
+    rig.run(9 * SECOND);
+    assert_eq!(rig.count("XPENDING"), 0, "not before");
+    rig.run(3 * SECOND);
+    find(&mut rig, vec![left(1, ENOUGH), left(2, ENOUGH - 20_000)]);
+    assert_eq!(claim_back(&mut rig).1, [id(1)]);
+}
+
+#[test]
+fn a_twin_that_lives_keeps_what_it_has_and_is_left_alone_when_claim_idle_is_over() {
+    let mut rig = with_handlers(4);
+    let mut looks = 0;
+    for _ in 0..200 {
+        if let Some(sent) = rig.find("XPENDING") {
+            looks += 1;
+            rig.reply(sent.token, Reply::PendingRange(vec![left(1, 15_000)]));
+        }
+        rig.run(SECOND);
+    }
+    assert_eq!(rig.count("XCLAIM"), 0);
+    assert_eq!(looks, 3, "at the start, and each time when it might be old enough");
+}
+
+#[test]
+fn nothing_is_looked_for_in_a_group_that_is_new_nor_when_nothing_is_left() {
+    let mut new = rig();
+    new.run(3 * SECOND);
+    assert_eq!(new.count("XPENDING"), 0);
+    let mut rig = with_handlers(1);
+    find(&mut rig, vec![]);
+    rig.run(90 * SECOND);
+    assert_eq!((rig.count("XPENDING"), rig.count("XCLAIM")), (0, 0));
+}
+
+#[test]
+fn no_more_is_taken_back_than_there_is_room_for_and_the_rest_is_looked_up_again() {
+    let mut rig = started(service("arith"));
+    find(&mut rig, vec![left(1, ENOUGH), left(2, ENOUGH)]);
+    let (sent, ids) = claim_back(&mut rig);
+    assert_eq!(ids, [id(1)]);
+    rig.reply(sent.token, Reply::Entries(vec![notification(1)]));
+    rig.answer("XPENDING", Reply::PendingRange(vec![left(1, 0)]));
+    let job = rig.job();
+    find(&mut rig, vec![left(1, ENOUGH), left(2, ENOUGH), left(3, ENOUGH)]);
+    let (sent, ids) = claim_back(&mut rig);
+    assert_eq!(ids, [id(2)], "one runs, one may wait");
+    rig.reply(sent.token, Reply::Entries(vec![notification(2)]));
+    rig.answer("XPENDING", Reply::PendingRange(vec![left(2, 0)]));
+    rig.run(3 * SECOND);
+    assert_eq!(rig.count("XPENDING"), 0, "there is no room");
+    rig.end(&job);
+    find(&mut rig, vec![left(2, 3000), left(3, ENOUGH + 3000)]);
+    assert_eq!(claim_back(&mut rig).1, [id(3)]);
+}
+
+#[test]
+fn what_somebody_was_faster_to_take_is_let_be_until_the_next_tick() {
+    let mut rig = with_handlers(2);
+    find(&mut rig, vec![left(1, ENOUGH)]);
+    let (sent, _) = claim_back(&mut rig);
+    rig.reply(sent.token, Reply::Entries(vec![]));
+    assert_eq!(rig.count("XPENDING"), 0);
+    rig.run(2 * SECOND);
+    find(&mut rig, vec![]);
+    rig.no_job();
+}
+
+#[test]
+fn whoever_may_not_look_or_claim_waits_like_everybody_else() {
+    let mut rig = with_handlers(2);
+    let look = rig.take("XPENDING");
+    rig.refuse(look.token, "NOPERM");
+    rig.run(5 * SECOND);
+    assert_eq!(rig.count("XPENDING"), 0);
+    let mut rig = with_handlers(2);
+    find(&mut rig, vec![left(1, ENOUGH)]);
+    let (sent, _) = claim_back(&mut rig);
+    rig.refuse(sent.token, "NOPERM");
+    rig.run(5 * SECOND);
+    assert_eq!((rig.count("XPENDING"), rig.count("XCLAIM")), (0, 0));
+    assert_eq!(rig.count("XREADGROUP"), 1, "it serves all the same");
+}
+
+#[test]
+fn a_look_that_redis_cannot_answer_now_is_made_again_with_the_next_tick() {
+    let mut rig = with_handlers(2);
+    let look = rig.take("XPENDING");
+    rig.refuse(look.token, "BUSY");
+    assert_eq!(rig.count("XPENDING"), 0);
+    rig.run(2 * SECOND);
+    find(&mut rig, vec![left(1, ENOUGH)]);
+    assert_eq!(claim_back(&mut rig).1, [id(1)]);
+}
+
+#[test]
+fn a_claim_whose_answer_is_lost_is_followed_by_a_look_at_the_own_pending_list() {
+    let mut rig = with_handlers(2);
+    find(&mut rig, vec![left(1, ENOUGH)]);
+    claim_back(&mut rig);
+    rig.deliver(vec![]);
+    rig.lose(Lane::Command);
+    rig.deliver(vec![]);
+    let read = rig.take("XREADGROUP");
+    let history = ReadFrom::History(StreamId::ZERO);
+    assert!(matches!(read.command, Command::XReadGroup { from, .. } if from == history));
+}
+
+#[test]
+fn a_service_without_prefetch_looks_before_it_waits_for_new_entries() {
+    let mut arith = service("arith");
+    arith.prefetch = false;
+    let mut rig = started(arith);
+    assert_eq!(rig.count("XREADGROUP"), 0);
+    find(&mut rig, vec![left(1, ENOUGH)]);
+    let (sent, _) = claim_back(&mut rig);
+    assert_eq!(rig.count("XREADGROUP"), 0, "one question at a time");
+    rig.reply(sent.token, Reply::Entries(vec![notification(1)]));
+    rig.answer("XPENDING", Reply::PendingRange(vec![left(1, 0)]));
+    let job = rig.job();
+    rig.end(&job);
+    find(&mut rig, vec![]);
+    rig.run(SECOND / 100);
+    assert_eq!(rig.count("XREADGROUP"), 1);
+}
+
+#[test]
+fn nothing_is_taken_back_after_a_stop_has_begun() {
+    let mut rig = with_handlers(2);
+    rig.engine.drain(rig.now, SECOND);
+    rig.drain();
+    let look = rig.take("XPENDING");
+    rig.reply(look.token, Reply::PendingRange(vec![left(1, ENOUGH)]));
+    rig.run(SECOND);
+    assert_eq!(rig.count("XCLAIM"), 0);
+}
+
+#[test]
+fn a_group_that_is_made_anew_is_no_start() {
+    let (mut rig, sent) = uncounted();
+    rig.refuse(sent.token, "NOGROUP");
+    rig.answer("XINFO STREAM", Reply::Stream(crate::reply::StreamInfo::new(id(9))));
+    let create = rig.take("XGROUP CREATE");
+    rig.refuse(create.token, "BUSYGROUP");
+    let own =
+        |sent: &Sent| matches!(sent.command, Command::XPendingRange { end: StreamId::MAX, .. });
+    while let Some(sent) = rig.find("XPENDING") {
+        assert!(!own(&sent), "{sent:?}");
+    }
+}
