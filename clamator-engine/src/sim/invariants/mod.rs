@@ -249,6 +249,7 @@ impl Invariants {
 mod tests {
     use super::*;
     use crate::sim::world::World;
+    use alloc::collections::BTreeSet;
 
     /// An invariant that is shown everything.
     #[derive(Debug)]
@@ -283,6 +284,20 @@ mod tests {
             let [alone, named] = [alloc::format!("**{rule}** "), alloc::format!("**{rule} ")];
             assert!(rules.contains(&alone) || rules.contains(&named), "{title} cites {rule}");
         }
+    }
+
+    /// So says the README.
+    #[test]
+    fn there_are_more_than_forty_kinds_of_faults_and_as_many_invariants_of_different_names() {
+        let titles: BTreeSet<&str> =
+            Invariants::new().all.iter().map(|invariant| invariant.title().0).collect();
+        assert_eq!(titles.len(), Invariants::new().all.len());
+        assert!(
+            titles.len() > 40 && Fault::ALL.len() > 40,
+            "{} {}",
+            titles.len(),
+            Fault::ALL.len()
+        );
     }
 
     #[test]
