@@ -202,7 +202,8 @@ impl<R: Runtime> ServerBuilder<R> {
         self
     }
 
-    /// Names the server within its pool. Must be unique; `released` is reserved. A server that starts
+    /// Names the server within its pool. Must be unique: of two that run at once under one name,
+    /// each takes what the other holds for its own; `released` is reserved. A server that starts
     /// under the name of one that was killed takes back what that was given once it has been idle for
     /// two thirds of [`ServerBuilder::peer_claim_idle`], instead of waiting for it as all others do.
     /// Default: random.

@@ -252,13 +252,14 @@ fn pending_range(value: Value) -> Option<Reply> {
     Some(Reply::PendingRange(entries))
 }
 
-/// `[id, consumer, idle, deliveries]`; a clock that stepped back makes idle negative.
+/// `[id, consumer, idle, deliveries]`; a clock that stepped back makes idle negative. Redis counts
+/// deliveries without a sign, and tells them with one.
 fn pending_entry(value: Value) -> Option<PendingEntry> {
     let mut parts = array(value)?.into_iter();
     let id = id(&parts.next()?)?;
     let consumer = bytes(parts.next()?)?;
     let idle_ms = u64::try_from(integer(&parts.next()?)?).unwrap_or(0);
-    let deliveries = u64::try_from(integer(&parts.next()?)?).ok()?;
+    let deliveries = integer(&parts.next()?)?.cast_unsigned();
     Some(PendingEntry::new(id, consumer, idle_ms, deliveries))
 }
 
@@ -430,11 +431,16 @@ mod tests {
             ReplyShape::Pending.decode(none),
             Ok(Ok(Reply::Pending { count: 0, first: None }))
         );
-        let row = list([text("1-0"), text("c"), Value::Integer(-5), Value::Integer(3)]);
-        let entry = PendingEntry::new(StreamId::new(1, 0), Bytes::from_static(b"c"), 0, 3);
+        let row = |number, idle, deliveries| {
+            let numbers = [Value::Integer(idle), Value::Integer(deliveries)];
+            list([vec![text(number), text("c")], numbers.into()].concat())
+        };
+        let entry = |number, deliveries| {
+            PendingEntry::new(StreamId::new(number, 0), Bytes::from_static(b"c"), 0, deliveries)
+        };
         assert_eq!(
-            ReplyShape::PendingRange.decode(list([row])),
-            Ok(Ok(Reply::PendingRange(vec![entry])))
+            ReplyShape::PendingRange.decode(list([row("1-0", -5, 3), row("2-0", 0, i64::MIN)])),
+            Ok(Ok(Reply::PendingRange(vec![entry(1, 3), entry(2, 1 << 63)])))
         );
     }
 

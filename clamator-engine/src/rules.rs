@@ -43,7 +43,8 @@
 //! **4.5 Reclaim.** Once a second, spread by 25 %, what other consumers left idle for `claim_idle`
 //! is taken over, with a cursor that is carried on. What is already held starts no second handler. What
 //! an earlier process of the same name was given is taken back after a start, once it has been idle for
-//! two renewal intervals, so that nothing is taken from a twin that lives (`server/take_back.rs`).
+//! two renewal intervals, so that nothing is taken from a twin that renews in time
+//! (`server/take_back.rs`).
 //! After a lane that ended with a read unanswered the own pending entries are read first, and once
 //! more when that read must be over (`server/reclaim.rs`, `server/intake.rs`).
 //!

@@ -40,6 +40,7 @@ pub(super) fn check(command: &Command, dialect: Dialect, wall_ms: u64) -> Result
             within(millis, 0, MAX.saturating_sub(wall_ms), &complaint)
         }
         Command::XDel { ids, .. } => some(ids, "'xdel' command"),
+        Command::XClaim { ids, claim_as: ClaimAs::Delivered, .. } => some(ids, "'xclaim' command"),
         Command::XPendingRange { count, .. } | Command::XRange { count, .. } => number(*count),
         Command::XRead { count, block, .. } | Command::XReadGroup { count, block, .. } => {
             number(*count)?;

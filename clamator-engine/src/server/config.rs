@@ -54,7 +54,8 @@ pub struct ServerConfig {
     /// `claim_idle`. Looked at once a `reclaim_tick`. Default `None`: as long as it likes.
     pub handler_timeout: Option<Duration>,
     /// Name of this server within its pool; `<service>:<instance>` is its consumer name. Must be
-    /// unique; `released` is reserved. Whoever starts under the name of a process that was killed takes
+    /// unique; `released` is reserved. Of two that run at once under one name, each takes what the other
+    /// holds for its own. Whoever starts under the name of a process that was killed takes
     /// back what that was given, once it has been idle for two thirds of `peer_claim_idle`.
     pub instance: String,
     /// The smallest `claim_idle` of all workers in the pool, the Python and TypeScript peers'

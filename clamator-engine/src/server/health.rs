@@ -80,7 +80,7 @@ impl Aim {
             | Self::Delete
             | Self::Expire(_)
             | Self::FindGhosts
-            | Self::FindOwn
+            | Self::FindOwn { .. }
             | Self::HandBack { .. }
             | Self::InspectStream
             | Self::ListGroups

@@ -105,7 +105,10 @@ impl Server {
             idle_min: if steals { IDLE_MIN } else { idle.max(IDLE_MIN) },
             ids: keys.iter().map(|key| key.id).collect(),
             claim_as: match hand_back {
-                Some(deliveries) => ClaimAs::HandedBack { deliveries },
+                // Redis takes no more, though it counts on.
+                Some(deliveries) => {
+                    ClaimAs::HandedBack { deliveries: deliveries.min(i64::MAX.cast_unsigned()) }
+                }
                 None => ClaimAs::Renewed,
             },
         };

@@ -27,7 +27,7 @@ pub(super) struct Leases {
     pub(super) refused: bool,
     /// Whether that was told.
     pub(super) told: bool,
-    /// Until when a renewal may be carried out that nobody hears of.
+    /// Until when a renewal or another claim may be carried out that nobody hears of.
     pub(super) stray_until: Instant,
     /// Since when the group is there: what was asked before may tell of the one before.
     pub(super) group_since: Instant,

@@ -299,7 +299,7 @@ impl Server {
             Aim::Delete | Aim::Unblock => {}
             Aim::Expire(stream) => self.handle_expiry(stream, reply),
             Aim::FindGhosts => self.handle_ghosts(service, reply),
-            Aim::FindOwn => self.handle_own_found(service, reply),
+            Aim::FindOwn { sent } => self.handle_own_found(service, sent, reply),
             Aim::HandBack { keys } => self.handle_handed_back(service, keys, reply),
             Aim::History { epoch, sent } => self.handle_history(service, epoch, sent, reply),
             Aim::InspectStream => self.handle_inspected(service, &reply),
@@ -315,7 +315,7 @@ impl Server {
             Aim::SeekGroup { missing, sent } => {
                 self.handle_group_sought(service, missing, sent, reply);
             }
-            Aim::TakeBack { sent } => self.handle_taken_back(service, sent, reply),
+            Aim::TakeBack { ids, sent } => self.handle_taken_back(service, ids, sent, reply),
             Aim::Time { sent } => self.handle_time(sent, &reply),
             Aim::Trim => self.handle_trimmed(service, &reply),
             Aim::TrimPending { round } => self.handle_trim_pending(service, round, &reply),
@@ -340,6 +340,8 @@ impl Server {
                 Aim::HandBack { keys } => self.void_hand_back(service, &keys, voided.sent),
                 Aim::Renew { keys, .. } => self.lose_renewal(service, &keys, voided.sent),
                 Aim::Claim { count, .. } => self.void_claim(service, count, voided.sent),
+                Aim::FindOwn { .. } => self.void_claim(service, 0, false),
+                Aim::TakeBack { ids, .. } => self.void_claim(service, ids.len(), voided.sent),
                 Aim::Count { .. } => self.void_count(service),
                 Aim::CreateGroup { .. } | Aim::InspectStream => self.void_creation(service),
                 Aim::History { .. } => self.void_history(service, voided.sent),
@@ -350,8 +352,6 @@ impl Server {
                     let keys: Vec<Key> = missing.iter().map(|it| it.key).collect();
                     self.void_renewal(service, &keys);
                 }
-                Aim::FindOwn => self.void_take_back(service, false),
-                Aim::TakeBack { .. } => self.void_take_back(service, voided.sent),
                 Aim::Trim | Aim::TrimPending { .. } => self.void_trim(service),
                 Aim::CheckGhost(_)
                 | Aim::Delete

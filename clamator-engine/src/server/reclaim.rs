@@ -39,7 +39,7 @@ impl Server {
             }
             service.reclaim.more = true;
             service.reclaim.empty_scans = 0;
-            service.take_back.tick(self.now);
+            service.take_back.tick(self.now, self.config.claim_idle);
             if service.reclaim.counting == Counting::Refused {
                 service.reclaim.counting = Counting::Idle;
             }
@@ -67,7 +67,7 @@ impl Server {
         // A read that waits has places set aside for new entries, which come in their own time;
         // what is overdue does not wait for them, unless it would wait behind what they bring.
         let count = self.free_places(service).min(service.reclaim.page.limit());
-        if count > 0 && !self.take_back(index) {
+        if count > 0 && !self.take_back(index, count) {
             self.scan(index, count);
         }
     }
@@ -130,13 +130,16 @@ impl Server {
         }
     }
 
-    /// A claim whose answer is lost may have given this consumer entries that nobody has seen.
+    /// A claim whose answer is lost may have given this consumer entries that nobody has seen, or may
+    /// yet do so.
     pub(super) fn void_claim(&mut self, index: usize, count: usize, sent: bool) {
+        let stray_until = self.now + self.config.command_timeout;
         let Some(service) = self.services.get_mut(index) else {
             return;
         };
         service.reclaim.under_way = false;
         if sent {
+            service.held.leases.stray_until = stray_until;
             service.reclaim.page.lost(count);
             self.look_back(index);
         }
@@ -237,9 +240,12 @@ impl Server {
             return;
         };
         let unknown = |row: &&PendingEntry| !service.held.contains(service.entry(row.id));
-        let ids: Vec<StreamId> =
-            rows.iter().filter(unknown).take(GHOSTS_MAX).map(|row| row.id).collect();
-        for id in ids {
+        self.check_ghosts(index, rows.iter().filter(unknown).map(|row| row.id).collect());
+    }
+
+    /// Looks whether these entries are in the stream, which may be pending for this consumer.
+    pub(super) fn check_ghosts(&mut self, index: usize, ids: Vec<StreamId>) {
+        for id in ids.into_iter().take(GHOSTS_MAX) {
             let Some(service) = self.services.get(index) else {
                 return;
             };

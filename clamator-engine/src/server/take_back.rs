@@ -4,19 +4,21 @@
 //! (`reclaim`): so would this be in the end. A worker that has a fixed name and is killed comes back
 //! under it, and what it ran is pending for it. Whoever holds an entry renews it at a third of
 //! `claim_idle`: what has been idle for two renewal intervals nobody of this name holds any more.
-//! The claim asks that of Redis again, so that nothing is taken from a twin that is alive.
+//! The claim asks that of Redis again, so that nothing is taken from a twin that renews in time.
 //!
 //! It is looked at first when the group is there, and again when the next of these entries may have
-//! been idle for long enough, until nothing of that kind is pending or `claim_idle` has passed.
+//! been idle for long enough, until nothing is left that was given out before the start, or
+//! `claim_idle` has passed.
 //!
 //! <https://redis.io/docs/latest/commands/xpending/>, <https://redis.io/docs/latest/commands/xclaim/>
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Server;
 use super::aim::Aim;
-use super::intake::{Given, PAGE};
+use super::intake::{Given, wide};
 use super::leases::{IDLE_MIN, period};
 use super::reclaim::PENDING_COUNT;
 use crate::command::{ClaimAs, Command};
@@ -29,8 +31,9 @@ use crate::time::Instant;
 #[derive(Debug, Default)]
 pub(super) struct TakeBack {
     stage: Stage,
-    /// When everything of that kind is taken over by anybody.
-    ends: Instant,
+    started: Instant,
+    /// What was found, and when. It may be claimed in the same turn: later it may be another's.
+    found: (Instant, Vec<StreamId>),
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -47,10 +50,10 @@ enum Stage {
 
 impl TakeBack {
     /// The group is there. Nothing is pending in one that is new, and there is one start only.
-    pub(super) fn group_is_there(&mut self, existed: bool, ends: Instant) {
+    pub(super) fn group_is_there(&mut self, now: Instant, existed: bool) {
         if self.stage == Stage::Starting {
             self.stage = if existed { Stage::Due } else { Stage::Done };
-            self.ends = ends;
+            self.started = now;
         }
     }
 
@@ -58,9 +61,11 @@ impl TakeBack {
         matches!(self.stage, Stage::Due)
     }
 
-    pub(super) fn tick(&mut self, now: Instant) {
+    pub(super) fn tick(&mut self, now: Instant, claim_idle: Duration) {
+        // From then on anybody takes it over.
+        let over = self.started + claim_idle <= now;
         match self.stage {
-            Stage::Due | Stage::Waiting(_) if self.ends <= now => self.stage = Stage::Done,
+            Stage::Due | Stage::Waiting(_) if over => self.stage = Stage::Done,
             Stage::Waiting(at) if at <= now => self.stage = Stage::Due,
             Stage::Starting | Stage::Due | Stage::Waiting(_) | Stage::Done => {}
         }
@@ -68,16 +73,26 @@ impl TakeBack {
 }
 
 impl Server {
-    /// Looks for what is pending for this name, if it is time. Tells whether it does.
-    pub(super) fn take_back(&mut self, index: usize) -> bool {
-        let Some(service) = self.services.get(index).filter(|it| it.take_back.is_due()) else {
+    /// Claims so many of what was just found, or looks for what is pending for this name, if it is
+    /// time. Tells whether it does.
+    pub(super) fn take_back(&mut self, index: usize, count: usize) -> bool {
+        let idle_min = self.idle_enough();
+        let Some(service) = self.services.get_mut(index).filter(|it| it.take_back.is_due()) else {
             return false;
         };
-        let command = self.own_pending(service, StreamId::ZERO, StreamId::MAX, PENDING_COUNT);
-        self.ask_back(index, command, Aim::FindOwn)
-    }
-
-    fn ask_back(&mut self, index: usize, command: Command, aim: Aim) -> bool {
+        let sent = self.now;
+        let (found_at, mut ids) = core::mem::take(&mut service.take_back.found);
+        ids.truncate(if found_at == sent { count } else { 0 });
+        let Some(service) = self.services.get(index) else { return false };
+        let (command, aim) = if ids.is_empty() {
+            let command = self.own_pending(service, StreamId::ZERO, StreamId::MAX, PENDING_COUNT);
+            (command, Aim::FindOwn { sent })
+        } else {
+            let (key, group) = (service.stream.clone(), service.group_name.clone());
+            let (consumer, claim_as) = (service.consumer.clone(), ClaimAs::Delivered);
+            let aim = Aim::TakeBack { ids: ids.clone(), sent };
+            (Command::XClaim { key, group, consumer, idle_min, ids, claim_as }, aim)
+        };
         let sent = self.send(index, command, aim);
         if let Some(service) = self.services.get_mut(index) {
             service.reclaim.under_way = sent;
@@ -92,7 +107,12 @@ impl Server {
         if at_once { IDLE_MIN } else { (period(claim_idle, seeded) * 2).max(IDLE_MIN) }
     }
 
-    pub(super) fn handle_own_found(&mut self, index: usize, reply: Result<Reply, Refusal>) {
+    pub(super) fn handle_own_found(
+        &mut self,
+        index: usize,
+        sent: Instant,
+        reply: Result<Reply, Refusal>,
+    ) {
         let (now, idle_min) = (self.now, self.idle_enough());
         let Some(service) = self.services.get_mut(index) else { return };
         service.reclaim.under_way = false;
@@ -107,42 +127,36 @@ impl Server {
                 return;
             }
         };
-        let unknown = |row: &&PendingEntry| !service.held.contains(service.entry(row.id));
         let idle = |row: &PendingEntry| Duration::from_millis(row.idle_ms);
+        // What this process was given it may have given up itself.
+        let age = sent.since(service.take_back.started);
+        let left =
+            |row: &&PendingEntry| idle(row) >= age && !service.held.contains(service.entry(row.id));
         let (ripe, young): (Vec<&PendingEntry>, Vec<&PendingEntry>) =
-            rows.iter().filter(unknown).partition(|row| idle(row) >= idle_min);
+            rows.iter().filter(left).partition(|row| idle(row) >= idle_min);
         let longest = young.into_iter().map(idle).max();
-        let ids: Vec<StreamId> = ripe.into_iter().map(|row| row.id).collect();
+        let found: Vec<StreamId> = ripe.into_iter().map(|row| row.id).collect();
         service.take_back.stage = match longest {
-            _ if !ids.is_empty() => Stage::Due,
+            _ if !found.is_empty() => Stage::Due,
             Some(longest) => Stage::Waiting(now + idle_min.saturating_sub(longest)),
+            // There may be more behind those that are held.
+            None if wide(rows.len()) >= PENDING_COUNT => Stage::Waiting(now),
             None => Stage::Done,
         };
-        self.claim_back(index, ids, idle_min);
-    }
-
-    /// Claims what there is room for. The rest is looked up again: by then it may be somebody else's.
-    fn claim_back(&mut self, index: usize, mut ids: Vec<StreamId>, idle_min: Duration) {
-        let Some(service) = self.services.get(index) else { return };
-        ids.truncate(self.free_places(service).min(PAGE));
-        if ids.is_empty() || !self.is_serving() {
-            return;
-        }
-        let (key, group) = (service.stream.clone(), service.group_name.clone());
-        let (consumer, claim_as) = (service.consumer.clone(), ClaimAs::Delivered);
-        let command = Command::XClaim { key, group, consumer, idle_min, ids, claim_as };
-        self.ask_back(index, command, Aim::TakeBack { sent: self.now });
+        service.take_back.found = (now, found);
     }
 
     pub(super) fn handle_taken_back(
         &mut self,
         index: usize,
+        ids: Vec<StreamId>,
         sent: Instant,
         reply: Result<Reply, Refusal>,
     ) {
         let now = self.now;
         let Some(service) = self.services.get_mut(index) else { return };
         service.reclaim.under_way = false;
+        service.reclaim.page.answered();
         let take_back = &mut service.take_back;
         let entries = match reply {
             Ok(Reply::Entries(entries)) => entries,
@@ -150,24 +164,21 @@ impl Server {
                 take_back.stage = Stage::Done;
                 return;
             }
-            Ok(_) | Err(_) => Vec::new(),
+            Ok(_) | Err(_) => {
+                take_back.stage = Stage::Waiting(now);
+                return;
+            }
         };
         // The next look might find the same again.
         if entries.is_empty() {
             take_back.stage = Stage::Waiting(now);
         }
+        // What is not named is somebody else's, or is gone.
+        let named: BTreeSet<StreamId> = entries.iter().map(|entry| entry.id).collect();
+        self.check_ghosts(index, ids.into_iter().filter(|id| !named.contains(id)).collect());
         for entry in entries {
             self.stats_of(index).entries_taken_back += 1;
             self.take_in(index, entry, Given { again: true, sent });
-        }
-    }
-
-    /// The lane has ended. What was claimed on it, and nobody has seen, is read as after any claim.
-    pub(super) fn void_take_back(&mut self, index: usize, sent: bool) {
-        let Some(service) = self.services.get_mut(index) else { return };
-        service.reclaim.under_way = false;
-        if sent {
-            self.look_back(index);
         }
     }
 }

@@ -6,7 +6,7 @@
 use super::reclaim::uncounted;
 use super::*;
 use crate::command::ClaimAs;
-use crate::engine::Lane;
+use crate::engine::{Engine, Input, Lane};
 use crate::reply::PendingEntry;
 
 const ENOUGH: u64 = 40_000;
@@ -80,7 +80,7 @@ fn what_is_younger_is_looked_at_again_when_it_may_be_old_enough() {
 }
 
 #[test]
-fn a_twin_that_lives_keeps_what_it_has_and_is_left_alone_when_claim_idle_is_over() {
+fn a_twin_that_lives_keeps_what_it_has() {
     let mut rig = with_handlers(4);
     let mut looks = 0;
     for _ in 0..200 {
@@ -91,7 +91,84 @@ fn a_twin_that_lives_keeps_what_it_has_and_is_left_alone_when_claim_idle_is_over
         rig.run(SECOND);
     }
     assert_eq!(rig.count("XCLAIM"), 0);
-    assert_eq!(looks, 3, "at the start, and each time when it might be old enough");
+    assert_eq!(looks, 2, "it was touched since the start: whoever did that lives");
+}
+
+#[test]
+fn what_there_was_no_room_for_is_anybodys_when_claim_idle_is_over() {
+    let mut rig = started(service("arith"));
+    find(&mut rig, vec![left(1, ENOUGH), left(2, ENOUGH), left(3, ENOUGH)]);
+    for ms in [1, 2] {
+        let (sent, _) = claim_back(&mut rig);
+        rig.reply(sent.token, Reply::Entries(vec![notification(ms)]));
+        rig.answer("XPENDING", Reply::PendingRange(vec![left(ms, 0)]));
+        if ms == 1 {
+            find(&mut rig, vec![left(2, ENOUGH), left(3, ENOUGH)]);
+        }
+    }
+    let job = rig.job();
+    for _ in 0..61 {
+        rig.run(SECOND);
+        while let Some(sent) = rig.find("XCLAIM") {
+            let Command::XClaim { ids, .. } = &sent.command else { panic!() };
+            let ids = ids.clone();
+            rig.reply(sent.token, Reply::Ids(ids));
+        }
+    }
+    rig.end(&job);
+    assert_eq!(rig.count("XPENDING"), 0);
+}
+
+#[test]
+fn what_this_process_was_given_and_gave_up_is_not_taken_back_early() {
+    let mut rig = with_handlers(4);
+    find(&mut rig, vec![left(1, ENOUGH - 5000)]);
+    rig.run(6 * SECOND);
+    find(&mut rig, vec![left(1, ENOUGH + 1000), left(2, 5500)]);
+    let (sent, _) = claim_back(&mut rig);
+    rig.reply(sent.token, Reply::Entries(vec![]));
+    rig.answer("XRANGE", Reply::Entries(vec![request(1)]));
+    rig.run(2 * SECOND);
+    find(&mut rig, vec![left(2, 7500)]);
+    rig.run(60 * SECOND);
+    assert_eq!((rig.count("XPENDING"), rig.count("XCLAIM")), (0, 0));
+}
+
+#[test]
+fn what_is_no_longer_in_the_stream_is_settled_and_counted() {
+    let mut rig = with_handlers(4);
+    find(&mut rig, vec![left(1, ENOUGH), left(2, ENOUGH), left(3, ENOUGH)]);
+    let (sent, _) = claim_back(&mut rig);
+    rig.reply(sent.token, Reply::Entries(vec![request(2)]));
+    rig.answer("XRANGE", Reply::Entries(vec![]));
+    rig.answer("XRANGE", Reply::Entries(vec![request(3)]));
+    assert_eq!(rig.acknowledged(), [id(1)], "the third is somebody else's by now");
+    assert_eq!(rig.engine.stats().entries_deleted, 1);
+}
+
+#[test]
+fn of_what_gets_lost_half_is_asked_for_the_next_time() {
+    let mut rig = with_handlers(8);
+    let rows = || (1..=8).map(|ms| left(ms, ENOUGH)).collect();
+    find(&mut rig, rows());
+    assert_eq!(claim_back(&mut rig).1.len(), 8);
+    rig.lose(Lane::Command);
+    rig.run(SECOND);
+    rig.open_lanes();
+    find(&mut rig, rows());
+    assert_eq!(claim_back(&mut rig).1.len(), 4);
+}
+
+#[test]
+fn behind_a_full_answer_of_what_is_held_there_may_be_more() {
+    let mut rig = with_handlers(1);
+    rig.deliver(vec![request(1)]);
+    rig.job();
+    let rows = (0..1000).map(|_| left(1, 0)).collect();
+    find(&mut rig, rows);
+    rig.run(2 * SECOND);
+    find(&mut rig, vec![left(1, 2000), left(2, ENOUGH)]);
+    assert_eq!(claim_back(&mut rig).1, [id(2)]);
 }
 
 #[test]
@@ -124,6 +201,24 @@ fn no_more_is_taken_back_than_there_is_room_for_and_the_rest_is_looked_up_again(
     rig.end(&job);
     find(&mut rig, vec![left(2, 3000), left(3, ENOUGH + 3000)]);
     assert_eq!(claim_back(&mut rig).1, [id(3)]);
+}
+
+#[test]
+fn what_is_read_in_the_same_turn_takes_the_place_and_what_was_found_is_looked_up_again() {
+    let mut rig = started(service("arith"));
+    let look = rig.take("XPENDING");
+    rig.deliver(vec![notification(5)]);
+    let job = rig.job();
+    let read = rig.take("XREADGROUP");
+    let found = Reply::PendingRange(vec![left(1, ENOUGH)]);
+    rig.engine.handle_input(rig.now, Input::Reply(look.token, Ok(found)));
+    rig.reply(read.token, Reply::Entries(vec![notification(6)]));
+    assert_eq!(rig.count("XCLAIM"), 0, "one runs and one waits");
+    rig.run(SECOND);
+    rig.end(&job);
+    assert_eq!(rig.count("XCLAIM"), 0, "it may be somebody else's by now");
+    find(&mut rig, vec![left(1, ENOUGH + 1000)]);
+    assert_eq!(claim_back(&mut rig).1, [id(1)]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use super::{Fact, Invariant, Kind, Scene};
 use crate::sim::fault::{Fault, FaultSet};
-use crate::sim::history::{NodeKind, NodeState};
+use crate::sim::history::{NodeInfo, NodeKind, NodeState};
 use crate::sim::network::NodeId;
 use crate::time::Instant;
 
@@ -40,9 +40,10 @@ impl Invariant for GoneLeaveNoConsumer {
         let servers = history
             .nodes
             .iter()
-            .filter(|(_, node)| node.kind == NodeKind::Server && node.state == NodeState::Running);
+            .filter(|(_, node)| node.kind == NodeKind::Server && node.state != NodeState::Gone);
+        let runs = |node: &NodeInfo| node.state == NodeState::Running;
         if matches!(fact, Fact::Settled) {
-            self.served.extend(servers.map(|(id, _)| id));
+            self.served.extend(servers.filter(|(_, node)| runs(node)).map(|(id, _)| id));
             return Ok(());
         }
         let forbidden = history.struck_since(Instant::ZERO, FORBIDS);
@@ -50,7 +51,8 @@ impl Invariant for GoneLeaveNoConsumer {
         let mut names = Vec::new();
         let mut serves = false;
         for (id, node) in servers {
-            serves |= self.served.contains(&id);
+            serves |= runs(node) && self.served.contains(&id);
+            // Whoever stops is still there.
             names.push(&node.name);
         }
         if !serves || !ends || forbidden {

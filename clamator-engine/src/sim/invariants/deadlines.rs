@@ -175,7 +175,12 @@ impl SkipsExpired {
             return Ok(());
         }
         let told = self.told.get(&node).is_some_and(|told| *told > end);
-        let calm = scene.history.strikes.last().is_none_or(|(at, _)| scene.now.since(*at) > CALM);
+        // Whoever is frozen goes on long after that has struck.
+        let frozen = FaultSet::of(&[Fault::WorkerFrozen]);
+        let frozen =
+            scene.history.struck_within(scene.now, scene.plan.claim_idle * 3 + CALM, frozen);
+        let struck = scene.history.strikes.last();
+        let calm = !frozen && struck.is_none_or(|(at, _)| scene.now.since(*at) > CALM);
         let born = scene.history.nodes.get(node).map_or(scene.now, |info| info.born);
         let up = scene.now.since(born) > UNKNOWN_MAX;
         if told || calm && up && streams.time(scene.now) > end + UNKNOWN_MAX {

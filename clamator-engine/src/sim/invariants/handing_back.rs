@@ -144,7 +144,12 @@ impl Invariant for StartsNothing {
             }
             Fact::Started { node, start, .. } if self.stopping.contains(node) => {
                 let python = scene.history.kind_of(*node) != Some(NodeKind::Server);
-                if !python && !scene.history.struck_since(Instant::ZERO, KEEPING) {
+                // What is gone from its stream cannot be handed back.
+                let names = scene.history.services.get(start.service);
+                let there = names.is_some_and(|names| {
+                    scene.network.streams().find(&names.stream, start.entry).is_some()
+                });
+                if !python && there && !scene.history.struck_since(Instant::ZERO, KEEPING) {
                     return Err(format!("{node} starts {start:?} while it stops"));
                 }
             }

@@ -104,6 +104,8 @@ impl Invariant for NotTakenBack {
 pub(super) struct OutcomeIsOwn {
     /// Whom Redis gave each entry last, by service and id.
     owners: BTreeMap<(usize, StreamId), Option<NodeId>>,
+    /// What may have been taken from a worker that cannot know.
+    robbed: BTreeSet<(usize, StreamId)>,
     /// When each renewal was sent.
     sent: BTreeMap<(NodeId, u64), Instant>,
 }
@@ -153,7 +155,7 @@ impl Invariant for OutcomeIsOwn {
             for id in had(command, reply) {
                 let entry = (service, id);
                 if late {
-                    self.owners.remove(&entry);
+                    self.robbed.insert(entry);
                 } else {
                     self.owners.insert(entry, kept.then_some(*node));
                 }
@@ -182,9 +184,12 @@ impl Invariant for OutcomeIsOwn {
             return Ok(());
         }
         for entry in &call.entries {
-            let owner = self.owners.get(&(call.service, *entry));
+            let entry = (call.service, *entry);
+            let owner = self.owners.get(&entry).filter(|_| !self.robbed.contains(&entry));
             if let Some(owner) = owner.filter(|owner| **owner != Some(*node)) {
-                return Err(format!("{node} answers {entry}, whose owner is {owner:?}: {call:?}"));
+                return Err(format!(
+                    "{node} answers {entry:?}, whose owner is {owner:?}: {call:?}"
+                ));
             }
         }
         Ok(())

@@ -132,12 +132,19 @@ impl Invariant for WithinPlaces {
                 places
                     .waiting
                     .retain(|id| id < start || id > end || rows.iter().any(|row| row.id == *id));
+                // What has been given out too often is put aside, perhaps behind other replies.
+                for row in rows.iter().filter(|row| row.deliveries > scene.plan.deliveries_max) {
+                    places.waiting.remove(&row.id);
+                    places.had.insert(row.id);
+                }
             }
             Fact::Replied { node, command, reply, .. } => self.given(scene, *node, command, reply),
             Fact::Sent { node, command: Command::XAck { key, ids, .. }, .. } => {
                 let Some(service) = scene.history.service_of(key) else { return Ok(()) };
                 let places = self.services.entry((*node, service)).or_default();
                 places.waiting.retain(|id| !ids.contains(id));
+                // A read that was long on its way may name it once more.
+                places.had.extend(ids);
             }
             // What has expired is not started.
             Fact::Noticed { node, notice: Notice::Expired { service, entry } } => {

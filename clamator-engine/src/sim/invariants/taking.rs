@@ -208,6 +208,10 @@ impl Invariant for TakesBackTheDead {
                     let at = scene.now.since_start().saturating_sub(Duration::from_millis(idle));
                     Instant::from_start(at)
                 };
+                if matches!(command, Command::XClaim { claim_as: ClaimAs::HandedBack { .. }, .. }) {
+                    self.touched.retain(|(of, id), _| of != key || !ids.contains(id));
+                    return Ok(());
+                }
                 for id in ids {
                     let before = self.touched.insert((key.clone(), id), (*node, touched(id)));
                     let Some((owner, at)) = before.filter(|_| takes) else { continue };
