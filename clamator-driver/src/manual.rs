@@ -471,6 +471,7 @@
 //! [ServerBuilder::dead_letters_max]: crate::ServerBuilder::dead_letters_max
 //! [ServerBuilder::deliveries_max]: crate::ServerBuilder::deliveries_max
 //! [ServerBuilder::handler_timeout]: crate::ServerBuilder::handler_timeout
+//! [ServerBuilder::instance]: crate::ServerBuilder::instance
 //! [ServerBuilder::peer_claim_idle]: crate::ServerBuilder::peer_claim_idle
 //! [ServerBuilder::reply_stream_max_len]: crate::ServerBuilder::reply_stream_max_len
 //! [ServerBuilder::reply_stream_ttl]: crate::ServerBuilder::reply_stream_ttl

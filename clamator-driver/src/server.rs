@@ -205,8 +205,9 @@ impl<R: Runtime> ServerBuilder<R> {
     /// Names the server within its pool. Must be unique: of two that run at once under one name,
     /// each takes what the other holds for its own; `released` is reserved. A server that starts
     /// under the name of one that was killed takes back what that was given once it has been idle for
-    /// two thirds of [`ServerBuilder::peer_claim_idle`], instead of waiting for it as all others do.
-    /// Default: random.
+    /// two thirds of [`ServerBuilder::peer_claim_idle`], instead of waiting for it as all others do. One
+    /// that stops right after its start, within a second more than [`ServerBuilder::read_block`], leaves
+    /// its consumer for the next start. Default: random.
     pub fn instance(mut self, instance: impl Into<String>) -> Self {
         self.instance = Some(instance.into());
         self
@@ -359,6 +360,7 @@ impl<R: Runtime> ServerBuilder<R> {
     ) -> Result<Server<R>, StartError> {
         let Self { mut config, grace, instance, services, .. } = self;
         config.seed = random::seed(&runtime);
+        config.instance_is_fresh = instance.is_none();
         config.instance = instance.unwrap_or_else(|| random::name(random::bytes(&runtime)));
         if matches!(config.instance.as_str(), "" | Keys::RELEASED) {
             return Err(StartError::Instance { name: config.instance });

@@ -58,6 +58,10 @@ pub struct ServerConfig {
     /// holds for its own. Whoever starts under the name of a process that was killed takes
     /// back what that was given, once it has been idle for two thirds of `peer_claim_idle`.
     pub instance: String,
+    /// Whether no process has had this `instance` before, as one that is drawn at random. Then nothing is
+    /// looked for that such a process may have left, and a stop that follows the start at once removes the
+    /// consumer, which is otherwise left until the next start. Default false.
+    pub instance_is_fresh: bool,
     /// The smallest `claim_idle` of all workers in the pool, the Python and TypeScript peers'
     /// included: entries are renewed at a third of it. Default `None`: that of this server.
     pub peer_claim_idle: Option<Duration>,
@@ -105,6 +109,7 @@ impl ServerConfig {
             deliveries_max: 10,
             handler_timeout: None,
             instance: instance.into(),
+            instance_is_fresh: false,
             peer_claim_idle: None,
             prefetch_max: 256,
             prefetch_time: Duration::from_millis(5),

@@ -136,7 +136,7 @@ impl Server {
         service.group.state = GroupState::Ready;
         service.group.lost = false;
         service.group.created_at = Some(now);
-        service.take_back.group_is_there(now, existed);
+        service.take_back.group_is_there(now, existed && !self.config.instance_is_fresh);
         service.held.leases.void(now);
         service.held.leases.hurry(now);
         let kept = self.config.seeded.is(Bug::CursorKept);

@@ -18,6 +18,7 @@ use crate::reply::{Refusal, Reply};
 use crate::seeded::Bug;
 use crate::stream_id::StreamId;
 use crate::time::Instant;
+use crate::wire::READ_SLACK;
 
 /// How far the stop has come.
 #[derive(Debug)]
@@ -145,10 +146,12 @@ impl Server {
             let Some(service) = self.services.get(index) else {
                 continue;
             };
-            // A read whose lane ended may still be given something until its BLOCK ends, and a
-            // renewal take back what was handed back.
+            // A read whose lane ended may still be given something until its BLOCK ends, also one of an
+            // earlier process, and a renewal take back what was handed back.
+            let read = self.config.read_block + READ_SLACK;
             let unsure = service.reader.history.is_some()
                 || service.reader.history_again.is_some()
+                || service.take_back.may_be_given(self.now, read)
                 || self.now < service.held.leases.stray_until;
             if service.is_ready() && !unsure {
                 let command = self.own_pending(service, StreamId::ZERO, StreamId::MAX, 1);

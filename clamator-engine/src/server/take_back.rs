@@ -32,6 +32,7 @@ use crate::time::Instant;
 pub(super) struct TakeBack {
     stage: Stage,
     started: Instant,
+    follows: bool,
     /// What was found, and when. It may be claimed in the same turn: later it may be another's.
     found: (Instant, Vec<StreamId>),
 }
@@ -49,12 +50,20 @@ enum Stage {
 }
 
 impl TakeBack {
-    /// The group is there. Nothing is pending in one that is new, and there is one start only.
-    pub(super) fn group_is_there(&mut self, now: Instant, existed: bool) {
+    /// The group is there. If this is the first time, it is the start; `follows` says that an earlier
+    /// process of this name may have read from it.
+    pub(super) fn group_is_there(&mut self, now: Instant, follows: bool) {
         if self.stage == Stage::Starting {
-            self.stage = if existed { Stage::Due } else { Stage::Done };
+            self.stage = if follows { Stage::Due } else { Stage::Done };
             self.started = now;
+            self.follows = follows;
         }
+    }
+
+    /// Whether what an earlier process of this name has left unread in Redis, which lasts for as long
+    /// as this, may still be given something.
+    pub(super) fn may_be_given(&self, now: Instant, read: Duration) -> bool {
+        self.follows && now < self.started + read
     }
 
     pub(super) const fn is_due(&self) -> bool {

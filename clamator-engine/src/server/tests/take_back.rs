@@ -13,7 +13,11 @@ const ENOUGH: u64 = 40_000;
 
 /// A server of `arith` whose group was there, and which has just asked what is pending for its name.
 fn started(service: ServiceConfig) -> Rig<Server> {
-    let mut rig = rig_of(config(), vec![service]);
+    started_as(config(), service)
+}
+
+fn started_as(config: ServerConfig, service: ServiceConfig) -> Rig<Server> {
+    let mut rig = rig_of(config, vec![service]);
     rig.open_lanes();
     let create = rig.take("XGROUP CREATE");
     rig.refuse(create.token, "BUSYGROUP");
@@ -289,6 +293,36 @@ fn a_service_without_prefetch_looks_before_it_waits_for_new_entries() {
     find(&mut rig, vec![]);
     rig.run(SECOND / 100);
     assert_eq!(rig.count("XREADGROUP"), 1);
+}
+
+#[test]
+fn whoever_has_a_fresh_name_looks_for_nothing() {
+    let mut config = config();
+    config.instance_is_fresh = true;
+    let mut rig = started_as(config, service("arith"));
+    rig.run(3 * SECOND);
+    assert_eq!(rig.count("XPENDING"), 0);
+}
+
+/// An earlier process that is gone with its machine may have left a read that Redis still serves.
+#[test]
+fn a_stop_right_behind_the_start_leaves_the_consumer_unless_the_name_is_fresh() {
+    for (age, is_fresh, removes) in [(1, false, false), (2, false, true), (0, true, true)] {
+        let mut config = config();
+        config.instance_is_fresh = is_fresh;
+        let mut rig = started_as(config, service("arith"));
+        if !is_fresh {
+            find(&mut rig, vec![]);
+        }
+        rig.run(age * SECOND);
+        rig.stop(5 * SECOND);
+        rig.unblocked();
+        if removes {
+            rig.remove_consumer();
+        }
+        assert_eq!(rig.stopped(), Some(0), "{age} {is_fresh}");
+        assert_eq!(rig.count("XPENDING"), 0);
+    }
 }
 
 #[test]

@@ -134,8 +134,7 @@ impl Invariant for WithinPlaces {
                     .retain(|id| id < start || id > end || rows.iter().any(|row| row.id == *id));
                 // What has been given out too often is put aside, perhaps behind other replies.
                 for row in rows.iter().filter(|row| row.deliveries > scene.plan.deliveries_max) {
-                    places.waiting.remove(&row.id);
-                    places.had.insert(row.id);
+                    places.leave(row.id);
                 }
             }
             Fact::Replied { node, command, reply, .. } => self.given(scene, *node, command, reply),
@@ -151,16 +150,14 @@ impl Invariant for WithinPlaces {
                 let service = scene.history.service_named(service.as_str());
                 let Some(service) = service else { return Ok(()) };
                 let places = self.services.entry((*node, service)).or_default();
-                if places.waiting.remove(entry) {
-                    places.had.insert(*entry);
-                }
+                places.leave(*entry);
             }
             // What is put aside is not started.
             Fact::Sent { node, command: Command::XAdd { fields, .. }, .. } => {
                 let Some(entry) = dead_entry(fields) else { return Ok(()) };
                 for ((at, _), places) in &mut self.services {
-                    if at == node && places.waiting.remove(&entry) {
-                        places.had.insert(entry);
+                    if at == node {
+                        places.leave(entry);
                     }
                 }
             }
@@ -218,6 +215,13 @@ impl WithinPlaces {
 }
 
 impl Places {
+    /// An entry that waits is not going to be started.
+    fn leave(&mut self, entry: StreamId) {
+        if self.waiting.remove(&entry) {
+            self.had.insert(entry);
+        }
+    }
+
     /// Whether so many more may be asked for.
     ///
     /// # Errors
