@@ -79,7 +79,7 @@ bugs! {
     ConcurrencyUnbounded = "rule 4.2, I6",
     /// The consumers of those who are gone stay in their group.
     ConsumersLiveOn = "hyperswitch#13811, caracal#430",
-    /// The own consumer is deleted without a look at what is pending.
+    /// The own consumer is deleted without a look at what is pending, or may yet be.
     ConsumerRemovedUnchecked = "redis#9745, watermill-redisstream#24",
     /// The own consumer is deleted while its read is outstanding.
     ConsumerRemovedUnderRead = "parabol#10873",

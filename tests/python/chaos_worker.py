@@ -1,7 +1,7 @@
 """A worker of a pool whose workers are killed, on the published Python peer.
 
-It is the Python counterpart of `chaos-worker`, with `work` alone: the same arguments,
-the same lines on stdout. It never outlives LIFETIME_S_MAX.
+It is the Python counterpart of `chaos-worker`, with `work` alone: the same arguments, an
+instance name behind the first, the same lines on stdout. It never outlives LIFETIME_S_MAX.
 """
 
 from __future__ import annotations

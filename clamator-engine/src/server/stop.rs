@@ -153,7 +153,8 @@ impl Server {
                 || service.reader.history_again.is_some()
                 || service.take_back.may_be_given(self.now, read)
                 || self.now < service.held.leases.stray_until;
-            if service.is_ready() && !unsure {
+            let unchecked = self.config.seeded.is(Bug::ConsumerRemovedUnchecked);
+            if service.is_ready() && (!unsure || unchecked) {
                 let command = self.own_pending(service, StreamId::ZERO, StreamId::MAX, 1);
                 awaited += usize::from(self.send(index, command, Aim::CheckConsumer));
             }

@@ -1,9 +1,9 @@
 //! A worker of a pool whose workers are killed, frozen and stopped.
 //!
-//! Not a test: `tests/tests/chaos` starts and ends it. Arguments: the URL of a Redis, an instance
-//! name, `claim_idle` in milliseconds, and that of the peers in the pool, if there are any. Prints
-//! `ready`, then for each run of `work` a line `start` and a line `end` with its number. `quick`
-//! says nothing, and `hold` runs until `release` is told. Stops gracefully on SIGTERM. Its counterpart in Python is
+//! Not a test: `tests/tests/chaos` starts and ends it. Arguments: the URL of a Redis, `claim_idle` in
+//! milliseconds, and that of the peers in the pool, if there are any. Prints `ready`, then for each
+//! run of `work` a line `start` and a line `end` with its number. `quick` says nothing, and `hold`
+//! runs until `release` is told. Stops gracefully on SIGTERM. Its counterpart in Python is
 //! `tests/python/chaos_worker.py`.
 #![expect(clippy::print_stdout, reason = "it is a program")]
 
@@ -35,22 +35,17 @@ struct Done {
 
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [url, instance, times @ ..] = &*arguments else {
-        return Err("usage: chaos-worker URL INSTANCE CLAIM_IDLE_MS [PEER_CLAIM_IDLE_MS]".into());
+    let [url, times @ ..] = &*arguments else {
+        return Err("usage: chaos-worker URL CLAIM_IDLE_MS [PEER_CLAIM_IDLE_MS]".into());
     };
     let times = times.iter().map(|ms| Ok(Duration::from_millis(ms.parse()?)));
     let times = times.collect::<Outcome<Vec<_>>>()?;
-    TokioThreads::run(|runtime| serve(runtime, url, instance, times))
+    TokioThreads::run(|runtime| serve(runtime, url, times))
 }
 
-async fn serve<R: Runtime>(
-    runtime: R,
-    url: &str,
-    instance: &str,
-    times: Vec<Duration>,
-) -> Outcome<()> {
+async fn serve<R: Runtime>(runtime: R, url: &str, times: Vec<Duration>) -> Outcome<()> {
     let mut signals = Signals::new([Signal::Term])?;
-    let mut server = Server::builder("chaos").service(service(&runtime)).instance(instance);
+    let mut server = Server::builder("chaos").service(service(&runtime));
     if let Some(&claim_idle) = times.first() {
         let tick = Duration::from_secs(1).min(claim_idle / 4);
         server = server.claim_idle(claim_idle).reclaim_tick(tick);

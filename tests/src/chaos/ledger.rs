@@ -94,6 +94,8 @@ pub struct Account {
     wrong: Vec<u64>,
     unexplained: Vec<String>,
     pub slowest: Duration,
+    /// Consumers that are still in the group after everybody has stopped.
+    pub consumers: usize,
 }
 
 impl Ledger {

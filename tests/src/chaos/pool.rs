@@ -110,10 +110,13 @@ impl Pool {
         let worker = self.ledger.worker();
         self.started += 1;
         let claim_idle = self.setup.claim_idle.as_millis().to_string();
-        let instance = format!("w{}", self.started);
         let is_peer = self.setup.mixed && place % 2 == 1;
         let mut program = if is_peer { python_worker() } else { Command::new(self.setup.program) };
-        program.args([&self.redis.url(), &instance, &claim_idle]);
+        program.arg(self.redis.url());
+        if is_peer {
+            program.arg(format!("w{}", self.started));
+        }
+        program.arg(&claim_idle);
         if self.setup.mixed && !is_peer {
             program.arg(&claim_idle);
         }
@@ -230,7 +233,9 @@ impl Pool {
         let keys = self.redis.command("KEYS *");
         let keys = keys.array().iter().map(RawReply::text).collect::<Vec<_>>();
         assert_eq!(keys, [STREAM], "left behind");
-        self.ledger.account(self.setup.claim_idle)
+        let consumers = self.redis.command(&format!("XINFO CONSUMERS {STREAM} chaos"));
+        let consumers = consumers.array().len();
+        Account { consumers, ..self.ledger.account(self.setup.claim_idle) }
     }
 
     /// Waits until nothing is pending: what a killed worker has answered but not acknowledged is run

@@ -77,6 +77,6 @@ fn whoever_is_told_to_stop_answers_what_runs_and_hands_back_the_rest() {
     let account = pool.finish();
     println!("{account}");
     account.assert_sound();
-    assert_eq!(account.again, 0, "{account}");
+    assert_eq!((account.again, account.consumers), (0, 0), "{account}");
     assert!(account.slowest < Duration::from_millis(1500), "{account}");
 }
