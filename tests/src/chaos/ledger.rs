@@ -159,7 +159,7 @@ impl Ledger {
         self.book().calls.get_mut(&number).expect("it was made").end = end;
     }
 
-    pub fn account(&self, claim_idle: Duration) -> Account {
+    pub fn account(&self, claim_idle: Duration, consumers: usize) -> Account {
         let book = self.book();
         let ended = |as_what| {
             let ends = book.workers.iter().filter_map(|worker| worker.ended);
@@ -171,6 +171,7 @@ impl Ledger {
             stopped: ended(Ending::Stopped),
             frozen: book.workers.iter().map(|worker| worker.frozen.len()).sum(),
             away: book.outages.len(),
+            consumers,
             ..Account::default()
         };
         for (number, call) in &book.calls {
@@ -292,7 +293,7 @@ impl Account {
 impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { sent, answered, told, killed, stopped, frozen, away, once, again, .. } = self;
-        let Self { slowest, why, .. } = self;
+        let Self { slowest, why, consumers, .. } = self;
         let (lost, wrong, unexplained) =
             (self.lost.len(), self.wrong.len(), self.unexplained.len());
         let why = |which| why.get(&which).unwrap_or(&0);
@@ -310,7 +311,7 @@ impl fmt::Display for Account {
             f,
             "{once} run once, {again} runs again: {} as a worker was killed, {} as one was frozen, \
              {} as one was frozen right before the start, {} as Redis was away, {} as Redis forgot, \
-             {unexplained} unexplained; the slowest call took {slowest:?}",
+             {unexplained} unexplained; the slowest call took {slowest:?}; {consumers} consumers left",
             why(Why::Killed),
             why(Why::Frozen),
             why(Why::Thawed),

@@ -235,7 +235,7 @@ impl Pool {
         assert_eq!(keys, [STREAM], "left behind");
         let consumers = self.redis.command(&format!("XINFO CONSUMERS {STREAM} chaos"));
         let consumers = consumers.array().len();
-        Account { consumers, ..self.ledger.account(self.setup.claim_idle) }
+        self.ledger.account(self.setup.claim_idle, consumers)
     }
 
     /// Waits until nothing is pending: what a killed worker has answered but not acknowledged is run
