@@ -94,7 +94,8 @@ pub struct Account {
     wrong: Vec<u64>,
     unexplained: Vec<String>,
     pub slowest: Duration,
-    /// Consumers that are still in the group after everybody has stopped.
+    /// Consumers that are still in the group after everybody has stopped, but for the one that is nobody
+    /// and for whom is pending what is handed back.
     pub consumers: usize,
 }
 

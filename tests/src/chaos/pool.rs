@@ -24,6 +24,8 @@ const CALLERS: usize = 24;
 const SOON: Duration = Duration::from_secs(20);
 
 pub const STREAM: &str = "chaos:cmds:chaos";
+/// The consumer for whom is pending what is handed back.
+const RELEASED: &str = "chaos:released";
 
 /// What a pool is like.
 #[derive(Clone, Copy, Debug)]
@@ -234,7 +236,8 @@ impl Pool {
         let keys = keys.array().iter().map(RawReply::text).collect::<Vec<_>>();
         assert_eq!(keys, [STREAM], "left behind");
         let consumers = self.redis.command(&format!("XINFO CONSUMERS {STREAM} chaos"));
-        let consumers = consumers.array().len();
+        let consumers = consumers.array().iter().map(|consumer| consumer.array()[1].text());
+        let consumers = consumers.filter(|name| name != RELEASED).count();
         self.ledger.account(self.setup.claim_idle, consumers)
     }
 
