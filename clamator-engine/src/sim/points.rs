@@ -115,7 +115,7 @@ points! {
     ConsumerRemoved,
     /// Consumers of those who are gone were removed (4.11).
     ConsumersRemoved,
-    /// A consumer was not removed at the stop, as something was pending (4.10).
+    /// A server stopped and left its consumer, as something was pending or may yet be (4.10).
     ConsumerStays,
     /// An entry that was started too often was put aside (4.8).
     DeadLetter,

@@ -56,8 +56,8 @@ async fn a_frozen_redis_makes_both_unhealthy_until_it_goes_on<R: Runtime>(runtim
     assert_eq!(scene.healths().await, [Health::Healthy, Health::Healthy]);
     scene.redis.signal("STOP");
     let took = scene.await_health(&runtime, [false; 2], UNHEALTHY_MAX).await;
-    // A pause that two reads may take is none.
-    assert!(took > Duration::from_secs(2), "{took:?}");
+    // A pause that two reads may take is none; the one under way may have waited its whole time by then.
+    assert!(took > Duration::from_millis(1900), "{took:?}");
     runtime.sleep(Duration::from_secs(5)).await;
     assert!(scene.healths().await.iter().all(|health| !health.is_healthy()));
     scene.redis.signal("CONT");

@@ -219,11 +219,10 @@ impl Watch {
                 self.hits.hit(Point::StreamTrimmed);
             }
             (Command::XAck { .. }, Ok(Reply::Integer(0))) => self.hits.hit(Point::AckOfNothing),
-            (Command::XPendingRange { count: 1, .. }, Ok(Reply::PendingRange(rows))) => {
-                let stays = eye.stopping && !rows.is_empty();
-                self.hits.hit_if(stays, Point::ConsumerStays);
+            (Command::XGroupDelConsumer { .. }, Ok(_)) => {
+                eye.left = true;
+                self.hits.hit(Point::ConsumerRemoved);
             }
-            (Command::XGroupDelConsumer { .. }, Ok(_)) => self.hits.hit(Point::ConsumerRemoved),
             (Command::ClientUnblock { .. }, Ok(Reply::Integer(1))) => {
                 self.hits.hit(Point::StopUnblocked);
             }

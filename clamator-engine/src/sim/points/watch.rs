@@ -37,6 +37,8 @@ pub(super) struct Eye {
     pub(super) kind: Option<NodeKind>,
     pub(super) crashed: bool,
     pub(super) stopping: bool,
+    /// Whether it has removed a consumer of its own.
+    pub(super) left: bool,
     /// Whether it was just told that its server cannot serve it.
     pub(super) unfit: bool,
     /// How many of its reads Redis has ended because it asked for it, without its knowing.
@@ -191,7 +193,10 @@ impl Watch {
             }
             Fact::Started { node, job, start } => self.started(scene, *node, *job, start),
             Fact::Stopping { node, .. } => self.stopping(*node),
-            Fact::Stopped { left, .. } => {
+            Fact::Stopped { node, left } => {
+                let stays = self.is(*node, NodeKind::Server)
+                    && self.eye(*node).is_some_and(|eye| eye.has_read && !eye.left);
+                self.hits.hit_if(stays, Point::ConsumerStays);
                 self.hits.hit_if(*left > 0, Point::StoppedWithEntriesLeft);
             }
         }

@@ -102,7 +102,10 @@ impl World {
                 self.counts.add(Fault::PythonWorker);
                 Machine::Python(Python::new(self.now, stream, group, &name, claim_idle))
             }
-            NodeKind::Server => Machine::Server(self.server(&name, seed)),
+            NodeKind::Server => {
+                let is_fresh = self.history.nodes.values().all(|node| node.name != name);
+                Machine::Server(self.server(&name, is_fresh, seed))
+            }
         };
         let (born, state) = (self.now, NodeState::Running);
         self.history.nodes.insert(id, NodeInfo { kind, name, born, state });
@@ -127,8 +130,9 @@ impl World {
         Client::new(self.now, config)
     }
 
-    fn server(&self, name: &str, seed: u64) -> Server {
+    fn server(&self, name: &str, is_fresh: bool, seed: u64) -> Server {
         let mut config = ServerConfig::new(PREFIX, name, seed);
+        config.instance_is_fresh = is_fresh;
         config.seeded = self.plan.bug;
         config.claim_idle = self.plan.claim_idle;
         config.command_timeout = self.plan.command_timeout;
