@@ -153,7 +153,7 @@ async fn a_takeover<R: Runtime>(play: &Play<R>) -> bool {
 async fn a_lease<R: Runtime>(play: &Play<R>) -> bool {
     let idle = 10 * TICK;
     let busy = play.serve(|builder| builder.claim_idle(idle).instance("busy")).await;
-    play.add("*", 3000);
+    play.add("*", 3800);
     assert!(play.becomes(|| play.pending() == 1).await, "it is not given out");
     let hasty = play.serve(|builder| builder.claim_idle(idle).reclaim_tick(TICK)).await;
     assert!(play.becomes(|| play.length(RAW) > 0).await, "no reply");
