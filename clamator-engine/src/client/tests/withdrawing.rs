@@ -293,6 +293,73 @@ fn whoever_may_not_look_or_delete_tries_it_once_a_connection() {
 }
 
 #[test]
+fn a_right_that_was_taken_away_later_is_noticed() {
+    let mut rig = rig();
+    rig.queued(2);
+    rig.pass_to_ending();
+    rig.given(1);
+    rig.delete(true);
+    rig.given(1);
+    rig.queued(3);
+    rig.pass_to_ending();
+    let look = rig.take("XINFO GROUPS");
+    rig.refuse(look.token, "NOPERM");
+    rig.pass(ENDING);
+    rig.queued(4);
+    rig.pass_to_ending();
+    assert!(rig.sends_nothing());
+}
+
+#[test]
+fn what_is_looked_at_when_the_right_turns_out_to_be_missing_is_not_deleted() {
+    let mut rig = rig();
+    rig.queued(2);
+    rig.pass(SECOND / 10);
+    rig.queued(3);
+    rig.pass(SECOND * 9 / 10 - ENDING);
+    rig.pass(SECOND / 10);
+    assert_eq!(rig.count("XINFO GROUPS"), 2);
+    rig.given(1);
+    let delete = rig.take("XDEL");
+    rig.refuse(delete.token, "NOPERM");
+    rig.given(1);
+    assert_eq!(rig.count("XDEL"), 0);
+}
+
+#[test]
+fn calls_that_end_one_after_the_other_are_looked_at_apart() {
+    let mut rig = rig();
+    let first = rig.queued(2);
+    rig.pass(SECOND / 100);
+    let second = rig.queued(3);
+    rig.pass(SECOND - ENDING - SECOND / 100);
+    rig.pass(SECOND / 100);
+    assert_eq!(rig.count("XINFO GROUPS"), 2);
+    rig.given(1);
+    rig.given(1);
+    assert_eq!((rig.delete(true), rig.delete(true)), (vec![at(2)], vec![at(3)]));
+    rig.given(1);
+    rig.given(1);
+    let both = [first, second].map(|id| (id, Err(CallError::NoWorkers)));
+    assert_eq!(rig.finished(), both);
+}
+
+#[test]
+fn a_call_that_is_cancelled_while_it_is_looked_at_is_not_looked_at_twice() {
+    let mut rig = rig();
+    let id = rig.queued(2);
+    rig.pass_to_ending();
+    rig.engine.cancel(rig.now, id);
+    rig.drain();
+    assert_eq!(rig.count("XINFO GROUPS"), 1);
+    rig.given(1);
+    assert_eq!(rig.delete(true), [at(2)]);
+    rig.given(1);
+    assert!(rig.sends_nothing());
+    assert_eq!(rig.engine.stats().withdrawn, 1);
+}
+
+#[test]
 fn a_refusal_that_heals_is_the_end_of_one_withdrawal_only() {
     let mut rig = rig();
     for _ in 0..2 {

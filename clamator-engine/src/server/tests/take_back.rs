@@ -254,6 +254,18 @@ fn whoever_may_not_look_or_claim_waits_like_everybody_else() {
 }
 
 #[test]
+fn a_claim_that_redis_cannot_carry_out_now_follows_another_look_with_the_next_tick() {
+    let mut rig = with_handlers(2);
+    find(&mut rig, vec![left(1, ENOUGH)]);
+    let (sent, _) = claim_back(&mut rig);
+    rig.refuse(sent.token, "BUSY");
+    assert_eq!((rig.count("XPENDING"), rig.count("XCLAIM")), (0, 0));
+    rig.run(2 * SECOND);
+    find(&mut rig, vec![left(1, ENOUGH)]);
+    assert_eq!(claim_back(&mut rig).1, [id(1)]);
+}
+
+#[test]
 fn a_look_that_redis_cannot_answer_now_is_made_again_with_the_next_tick() {
     let mut rig = with_handlers(2);
     let look = rig.take("XPENDING");
