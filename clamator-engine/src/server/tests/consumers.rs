@@ -8,8 +8,12 @@ use crate::reply::Refusal;
 const IDLE_MAX: Duration = Duration::from_secs(120);
 
 fn rig() -> Rig<Server> {
+    rig_with(IDLE_MAX)
+}
+
+fn rig_with(consumer_idle_max: Duration) -> Rig<Server> {
     let mut config = config();
-    config.consumer_idle_max = IDLE_MAX;
+    config.consumer_idle_max = consumer_idle_max;
     let mut rig = serving(config, service("arith"));
     rig.habit = |command| match command {
         Command::DelIdleConsumers { .. } => None,
@@ -78,9 +82,14 @@ fn a_refusal_that_heals_is_tried_again() {
 
 #[test]
 fn all_consumers_stay_if_told_so() {
-    let mut config = config();
-    config.consumer_idle_max = Duration::MAX;
-    let mut rig = serving(config, service("arith"));
-    rig.habit = quiet;
+    let mut rig = rig_with(Duration::MAX);
     assert_eq!(rig.looks(IDLE_MAX, &Ok(Reply::Integer(0))), 0);
+}
+
+#[test]
+fn nobody_is_looked_for_once_a_stop_has_begun() {
+    let mut rig = rig();
+    rig.deliver(vec![request(1)]);
+    rig.stop(IDLE_MAX);
+    assert_eq!(rig.looks(IDLE_MAX / 2, &Ok(Reply::Integer(0))), 0);
 }
