@@ -1,11 +1,11 @@
-//! Which entries a command gave to whoever sent it, and which commands do.
+//! Which entries a command gave to whoever sent it, and for how many more one asks.
 //!
 //! Not whose they were before: for that, see `history` and the judges.
 
 use bytes::Bytes;
 
 use super::verb::{Verb, Verbs};
-use crate::command::{ClaimAs, Command};
+use crate::command::{ClaimAs, Command, ReadFrom};
 use crate::reply::{Entry, Reply};
 
 /// What gives entries.
@@ -25,4 +25,17 @@ pub(super) fn given<'a>(
         | (Command::XAutoClaim { key, .. }, Reply::Claimed { entries, .. }) => Some((key, entries)),
         _ => None,
     }
+}
+
+/// How many entries more a command asks for, and of which stream.
+pub(super) fn asked(command: &Command) -> Option<(&Bytes, u64)> {
+    if let Command::XReadGroup { key, from: ReadFrom::New, count, .. }
+    | Command::XAutoClaim { key, count, .. } = command
+    {
+        return Some((key, *count));
+    }
+    let Command::XClaim { key, claim_as: ClaimAs::Delivered, ids, .. } = command else {
+        return None;
+    };
+    Some((key, u64::try_from(ids.len()).unwrap_or(u64::MAX)))
 }

@@ -7,10 +7,10 @@ use alloc::format;
 use alloc::string::String;
 
 use super::{Fact, Invariant, Kind, REWRITES, Scene};
-use crate::command::{ClaimAs, Command, ReadFrom};
+use crate::command::{Command, ReadFrom};
 use crate::reply::Reply;
 use crate::server::Concurrency;
-use crate::sim::given::GIVING;
+use crate::sim::given::{GIVING, asked};
 use crate::sim::history::{NodeKind, dead_entry, is_dead};
 use crate::sim::network::{Executed, NodeId};
 use crate::sim::verb::{Verb, Verbs};
@@ -97,14 +97,8 @@ impl Invariant for NothingWaitsBehindSuspects {
             Fact::Crashed(node) => {
                 self.running.remove(node);
             }
-            Fact::Sent {
-                node,
-                command:
-                    Command::XAutoClaim { key, .. }
-                    | Command::XClaim { key, claim_as: ClaimAs::Delivered, .. }
-                    | Command::XReadGroup { key, from: ReadFrom::New, .. },
-                ..
-            } => {
+            Fact::Sent { node, command, .. } => {
+                let Some((key, _)) = asked(command) else { return Ok(()) };
                 let Some((job, service)) = self.running.get(node) else { return Ok(()) };
                 if scene.history.service_of(key) == Some(*service) {
                     return Err(format!("{node} takes in more of {key:?} while job {job} runs"));

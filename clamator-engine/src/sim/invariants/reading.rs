@@ -11,12 +11,12 @@ use bytes::Bytes;
 
 use super::lanes::{ASKING, Reach};
 use super::{Fact, Invariant, Kind, REWRITES, Scene};
-use crate::command::{ClaimAs, Command, ReadFrom};
+use crate::command::{Command, ReadFrom};
 use crate::engine::Lane;
 use crate::reply::{Refusal, Reply};
 use crate::server::Notice;
 use crate::sim::by_node::ByNode;
-use crate::sim::given::{GIVING, given};
+use crate::sim::given::{GIVING, asked, given};
 use crate::sim::history::{NodeKind, NodeState, dead_entry};
 use crate::sim::network::NodeId;
 use crate::sim::verb::{Verb, Verbs};
@@ -178,18 +178,6 @@ impl Invariant for WithinPlaces {
             _ => {}
         }
         Ok(())
-    }
-}
-
-/// How many entries more a command asks for, and of which stream.
-fn asked(command: &Command) -> Option<(&Bytes, u64)> {
-    match command {
-        Command::XReadGroup { key, from: ReadFrom::New, count, .. }
-        | Command::XAutoClaim { key, count, .. } => Some((key, *count)),
-        Command::XClaim { key, claim_as: ClaimAs::Delivered, ids, .. } => {
-            Some((key, u64::try_from(ids.len()).unwrap_or(u64::MAX)))
-        }
-        _ => None,
     }
 }
 

@@ -8,8 +8,9 @@ use alloc::string::String;
 use core::time::Duration;
 
 use super::{Fact, Invariant, Kind, REWRITES, Scene};
-use crate::command::{ClaimAs, Command};
+use crate::command::Command;
 use crate::reply::RefusalKind;
+use crate::sim::given::asked;
 use crate::sim::history::{NodeKind, id_in, is_dead};
 use crate::sim::network::NodeId;
 use crate::sim::verb::{Verb, Verbs};
@@ -55,7 +56,6 @@ impl Invariant for StopsReadingWhenFull {
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
-        use crate::command::ReadFrom;
         match fact {
             Fact::Replied {
                 node, command: Command::XAdd { max_len: Some(_), .. }, reply, ..
@@ -88,14 +88,9 @@ impl Invariant for StopsReadingWhenFull {
                     self.looks.insert(*node, scene.now);
                 }
             }
-            Fact::Sent {
-                node,
-                command:
-                    Command::XAutoClaim { .. }
-                    | Command::XClaim { claim_as: ClaimAs::Delivered, .. }
-                    | Command::XReadGroup { from: ReadFrom::New, .. },
-                ..
-            } if self.full.contains(node) => {
+            Fact::Sent { node, command, .. }
+                if self.full.contains(node) && asked(command).is_some() =>
+            {
                 return Err(format!("{node} reads: {fact:?}"));
             }
             _ => {}
