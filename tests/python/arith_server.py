@@ -9,8 +9,8 @@ With flags it serves both services and reads no stdin. Without flags it reads on
 from stdin up to its end:
     {redisUrl, keyPrefix, contract?: "arith"|"notifications", instanceId?, consumerClaimIdleMs?}
 and serves the named contract, or both. Either way it prints READY on stdout once it serves, stops
-gracefully on SIGTERM or SIGINT, and ends with HANDLED:<handlers begun> on stderr. It never
-outlives LIFETIME_S_MAX.
+gracefully on SIGTERM or SIGINT, and ends with HANDLED:<handlers begun> on stderr, where BEGUN
+stands whenever a handler that pauses begins. It never outlives LIFETIME_S_MAX.
 """
 
 from __future__ import annotations
@@ -157,6 +157,11 @@ class Record:
     def begin(self, method: str) -> None:
         self.counts[method] = self.counts.get(method, 0) + 1
 
+    async def pause(self, ms: int) -> None:
+        """What a slow handler does. It says first that it has begun."""
+        print("BEGUN", file=sys.stderr, flush=True)
+        await asyncio.sleep(ms / 1000)
+
     @property
     def handled(self) -> int:
         return sum(self.counts.values())
@@ -190,12 +195,12 @@ class Arith:
 
     async def slow(self, params: SlowParams) -> dict[str, Any]:
         self.record.begin("slow")
-        await asyncio.sleep(params.ms / 1000)
+        await self.record.pause(params.ms)
         return {"ok": True}
 
     async def slow_add(self, params: SlowAddParams) -> dict[str, Any]:
         self.record.begin("slowAdd")
-        await asyncio.sleep(params.sleep_ms / 1000)
+        await self.record.pause(params.sleep_ms)
         return {"sum": params.a + params.b}
 
     async def echo(self, params: AnyValue) -> dict[str, Any]:
@@ -237,7 +242,7 @@ class Arith:
 
     async def slow_note(self, params: SlowParams) -> None:
         self.record.begin("slowNote")
-        await asyncio.sleep(params.ms / 1000)
+        await self.record.pause(params.ms)
 
     async def crash_note(self, params: MessageParams) -> None:
         self.record.begin("crashNote")

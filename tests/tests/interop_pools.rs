@@ -10,8 +10,6 @@
     reason = "tests wait and hope, and say so by failing"
 )]
 
-use std::time::Duration;
-
 use clamator_tests::interop::peers::{Deployment, Peer, Worker, eventually};
 use clamator_tests::interop::runtime::RuntimeName;
 use clamator_tests::interop::streams::Pending;
@@ -96,7 +94,7 @@ fn a_long_handler_is_not_started_again_by_an_impatient_python_worker(runtime: Ru
     let ours = deployment.serve_as(Peer::Rust, "ours", &["--peer-claim-idle-ms", "1000"]);
     let slow = json!([{ "method": "slowAdd", "params": { "a": 1, "b": 2, "sleepMs": 4000 } }]);
     let calling = deployment.calling(Peer::Python, slow, &[]);
-    eventually("the worker has the request", || deployment.pending().pop());
+    ours.begun();
     let impatient = deployment.serve_as(Peer::Python, "impatient", &["--claim-idle-ms", "1000"]);
     assert_eq!(calling.outcomes()[0].sum(), 3.0);
     deployment.settled();
@@ -109,7 +107,7 @@ fn a_stopped_rust_worker_finishes_and_acknowledges_what_it_has(runtime: RuntimeN
     let deployment = Deployment::on(runtime, programs!(), Peer::Rust, Peer::Python);
     let stopped = deployment.serve("stopped");
     let calling = deployment.calling(Peer::Python, slow_add(), &[]);
-    eventually("the worker has the request", || deployment.pending().pop());
+    stopped.begun();
     assert_eq!(stopped.stop().0, 1);
     assert_eq!(deployment.pending(), []);
     assert_eq!(calling.outcomes()[0].sum(), 3.0);
@@ -123,18 +121,20 @@ fn slow_add() -> Value {
     json!([{ "method": "slowAdd", "params": { "a": 1, "b": 2, "sleepMs": 1500 } }])
 }
 
-/// Waits until one of these workers has the one request, lets its handler begin, and kills it.
+/// Waits until one of these workers has begun the one request, and kills it.
 /// Gives back what it had, and the other workers.
 fn kill_in_the_middle<'a>(
     deployment: &Deployment,
     workers: Vec<(&'a str, Worker)>,
 ) -> (Pending, Vec<(&'a str, Worker)>) {
     let held = eventually("a worker has the request", || deployment.pending().pop());
-    std::thread::sleep(Duration::from_millis(100));
     let (victims, others): (Vec<_>, Vec<_>) =
         workers.into_iter().partition(|(name, _)| *name == held.worker);
     assert_eq!(victims.len(), 1);
-    victims.into_iter().for_each(|(_, victim)| victim.kill());
+    for (_, victim) in victims {
+        victim.begun();
+        victim.kill();
+    }
     assert_eq!(deployment.pending(), std::slice::from_ref(&held), "it died in the handler");
     (held, others)
 }

@@ -4,8 +4,8 @@
 //! With flags it serves both services and reads no input; without flags it reads one JSON object
 //! `{redisUrl, keyPrefix, contract?, instanceId?, consumerClaimIdleMs?}`. It prints `READY` once it
 //! serves, stops gracefully on SIGTERM or SIGINT, and ends with `HANDLED:<handlers begun>` on
-//! standard error, where its log goes too. It never outlives [`LIFETIME_MAX`]. It runs on the
-//! runtime that `CLAMATOR_RUNTIME` names.
+//! standard error, where its log goes too, and `BEGUN` whenever a handler that pauses begins. It
+//! never outlives [`LIFETIME_MAX`]. It runs on the runtime that `CLAMATOR_RUNTIME` names.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is what the program is for")]
 
 use std::error::Error;

@@ -51,7 +51,10 @@ impl<R: Runtime> Record<R> {
         change(&mut self.stats.lock().unwrap())
     }
 
+    /// What a slow handler does. It says first that it has begun: that an entry is pending says no
+    /// more than that Redis gave it out.
     async fn pause(&self, ms: u64) {
+        eprintln!("BEGUN");
         self.runtime.sleep(Duration::from_millis(ms)).await;
     }
 }

@@ -251,6 +251,13 @@ impl Worker {
         self.log.text()
     }
 
+    /// Waits until a handler that pauses has begun.
+    pub fn begun(&self) {
+        eventually("a handler began", || {
+            self.log().lines().any(|line| line == "BEGUN").then_some(())
+        });
+    }
+
     /// Kills the server where it stands.
     pub fn kill(mut self) {
         self.process.kill();
