@@ -88,9 +88,9 @@
 //! replies are missing for 5 s: it may have been made anew with lower ids. 10 s later it is read
 //! again, and ever less often, up to once a minute, each time on a new lane; so it is when a write
 //! is refused because the server is no master: a demoted one goes on answering reads, and knows of
-//! nothing new. No lane is opened to a replica (`hello.rs`). A reply ends the call of its id; all
-//! others are counted and dropped. Ids begin with a number that no other start of a client has
-//! (`client/replies.rs`).
+//! nothing new. What it answers in the same turn is heard before it is left. No lane is opened to a
+//! replica (`hello.rs`). A reply ends the call of its id; all others are counted and dropped. Ids
+//! begin with a number that no other start of a client has (`client/replies.rs`).
 //!
 //! **5.2 Timeout.** It begins before the request is sent, and covers everything until the reply. A
 //! call that expired or was cancelled ends at once. Shortly before it expires, and when it was

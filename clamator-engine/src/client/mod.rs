@@ -61,10 +61,21 @@ pub struct Client {
     calls: Calls,
     reader: Reader,
     withdrawals: Withdrawals,
+    /// What a lane was refused in this turn by a server that is not the one to talk to: it is left
+    /// when the turn has heard what else it answers.
+    unfit: Option<Unfit>,
     stage: Stage,
     events: VecDeque<ClientEvent>,
     stats: ClientStats,
     refusals: Refusals,
+}
+
+/// A refusal that tells to leave the server.
+#[derive(Debug)]
+struct Unfit {
+    at: Instant,
+    lane: Lane,
+    refusal: Refusal,
 }
 
 /// What a command was sent for.
@@ -111,6 +122,7 @@ impl Client {
             calls: Calls::new(config.seeded, config.withdraw),
             reader: Reader::new(now),
             withdrawals: Withdrawals::default(),
+            unfit: None,
             stage: Stage::Running,
             events: VecDeque::new(),
             stats: ClientStats::default(),
@@ -213,7 +225,7 @@ impl Client {
             && refusal.kind() == RefusalKind::WrongServer
             && !self.config.seeded.is(Bug::ReadonlyKept)
         {
-            self.leave_server(now, lane, refusal);
+            self.note_unfit(now, lane, refusal);
         }
         match (purpose, reply) {
             (Purpose::DeleteReplies, _) => self.stopped(),
@@ -224,7 +236,7 @@ impl Client {
                     self.handle_entry(now, entry);
                 }
             }
-            // The lane has ended, and its own pause comes before the next read.
+            // The lane ends, and its own pause comes before the next read.
             (Purpose::Read, Err(refusal)) if refusal.kind() == RefusalKind::WrongServer => {
                 self.reader.under_way = false;
             }
@@ -409,6 +421,9 @@ impl Engine for Client {
     }
 
     fn poll_output(&mut self) -> Output<ClientEvent> {
+        if let Some(unfit) = self.unfit.take() {
+            self.leave_server(unfit);
+        }
         if let Some(event) = self.events.pop_front() {
             return Output::Event(event);
         }

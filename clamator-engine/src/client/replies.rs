@@ -10,7 +10,7 @@ use clamator_proto::entry::ReplyFields;
 use clamator_proto::{Envelope, InvalidEnvelope, Json};
 
 use super::event::ClientEvent;
-use super::{Client, Purpose, Stage};
+use super::{Client, Purpose, Stage, Unfit};
 use crate::call::{CallError, CallId, ProtocolFault};
 use crate::command::Command;
 use crate::engine::{Lane, Loss};
@@ -92,7 +92,7 @@ impl Client {
             return;
         }
         self.reader.paused_until = None;
-        if self.stage != Stage::Running || self.reader.under_way {
+        if self.stage != Stage::Running || self.reader.under_way || self.unfit.is_some() {
             return;
         }
         let block = self.config.read_block;
@@ -123,12 +123,20 @@ impl Client {
         }
     }
 
+    /// Keeps in mind, up to the end of the turn, that the server is not the one to talk to. That the
+    /// writing is refused says more than that the reading is.
+    pub(super) fn note_unfit(&mut self, now: Instant, lane: Lane, refusal: &Refusal) {
+        if self.unfit.is_none() || lane == Lane::Command {
+            self.unfit = Some(Unfit { at: now, lane, refusal: refusal.clone() });
+        }
+    }
+
     /// The server is not the one to talk to. It says so to whoever writes, and not to whoever reads:
     /// the reading goes where the writing goes.
-    pub(super) fn leave_server(&mut self, now: Instant, lane: Lane, refusal: &Refusal) {
-        self.give_up(now, lane, Loss::Unfit(refusal.clone()));
+    pub(super) fn leave_server(&mut self, Unfit { at, lane, refusal }: Unfit) {
+        self.give_up(at, lane, Loss::Unfit(refusal.clone()));
         if !self.config.seeded.is(Bug::DemotedStillRead) {
-            self.give_up(now, REPLIES, Loss::Unfit(refusal.clone()));
+            self.give_up(at, REPLIES, Loss::Unfit(refusal));
         }
     }
 

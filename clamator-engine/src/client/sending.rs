@@ -77,6 +77,9 @@ impl Client {
 
     /// Sends what has a place, or fails it all when there is no connection to wait for.
     pub(super) fn send_waiting(&mut self, now: Instant) {
+        if self.unfit.is_some() {
+            return;
+        }
         let embedded = match self.lanes.hello(Lane::Command) {
             Some(hello) => hello.embedded,
             None if self.lanes.is_opening(Lane::Command) => return,

@@ -21,7 +21,7 @@ use super::{Client, ClientConfig, ClientEvent};
 use crate::call::{CallError, CallId, InvalidCall, ProtocolFault};
 use crate::command::Command;
 use crate::engine::{Deadline, Hello, Input, Lane, Timer, Version};
-use crate::reply::{Entry, Reply};
+use crate::reply::{Entry, Refusal, Reply};
 use crate::stream_id::StreamId;
 use crate::testing::{Rig, Sent};
 use crate::time::Instant;

@@ -149,9 +149,10 @@ impl Node {
         }
     }
 
-    /// Whether it ends a lane on which a server says that it cannot serve. Python keeps it.
+    /// Whether it ends a lane as soon as a server says on it that it cannot serve. A client hears
+    /// first what else the turn brings, and Python keeps it.
     pub(super) fn leaves_the_unfit(&self) -> bool {
-        !matches!(self.machine, Machine::Python(_))
+        matches!(self.machine, Machine::Server(_))
     }
 
     /// Notes that a command was sent.

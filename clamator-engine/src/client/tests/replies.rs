@@ -129,14 +129,18 @@ fn a_new_reply_lane_reads_from_the_start() {
 }
 
 #[test]
-fn a_reply_lane_that_is_opened_again_after_a_refusal_reads_at_once() {
+fn a_reply_lane_that_is_opened_again_after_a_refusal_reads_at_once_and_as_much() {
     let mut rig = rig();
+    let count = |command: &Command| match command {
+        Command::XRead { count, .. } => *count,
+        other => panic!("{other:?}"),
+    };
     let refused = rig.take("XREAD");
     rig.refuse(refused.token, "LOADING");
     assert!(rig.find("XREAD").is_none());
     rig.run(SECOND / 5);
     rig.open_lanes();
-    rig.take("XREAD");
+    assert_eq!(count(&rig.take("XREAD").command), count(&refused.command));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Not what replies do (`replies`).
 
 use super::*;
+use crate::engine::Engine;
 use crate::testing::deepest;
 
 #[test]
@@ -251,6 +252,45 @@ fn a_server_that_has_become_a_replica_is_left() {
     let sent = rig.take("XADD");
     rig.refuse(sent.token, "READONLY");
     assert_eq!(rig.closed, [Lane::Command, Lane::Blocking(0)], "it would go on answering reads");
+}
+
+#[test]
+fn what_an_unfit_server_refuses_in_one_turn_is_refused_and_no_more_is_sent_to_it() {
+    let mut rig = rig();
+    let calls = [rig.call(), rig.call(), rig.call()];
+    for _ in 0..2 {
+        let token = rig.take("XADD").token;
+        let refusal = Refusal::new("READONLY", "");
+        rig.engine.handle_input(rig.now, Input::Reply(token, Err(refusal)));
+    }
+    let late = rig.call();
+    let failed = |event| match event {
+        ClientEvent::Finished(id, outcome) => Some((id, outcome.unwrap_err())),
+        _ => None,
+    };
+    let ended: Vec<_> = rig.events().into_iter().filter_map(failed).collect();
+    let refused =
+        |id| ended.iter().any(|it| matches!(it, (of, CallError::Refused(_)) if *of == id));
+    assert!(refused(calls[0]) && refused(calls[1]), "{ended:?}");
+    assert!(ended.contains(&(calls[2], CallError::OutcomeUnknown)), "{ended:?}");
+    assert!(ended.contains(&(late, CallError::NotSent)), "{ended:?}");
+    assert_eq!(rig.closed, [Lane::Command, Lane::Blocking(0)]);
+}
+
+#[test]
+fn a_server_that_refuses_to_read_and_to_write_in_one_turn_is_left_by_both() {
+    for order in [["XREAD", "XADD"], ["XADD", "XREAD"]] {
+        let mut rig = rig();
+        rig.call();
+        for name in order {
+            let token = rig.take(name).token;
+            let refusal = Refusal::new("LOADING", "");
+            rig.engine.handle_input(rig.now, Input::Reply(token, Err(refusal)));
+        }
+        rig.drain();
+        assert_eq!(rig.closed, [Lane::Command, Lane::Blocking(0)]);
+        assert_eq!(rig.count("XREAD"), 0);
+    }
 }
 
 #[test]
