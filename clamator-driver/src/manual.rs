@@ -386,7 +386,7 @@
 //! | Redis | new calls fail at once with | finished replies |
 //! |---|---|---|
 //! | is full (`OOM`), cannot save (`MISCONF`), has too few replicas (`NOREPLICAS`), or is a cluster that is down (`CLUSTERDOWN`) | [`CallError::Refused`] | are kept, and written when it is well |
-//! | is a replica, as a master that was demoted is (`READONLY`), or reads its data in (`LOADING`) | `Refused`, those on their way with the first of them [`CallError::OutcomeUnknown`], and [`CallError::NotSent`] while there is no connection | are kept, and written when it is a master, or there is one |
+//! | is a replica, as a master that was demoted is (`READONLY`), or reads its data in (`LOADING`) | `Refused`, those on their way whose own refusals do not come in with the first one [`CallError::OutcomeUnknown`], and [`CallError::NotSent`] while there is no connection | are kept, and written when it is a master, or there is one |
 //! | takes a right away (`NOPERM`) | `Refused`, without the right to write | are lost, without the right to write replies: this is taken to be meant, and the callers' calls time out |
 //!
 //! No connection is held to a replica: the host of the target is looked up anew for each, until it

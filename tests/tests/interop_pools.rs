@@ -121,8 +121,8 @@ fn slow_add() -> Value {
     json!([{ "method": "slowAdd", "params": { "a": 1, "b": 2, "sleepMs": 1500 } }])
 }
 
-/// Waits until one of these workers has begun the one request, and kills it.
-/// Gives back what it had, and the other workers.
+/// Waits until one of these workers has begun the one request, and kills it. Gives back what it had,
+/// and the other workers.
 fn kill_in_the_middle<'a>(
     deployment: &Deployment,
     workers: Vec<(&'a str, Worker)>,

@@ -20,7 +20,7 @@ use super::replies::SILENCE_MAX;
 use super::{Client, ClientConfig, ClientEvent};
 use crate::call::{CallError, CallId, InvalidCall, ProtocolFault};
 use crate::command::Command;
-use crate::engine::{Deadline, Hello, Input, Lane, Timer, Version};
+use crate::engine::{Deadline, Engine, Hello, Input, Lane, Timer, Version};
 use crate::reply::{Entry, Refusal, Reply};
 use crate::stream_id::StreamId;
 use crate::testing::{Rig, Sent};
@@ -72,6 +72,12 @@ impl Rig<Client> {
     fn replies(&mut self, entries: Vec<(u64, String)>) -> Command {
         let entries = entries.into_iter().map(|(ms, text)| entry(ms, &text)).collect();
         self.answer("XREAD", Reply::Entries(entries))
+    }
+
+    /// Refuses the oldest command of this name, in a turn that goes on.
+    fn refuse_within_the_turn(&mut self, name: &str, code: &str) {
+        let Sent { token, .. } = self.take(name);
+        self.engine.handle_input(self.now, Input::Reply(token, Err(Refusal::new(code, ""))));
     }
 
     fn finished(&mut self) -> Vec<(CallId, Result<Json, CallError>)> {

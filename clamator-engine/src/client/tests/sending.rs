@@ -3,7 +3,6 @@
 //! Not what replies do (`replies`).
 
 use super::*;
-use crate::engine::Engine;
 use crate::testing::deepest;
 
 #[test]
@@ -259,9 +258,7 @@ fn what_an_unfit_server_refuses_in_one_turn_is_refused_and_no_more_is_sent_to_it
     let mut rig = rig();
     let calls = [rig.call(), rig.call(), rig.call()];
     for _ in 0..2 {
-        let token = rig.take("XADD").token;
-        let refusal = Refusal::new("READONLY", "");
-        rig.engine.handle_input(rig.now, Input::Reply(token, Err(refusal)));
+        rig.refuse_within_the_turn("XADD", "READONLY");
     }
     let late = rig.call();
     let failed = |event| match event {
@@ -283,9 +280,7 @@ fn a_server_that_refuses_to_read_and_to_write_in_one_turn_is_left_by_both() {
         let mut rig = rig();
         rig.call();
         for name in order {
-            let token = rig.take(name).token;
-            let refusal = Refusal::new("LOADING", "");
-            rig.engine.handle_input(rig.now, Input::Reply(token, Err(refusal)));
+            rig.refuse_within_the_turn(name, "LOADING");
         }
         rig.drain();
         assert_eq!(rig.closed, [Lane::Command, Lane::Blocking(0)]);
