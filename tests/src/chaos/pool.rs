@@ -12,6 +12,7 @@ use std::time::Duration;
 use clamator_driver::Target;
 use clamator_tokio::Client;
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Runtime;
 
 use super::ledger::{Account, Ending, Ledger};
 use crate::process::{Process, now};
@@ -59,7 +60,7 @@ pub struct Pool {
     /// How many processes there were.
     started: usize,
     stop: Arc<AtomicBool>,
-    callers: Option<JoinHandle<()>>,
+    callers: Option<JoinHandle<(Runtime, Client)>>,
 }
 
 /// A place in the pool, and who has it.
@@ -187,13 +188,14 @@ impl Pool {
         self.ledger.resumed(back, at_most)
     }
 
-    /// Makes calls until told to stop.
-    fn call(&self) -> JoinHandle<()> {
+    /// Makes calls until told to stop. Gives back the client, and the runtime on which it goes on.
+    fn call(&self) -> JoinHandle<(Runtime, Client)> {
         let (ledger, stop) = (Arc::clone(&self.ledger), Arc::clone(&self.stop));
         let (target, timeout) = (self.target(), self.setup.call_timeout);
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime").block_on(async move {
+            let mut runtime = tokio::runtime::Builder::new_multi_thread();
+            let runtime = runtime.worker_threads(1).enable_all().build().expect("a runtime");
+            let client = runtime.block_on(async move {
                 let client = Client::builder("chaos").timeout(timeout);
                 let client = client.connect(target).await.expect("Redis is there");
                 let next = Arc::<AtomicU64>::default();
@@ -216,19 +218,22 @@ impl Pool {
                 for caller in callers.collect::<Vec<_>>() {
                     caller.await.expect("no caller panics");
                 }
-                client.stop().await;
+                client
             });
+            (runtime, client)
         })
     }
 
-    /// Ends the calls, then the workers; asserts that nothing is left behind, and tells what came of
-    /// it all.
+    /// Ends the calls, then the client, then the workers; asserts that nothing is left behind, and
+    /// tells what came of it all. The client outlives its requests: what is run again for one that is
+    /// gone leaves its reply, until that expires.
     pub fn finish(mut self) -> Account {
         self.stop.store(true, Ordering::Relaxed);
-        if let Some(callers) = self.callers.take() {
-            callers.join().expect("no caller panics");
-        }
+        let callers = self.callers.take().map(|it| it.join().expect("no caller panics"));
         self.settle();
+        if let Some((runtime, client)) = callers {
+            runtime.block_on(client.stop());
+        }
         for seat in std::mem::take(&mut self.workers) {
             self.end(seat, Ending::Stopped);
         }
@@ -241,17 +246,22 @@ impl Pool {
         self.ledger.account(self.setup.claim_idle, consumers)
     }
 
-    /// Waits until nothing is pending: what a killed worker has answered but not acknowledged is run
-    /// again first.
+    /// Waits until nothing is pending or still to be given out: what a killed worker has answered but
+    /// not acknowledged is run again first, and so is what Redis forgot that it had given out.
     fn settle(&self) {
         let end = now() + 5 * self.setup.claim_idle + Duration::from_secs(2);
         loop {
+            let new = self.redis.command(&format!("XINFO GROUPS {STREAM}"));
+            let last_delivered = new.array()[0].array()[7].text();
+            let new = self.redis.command(&format!("XRANGE {STREAM} ({last_delivered} +"));
+            let new = new.array().len();
+            // Behind the other question: what was given out meanwhile is pending.
             let pending = self.redis.command(&format!("XPENDING {STREAM} chaos"));
             let pending = pending.array()[0].integer();
-            if pending == 0 {
+            if new == 0 && pending == 0 {
                 return;
             }
-            assert!(now() < end, "{pending} stay pending although all was answered");
+            assert!(now() < end, "{new} stay new, {pending} pending, although all was answered");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
