@@ -213,4 +213,13 @@ mod tests {
         turns.push(0, 6);
         assert_eq!(all(&mut turns, MAX), [6]);
     }
+
+    #[test]
+    fn what_is_left_keeps_its_turn_and_who_has_nothing_left_loses_it() {
+        let mut turns = turns(&[1, 2, 4, 6]);
+        assert_eq!(turns.pop(), Some(1));
+        turns.push(1, 7);
+        turns.push(1, 9);
+        assert_eq!(all(&mut turns, MAX), [2, 7, 4, 9, 6]);
+    }
 }

@@ -362,6 +362,7 @@ fn a_stop_fails_every_call_and_deletes_the_reply_stream() {
     rig.engine.stop(rig.now);
     rig.drain();
     assert_eq!(rig.finished(), [(id, Err(CallError::Stopped))]);
+    assert_eq!(rig.engine.stats().in_flight, 0);
     let deleted = rig.answer("DEL", Reply::Integer(1));
     let key = Bytes::from(format!("app:replies:{NONCE}"));
     assert_eq!(deleted, Command::Del { key });

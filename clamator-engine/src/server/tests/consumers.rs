@@ -3,6 +3,7 @@
 //! Not what Redis makes of it: see `memory`.
 
 use super::*;
+use crate::engine::Lane;
 use crate::reply::Refusal;
 
 const IDLE_MAX: Duration = Duration::from_secs(120);
@@ -78,6 +79,16 @@ fn a_look_that_removed_as_many_as_it_may_is_followed_by_another_one_with_the_nex
 fn a_refusal_that_heals_is_tried_again() {
     let looks = rig().looks(IDLE_MAX, &Err(Refusal::new("BUSY", "")));
     assert!((3..=6).contains(&looks), "{looks}");
+}
+
+#[test]
+fn a_look_for_which_there_was_no_connection_is_taken_once_there_is_one() {
+    let mut rig = rig();
+    rig.lose(Lane::Command);
+    rig.run(2 * SECOND);
+    rig.open_lanes();
+    rig.run(2 * SECOND);
+    assert_eq!(rig.count("EVAL"), 1);
 }
 
 #[test]
