@@ -30,6 +30,12 @@ impl Keys {
         format!("{}:cmds:{service}", self.prefix)
     }
 
+    /// The name of the service whose command stream this is, and of its consumer group; `None` for
+    /// any other key.
+    pub fn service<'a>(&self, commands: &'a [u8]) -> Option<&'a [u8]> {
+        commands.strip_prefix(self.prefix.as_bytes())?.strip_prefix(b":cmds:")
+    }
+
     /// The stream of a service's dead letters: entries that were started too often.
     pub fn dead(&self, service: &ServiceName) -> String {
         format!("{}:dead:{service}", self.prefix)
@@ -74,6 +80,7 @@ mod tests {
         let keys = Keys::new("app");
         assert_eq!(keys.prefix(), "app");
         assert_eq!(keys.commands(&service()), "app:cmds:engine");
+        assert_eq!(keys.service(b"app:cmds:engine"), Some(&b"engine"[..]));
         assert_eq!(keys.dead(&service()), "app:dead:engine");
         assert_eq!(keys.replies("inst-1"), "app:replies:inst-1");
         assert_eq!(keys.group(&service()), "engine");
@@ -86,6 +93,14 @@ mod tests {
         assert_eq!(keys.commands(&service()), "{a:b} *:cmds:engine");
         assert_eq!(keys.replies("x:y z"), "{a:b} *:replies:x:y z");
         assert_eq!(Keys::new("").replies(""), ":replies:");
+    }
+
+    #[test]
+    fn only_a_command_stream_under_the_prefix_has_a_service() {
+        let keys = Keys::new("app");
+        for key in [&b"app:replies:engine"[..], b"app2:cmds:engine", b"app:cmds", b"cmds:engine"] {
+            assert_eq!(keys.service(key), None, "{key:?}");
+        }
     }
 
     #[test]

@@ -272,6 +272,16 @@ impl Calls {
         self.calls.get(&id).is_some_and(|call| call.kind == Kind::Notification)
     }
 
+    /// Forgets the services that no call is for.
+    pub(super) fn forget_idle(&mut self) {
+        self.turns.forget_idle();
+    }
+
+    /// Whether there are calls for the service with this command stream.
+    pub(super) fn are_under_way(&self, key: &Bytes) -> bool {
+        self.turns.is_busy(key)
+    }
+
     /// How many places are taken.
     pub(super) const fn places(&self) -> usize {
         self.turns.places()
@@ -305,6 +315,7 @@ impl Calls {
         if call.kind == Kind::Call {
             self.turns.free(call.service);
         }
+        call.service = self.turns.service(&call.key);
         self.turns.push(call.service, id);
         true
     }

@@ -13,12 +13,13 @@ mod event;
 mod replies;
 mod sending;
 mod stats;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod turns;
 mod withdraw;
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -33,6 +34,7 @@ pub use self::event::{ClientConfig, ClientEvent};
 use self::replies::{REPLIES, Reader};
 use self::sending::Draft;
 pub use self::stats::ClientStats;
+use self::streams::Streams;
 use self::withdraw::{Step, Withdrawals};
 use crate::call::{CallError, CallId};
 use crate::command::Command;
@@ -55,8 +57,7 @@ pub struct Client {
     replies: Bytes,
     /// What every request id starts with.
     id_prefix: String,
-    /// Keys of the command streams used so far, by service.
-    commands: BTreeMap<String, Bytes>,
+    streams: Streams,
     lanes: Lanes<Purpose>,
     calls: Calls,
     reader: Reader,
@@ -111,7 +112,7 @@ impl Client {
             } else {
                 format!("{}-", hexadecimal(&config.nonce))
             },
-            commands: BTreeMap::new(),
+            streams: Streams::default(),
             lanes: Lanes::new(
                 now,
                 1,

@@ -63,16 +63,26 @@ impl Client {
     }
 
     fn command_stream(&mut self, method: &Method<'_>) -> Result<Bytes, InvalidCall> {
-        if let Some(key) = self.commands.get(method.service()) {
+        if let Some(key) = self.streams.find(method.service()) {
             return Ok(key.clone());
         }
         let service = ServiceName::new(method.service()).map_err(|_| InvalidCall::Method {
             fault: InvalidMethod::Service,
             method: method.to_string(),
         })?;
+        if self.streams.are_too_many() {
+            self.forget_idle();
+        }
         let key = Bytes::from(self.keys.commands(&service));
-        self.commands.insert(method.service().into(), key.clone());
+        self.streams.insert(service.as_str(), key.clone());
         Ok(key)
+    }
+
+    /// Forgets the services that nothing is under way to.
+    fn forget_idle(&mut self) {
+        self.calls.forget_idle();
+        self.streams.forget(|key| self.calls.are_under_way(key));
+        self.withdrawals.forget(|key| self.calls.are_under_way(key));
     }
 
     /// Sends what has a place, or fails it all when there is no connection to wait for.

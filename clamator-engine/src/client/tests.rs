@@ -5,6 +5,7 @@
 mod knowing;
 mod replies;
 mod sending;
+mod streams;
 mod withdrawing;
 
 use alloc::format;

@@ -24,6 +24,8 @@ pub(super) struct Turns {
     services: Vec<Service>,
     /// Their places in the list, by the key of their command streams.
     by_key: BTreeMap<Bytes, usize>,
+    /// The places of those that were forgotten.
+    vacant: Vec<usize>,
     /// Those for which something waits, in the order of their turns.
     order: VecDeque<usize>,
     places: usize,
@@ -36,6 +38,12 @@ struct Service {
     places: usize,
 }
 
+impl Service {
+    fn is_busy(&self) -> bool {
+        self.places > 0 || !self.queue.is_empty()
+    }
+}
+
 impl Turns {
     pub(super) fn new(seeded: Seeded) -> Self {
         Self { seeded, ..Self::default() }
@@ -46,10 +54,33 @@ impl Turns {
         if let Some(number) = self.by_key.get(key) {
             return *number;
         }
-        let number = self.services.len();
-        self.services.push(Service::default());
+        let number = self.vacant.pop().unwrap_or_else(|| {
+            self.services.push(Service::default());
+            self.services.len() - 1
+        });
         self.by_key.insert(key.clone(), number);
         number
+    }
+
+    /// Whether anything waits for the service with this command stream, or has a place.
+    pub(super) fn is_busy(&self, key: &Bytes) -> bool {
+        let service = self.by_key.get(key).and_then(|number| self.services.get(*number));
+        service.is_some_and(Service::is_busy)
+    }
+
+    /// Forgets the services for which nothing waits and that have no place: their numbers are given
+    /// to others.
+    pub(super) fn forget_idle(&mut self) {
+        let (services, vacant) = (&mut self.services, &mut self.vacant);
+        self.by_key.retain(|_, number| {
+            let Some(service) = services.get_mut(*number) else { return false };
+            let busy = service.is_busy();
+            if !busy {
+                *service = Service::default();
+                vacant.push(*number);
+            }
+            busy
+        });
     }
 
     /// A call waits.
@@ -150,6 +181,22 @@ mod tests {
     fn a_stream_has_one_number() {
         let mut turns = turns(&[]);
         assert_eq!(turns.service(&Bytes::from_static(b"odd")), 1);
+    }
+
+    #[test]
+    fn a_service_with_nothing_under_way_is_forgotten_and_its_number_given_to_another() {
+        let mut turns = turns(&[2, 1]);
+        let [even, odd, new, newer] =
+            [&b"even"[..], b"odd", b"new", b"newer"].map(Bytes::from_static);
+        assert_eq!(turns.next(MAX, |_| Some(Kind::Call)), Some((2, Kind::Call)));
+        turns.forget_idle();
+        assert_eq!([&even, &odd].map(|key| turns.is_busy(key)), [true; 2], "a place, and a queue");
+        turns.free(0);
+        turns.forget_idle();
+        assert_eq!([&even, &odd].map(|key| turns.is_busy(key)), [false, true]);
+        assert_eq!([&odd, &new, &newer].map(|key| turns.service(key)), [1, 0, 2]);
+        turns.push(0, 4);
+        assert_eq!(all(&mut turns, MAX), [1, 4]);
     }
 
     #[test]

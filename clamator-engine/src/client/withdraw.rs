@@ -120,6 +120,12 @@ impl Withdrawals {
         }
     }
 
+    /// Forgets what it knows of streams but for those with requests under way.
+    pub(super) fn forget(&mut self, under_way: impl Fn(&Bytes) -> bool) {
+        self.given.retain(|key, _| under_way(key));
+        self.denied.retain(&under_way);
+    }
+
     fn begin(&mut self, key: Bytes, entries: BTreeMap<u64, StreamId>) -> u64 {
         self.next_round += 1;
         self.rounds.insert(self.next_round, Round { key, entries });
@@ -212,8 +218,8 @@ impl Client {
     /// the group has been made anew.
     fn last_given(&mut self, round: u64, groups: &[GroupInfo]) -> Option<StreamId> {
         let round = self.withdrawals.rounds.get(&round)?;
-        let (service, _) = self.commands.iter().find(|(_, stream)| **stream == round.key)?;
-        let of_service = |group: &&GroupInfo| group.name == service.as_bytes();
+        let service = self.keys.service(&round.key)?;
+        let of_service = |group: &&GroupInfo| group.name == service;
         if groups.iter().any(|group| !of_service(&group))
             && !self.config.seeded.is(Bug::WithdrawnForOthers)
         {

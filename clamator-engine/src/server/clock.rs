@@ -268,13 +268,15 @@ mod tests {
         let mut clock = Clock::default();
         take(&mut clock, SECOND, Duration::ZERO);
         let late = |clock: &mut Clock, time| clock.take(at(4 * SECOND), at(8 * SECOND), time);
-        for odd in [START + 3 * SECOND, START + 9 * SECOND] {
+        for odd in [START + 4 * SECOND - 251 * MS, START + 8 * SECOND + 251 * MS] {
             assert_eq!(late(&mut clock, odd), Finding::Late);
             assert!(!clock.is_past(at(8 * SECOND), START, START + SECOND), "{odd:?}");
         }
-        assert_eq!(late(&mut clock, START + 5 * SECOND), Finding::Late);
-        assert!(clock.is_past(at(8 * SECOND), START, START + 5 * SECOND - MS));
-        assert!(!clock.is_past(at(8 * SECOND), START, START + 5 * SECOND));
+        for fits in [START + 4 * SECOND - 250 * MS, START + 8 * SECOND + 250 * MS] {
+            assert_eq!(late(&mut clock, fits), Finding::Late);
+            assert!(clock.is_past(at(8 * SECOND), START, fits - MS), "{fits:?}");
+            assert!(!clock.is_past(at(8 * SECOND), START, fits), "{fits:?}");
+        }
     }
 
     #[test]
