@@ -252,3 +252,28 @@ fn a_count_that_redis_refuses_for_a_while_is_asked_for_again_during_a_stop() {
     rig.run(2 * SECOND);
     assert_eq!(rig.count("XPENDING"), 1);
 }
+
+#[test]
+fn a_hand_back_that_redis_refuses_for_a_while_is_tried_again() {
+    let (mut rig, _) = stopping(5 * SECOND);
+    let (sent, ..) = hand_back(&mut rig);
+    rig.refuse(sent.token, "BUSY");
+    assert!(rig.notices().is_empty());
+    rig.run(2 * SECOND);
+    assert_eq!(handed_back(&mut rig), (vec![id(2)], 0));
+}
+
+#[test]
+fn without_a_lane_nothing_is_handed_back_until_there_is_one() {
+    let mut rig = rig();
+    rig.habit = quiet;
+    rig.deliver(vec![request(1)]);
+    rig.job();
+    rig.deliver(vec![request(2)]);
+    rig.run(SECOND);
+    rig.lose(Lane::Command);
+    rig.stop(5 * SECOND);
+    rig.run(SECOND / 2);
+    rig.open_lanes();
+    assert_eq!(handed_back(&mut rig), (vec![id(2)], 0));
+}

@@ -373,3 +373,62 @@ fn nothing_is_started_behind_a_lost_handler_at_a_stop() {
     rig.run(Duration::from_millis(1));
     assert_eq!(rig.count("XCLAIM"), 1, "it is handed back");
 }
+
+#[test]
+fn a_renewal_or_a_look_that_redis_refuses_for_a_while_is_tried_again() {
+    let (mut rig, _) = busy();
+    rig.run(PERIOD + SECOND);
+    let (sent, ids, _) = renewal(&mut rig);
+    rig.refuse(sent.token, "BUSY");
+    rig.run(2 * SECOND);
+    let (sent, again, _) = renewal(&mut rig);
+    assert_eq!(ids, again);
+    rig.reply(sent.token, Reply::Ids(vec![]));
+    let look = rig.take("XPENDING");
+    rig.refuse(look.token, "BUSY");
+    rig.run(2 * SECOND);
+    assert_eq!(renew(&mut rig), ids);
+    assert_eq!(rig.engine.stats().renewals_refused, 0);
+    assert!(rig.notices().is_empty());
+}
+
+#[test]
+fn a_notification_that_ends_after_its_lease_has_run_out_is_acknowledged_once_it_is_renewed() {
+    let mut rig = rig();
+    rig.habit = quiet;
+    rig.deliver(vec![notification(1)]);
+    let job = rig.job();
+    // The process did nothing for a long time.
+    rig.now = rig.now + 4 * PERIOD;
+    rig.end(&job);
+    assert_eq!(rig.count("XACK"), 0);
+    assert_eq!(renew(&mut rig), [id(1)]);
+    assert_eq!(rig.acknowledged(), [id(1)]);
+}
+
+#[test]
+fn a_server_that_stops_too_renews_what_has_run_out_before_its_reply_is_sent() {
+    let (mut rig, job) = busy();
+    rig.engine.drain(rig.now, 10 * PERIOD);
+    rig.drain();
+    // The process did nothing for a long time.
+    rig.now = rig.now + 4 * PERIOD;
+    rig.end(&job);
+    assert_eq!(rig.count("XADD"), 0);
+}
+
+#[test]
+fn what_is_behind_the_last_row_of_a_full_answer_is_looked_at_again() {
+    let mut rig = rig();
+    rig.habit = quiet;
+    let read = rig.take("XREADGROUP");
+    rig.now = rig.now + 4 * PERIOD;
+    rig.reply(read.token, Reply::Entries(vec![notification(1), notification(2000)]));
+    let rows = (1..=1000).map(|number| PendingEntry { idle_ms: 7, ..pending(number, 1) });
+    rig.answer("XPENDING", Reply::PendingRange(rows.collect()));
+    assert_eq!(rig.count("XINFO GROUPS"), 0, "it is not missing");
+    assert_eq!(rig.job().entry, id(1));
+    rig.run(SECOND / 100);
+    let look = rig.take("XPENDING");
+    assert!(matches!(look.command, Command::XPendingRange { start, .. } if start == id(2000)));
+}

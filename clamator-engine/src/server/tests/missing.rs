@@ -211,3 +211,51 @@ fn what_another_group_gives_to_this_server_while_it_is_looked_for_stays_its_own(
     rig.end(&job);
     assert_eq!(rig.count("XADD"), 1);
 }
+
+#[test]
+fn what_redis_refuses_for_a_while_to_tell_of_what_is_missing_says_nothing() {
+    let (mut rig, _) = missing();
+    let groups = rig.take("XINFO GROUPS");
+    rig.refuse(groups.token, "BUSY");
+    assert_eq!(rig.count("XPENDING") + rig.count("XRANGE"), 0);
+    rig.run(2 * SECOND);
+    rig.answer("XCLAIM", Reply::Ids(vec![]));
+    rig.answer("XPENDING", Reply::PendingRange(vec![]));
+    given_out(&mut rig, id(9));
+    for _ in 0..2 {
+        let entry = rig.take("XRANGE");
+        rig.refuse(entry.token, "BUSY");
+    }
+    assert_eq!(rig.engine.stats().leases_lost, 0);
+    rig.run(2 * SECOND);
+    assert_eq!(rig.count("XCLAIM"), 1);
+}
+
+#[test]
+fn a_stream_that_is_gone_has_given_nothing_to_anybody_else() {
+    let (mut rig, _) = missing();
+    let groups = rig.take("XINFO GROUPS");
+    rig.refuse_key(groups.token);
+    assert_eq!((rig.count("XPENDING"), rig.engine.stats().leases_lost), (0, 0));
+    assert_eq!(rig.count("XINFO STREAM"), 1, "the group is made anew");
+}
+
+#[test]
+fn an_entry_is_not_renewed_while_it_is_looked_for() {
+    let (mut rig, _) = missing();
+    given_out(&mut rig, id(9));
+    rig.run(3 * SECOND);
+    assert_eq!((rig.count("XRANGE"), rig.count("XCLAIM")), (2, 0));
+}
+
+#[test]
+fn what_another_group_has_not_given_out_and_is_gone_may_have_been_run_once_its_lease_has_run_out() {
+    for (passed, lost) in [(SECOND, 0), (70 * SECOND, 2)] {
+        let (mut rig, _) = anew();
+        rig.now = rig.now + passed;
+        not_found(&mut rig, StreamId::ZERO);
+        rig.answer("XRANGE", Reply::Entries(vec![]));
+        rig.answer("XRANGE", Reply::Entries(vec![]));
+        assert_eq!(rig.engine.stats().leases_lost, lost);
+    }
+}

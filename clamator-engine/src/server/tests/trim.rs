@@ -188,3 +188,17 @@ fn whoever_may_not_ask_a_group_for_what_is_pending_trims_nothing() {
     rig.refuse(sent.token, "NOPERM");
     assert_eq!(rig.trimmed(), None);
 }
+
+#[test]
+fn a_server_that_stops_trims_no_more() {
+    let mut rig = rig();
+    rig.deliver(vec![request(1)]);
+    rig.job();
+    while rig.count("XINFO GROUPS") == 0 {
+        rig.run(SECOND);
+    }
+    rig.engine.drain(rig.now, 60 * SECOND);
+    rig.drain();
+    rig.read_mark(&[("arith", 70)], None);
+    assert_eq!(rig.trimmed(), None);
+}
