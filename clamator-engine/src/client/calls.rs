@@ -99,6 +99,18 @@ pub(super) struct Ended {
     pub(super) sent: bool,
 }
 
+impl Pending {
+    const fn is_sent(&self) -> bool {
+        !matches!(self.progress, Progress::Waiting(_))
+    }
+
+    /// What is told of its end, if anybody waits for that.
+    fn ended(&self, id: u64) -> Option<Ended> {
+        let awaited = !matches!(self.progress, Progress::Forgotten);
+        awaited.then_some(Ended { id, kind: self.kind, sent: self.is_sent() })
+    }
+}
+
 impl Calls {
     /// No calls; `tells_endings` says whether [`Self::due`] tells of those that are about to end.
     pub(super) fn new(seeded: Seeded, tells_endings: bool) -> Self {
@@ -175,12 +187,10 @@ impl Calls {
     pub(super) fn finish(&mut self, id: u64) -> Option<Ended> {
         let call = self.calls.remove(&id)?;
         self.dues.remove(&(call.due, id));
-        let sent = !matches!(call.progress, Progress::Waiting(_));
-        if sent && call.kind == Kind::Call {
+        if call.is_sent() && call.kind == Kind::Call {
             self.turns.free(call.service);
         }
-        let awaited = !matches!(call.progress, Progress::Forgotten);
-        awaited.then_some(Ended { id, kind: call.kind, sent })
+        call.ended(id)
     }
 
     /// Stops waiting for a call. If it was sent its place stays taken for one more timeout.
@@ -260,11 +270,7 @@ impl Calls {
     pub(super) fn clear(&mut self) -> impl Iterator<Item = Ended> {
         self.turns.clear();
         self.dues.clear();
-        core::mem::take(&mut self.calls).into_iter().filter_map(|(id, call)| {
-            let sent = !matches!(call.progress, Progress::Waiting(_));
-            let awaited = !matches!(call.progress, Progress::Forgotten);
-            awaited.then_some(Ended { id, kind: call.kind, sent })
-        })
+        core::mem::take(&mut self.calls).into_iter().filter_map(|(id, call)| call.ended(id))
     }
 
     /// Whether this is a notification under way.
