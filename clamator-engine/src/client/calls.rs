@@ -6,6 +6,7 @@
 //! passed, a minute at most, so that unread replies are not trimmed away (rule 5.3).
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -156,7 +157,7 @@ impl Calls {
         };
         self.calls.insert(id, pending);
         self.dues.insert((due, id));
-        self.turns.push(service, id);
+        self.turns.push(service, id, kind);
     }
 
     /// Takes the next call to be sent, if a place is free for it. One whose time is over is not
@@ -166,13 +167,19 @@ impl Calls {
         now: Instant,
         places_max: usize,
     ) -> Option<(u64, Kind, Outgoing)> {
-        let calls = &self.calls;
-        let in_time = |id| calls.get(&id).filter(|call: &&Pending| now < call.expires);
-        let (id, kind) = self.turns.next(places_max, |id| in_time(id).map(|call| call.kind))?;
-        let call = self.calls.get_mut(&id)?;
-        match core::mem::replace(&mut call.progress, Progress::Sent) {
-            Progress::Waiting(outgoing) => Some((id, kind, outgoing)),
-            Progress::Forgotten | Progress::Sent => unreachable!("what waits was not sent"),
+        loop {
+            let (id, kind) = self.turns.next(places_max)?;
+            let call = self.calls.get_mut(&id)?;
+            if call.expires <= now {
+                if kind == Kind::Call {
+                    self.turns.free(call.service);
+                }
+                continue;
+            }
+            match core::mem::replace(&mut call.progress, Progress::Sent) {
+                Progress::Waiting(outgoing) => return Some((id, kind, outgoing)),
+                Progress::Forgotten | Progress::Sent => unreachable!("what waits was not sent"),
+            }
         }
     }
 
@@ -187,7 +194,9 @@ impl Calls {
     pub(super) fn finish(&mut self, id: u64) -> Option<Ended> {
         let call = self.calls.remove(&id)?;
         self.dues.remove(&(call.due, id));
-        if call.is_sent() && call.kind == Kind::Call {
+        if !call.is_sent() {
+            self.turns.remove(call.service, id);
+        } else if call.kind == Kind::Call {
             self.turns.free(call.service);
         }
         call.ended(id)
@@ -256,14 +265,10 @@ impl Calls {
         }
     }
 
-    /// Ends the next call that was not sent.
-    pub(super) fn unsent(&mut self) -> Option<Ended> {
-        loop {
-            let id = self.turns.pop()?;
-            if let Some(ended) = self.finish(id) {
-                return Some(ended);
-            }
-        }
+    /// Ends the calls that were not sent.
+    pub(super) fn end_unsent(&mut self) -> Vec<Ended> {
+        let waiting = self.turns.take_waiting().into_iter();
+        waiting.filter_map(|id| self.finish(id)).collect()
     }
 
     /// Ends every call.
@@ -322,7 +327,7 @@ impl Calls {
             self.turns.free(call.service);
         }
         call.service = self.turns.service(&call.key);
-        self.turns.push(call.service, id);
+        self.turns.push(call.service, id, call.kind);
         true
     }
 

@@ -95,7 +95,7 @@ impl Client {
             None if self.lanes.is_opening(Lane::Command) => return,
             None if self.config.seeded.is(Bug::AmbiguousIsRetried) => return,
             None => {
-                while let Some(ended) = self.calls.unsent() {
+                for ended in self.calls.end_unsent() {
                     self.fail(&ended, CallError::NotSent);
                 }
                 return;
