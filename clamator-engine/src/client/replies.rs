@@ -142,12 +142,14 @@ impl Client {
 
     pub(super) fn handle_entry(&mut self, now: Instant, entry: Entry) {
         self.reader.after = entry.id;
-        if entry.id > self.reader.newest {
+        // Whoever reads from the start meets what was seen before: it is counted once.
+        let news = entry.id > self.reader.newest;
+        if news {
             self.reader.heard(now, entry.id);
         }
         let fields = entry.fields.unwrap_or_default();
         let Ok(reply) = ReplyFields::read(&fields) else {
-            return self.unparsable(entry.id, None);
+            return self.unparsable(entry.id, None, news);
         };
         let outcome = match Envelope::parse(reply.envelope) {
             Ok(Envelope::Success(success)) => {
@@ -169,14 +171,14 @@ impl Client {
             Err(fault) => {
                 let id = fault.id.as_ref().and_then(|id| self.call_of(&id.text()));
                 if id.is_none() {
-                    return self.unparsable(entry.id, Some(fault));
+                    return self.unparsable(entry.id, Some(fault), news);
                 }
                 (id, Err(CallError::Protocol(ProtocolFault::Envelope(fault))))
             }
         };
         match outcome {
-            (Some(id), outcome) => self.settle(now, id, outcome),
-            (None, _) => self.stats.replies_unmatched += 1,
+            (Some(id), outcome) => self.settle(now, id, outcome, news),
+            (None, _) => self.stats.replies_unmatched += u64::from(news),
         }
     }
 
@@ -191,18 +193,21 @@ impl Client {
         is_ours.then(|| number.parse().ok())?
     }
 
-    fn settle(&mut self, now: Instant, id: u64, outcome: Result<Json, CallError>) {
+    fn settle(&mut self, now: Instant, id: u64, outcome: Result<Json, CallError>, news: bool) {
         if self.calls.finish(id).is_some() {
             self.stats.replies += 1;
             // Also when its id is low: then the stream is another one.
             self.reader.heard(now, self.reader.after);
             self.events.push_back(ClientEvent::Finished(CallId(id), outcome));
         } else {
-            self.stats.replies_unmatched += 1;
+            self.stats.replies_unmatched += u64::from(news);
         }
     }
 
-    fn unparsable(&mut self, entry: StreamId, fault: Option<InvalidEnvelope>) {
+    fn unparsable(&mut self, entry: StreamId, fault: Option<InvalidEnvelope>, news: bool) {
+        if !news {
+            return;
+        }
         self.stats.replies_unparsable += 1;
         self.events.push_back(ClientEvent::Unparsable { entry, fault });
     }
