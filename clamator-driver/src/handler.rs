@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::context::Context;
+use crate::panics;
 
 /// Runs one method.
 pub trait Handler: Send + Sync + 'static {
@@ -135,9 +136,7 @@ pub(crate) enum Log {
 impl Report {
     /// The report of a handler that panicked with this payload.
     pub(crate) fn panic(payload: &(dyn Any + Send)) -> Self {
-        let text = payload.downcast_ref::<&str>().copied();
-        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        let text = text.unwrap_or("no message");
+        let text = panics::text(payload);
         Self {
             answer: RpcError::internal("panic", text),
             log: Log::Raised(format!("panic: {text}")),

@@ -21,6 +21,7 @@ mod memory_bus;
 #[cfg(feature = "metrics")]
 mod meter;
 mod operator;
+mod panics;
 mod random;
 mod reentrant;
 pub mod runtime;

@@ -118,7 +118,7 @@ impl Target {
     }
 
     /// Connects through `connect`, which is called for every connection that is needed, and logs
-    /// in with `credentials`.
+    /// in with `credentials`. A panic of its is an error like any other: it is tried again.
     ///
     /// The stream is one of `futures-io`; streams of tokio become one through
     /// `tokio_util::compat`.

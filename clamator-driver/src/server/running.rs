@@ -16,6 +16,7 @@ use futures_util::future::BoxFuture;
 
 use crate::context::Context;
 use crate::handler::{Handler, HandlerResult, Report};
+use crate::panics;
 use crate::reentrant::{Inside, Spot};
 
 /// A future of what a handler makes of one job.
@@ -78,15 +79,15 @@ impl Running {
         let work = std::mem::replace(&mut self.work, Work::Ended);
         // What a value does when it is dropped is the handler's own affair; the job has ended.
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(work))) {
-            std::mem::forget(payload);
+            panics::drop_payload(payload);
         }
     }
 }
 
-/// The report of a panic. Its payload is never dropped: that could panic again.
+/// The report of a panic.
 fn panicked(payload: Box<dyn Any + Send>) -> Report {
     let report = Report::panic(&*payload);
-    std::mem::forget(payload);
+    panics::drop_payload(payload);
     report
 }
 

@@ -4,6 +4,7 @@
 //! Not the texts, which `words` has. The servers are made up, so that each does exactly one thing
 //! wrong.
 
+use std::future::Ready;
 use std::io;
 use std::time::Duration;
 
@@ -124,6 +125,17 @@ async fn a_users_own_connector_is_called_and_its_error_is_told<R: Runtime>(runti
     });
     let loss = loss(&runtime, target).await;
     assert!(matches!(&loss, Loss::Unreachable { detail, .. } if detail == "tunnel"), "{loss:?}");
+
+    let called = || -> Ready<io::Result<BoxedStream>> { panic!("no secret") };
+    let polled = || async { panic!("no secret") as io::Result<BoxedStream> };
+    let credentials = Credentials::new;
+    for target in
+        [Target::connector(credentials(), called), Target::connector(credentials(), polled)]
+    {
+        let loss = self::loss(&runtime, target).await;
+        let Loss::Unreachable { detail, .. } = loss else { panic!("{loss:?}") };
+        assert_eq!(detail, "the connector panicked: no secret");
+    }
 
     let fake = Fake::that_is_silent();
     let (port, connecting) = (fake.address().port(), runtime.clone());

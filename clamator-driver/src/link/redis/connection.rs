@@ -8,13 +8,15 @@
 //! <https://redis.io/docs/latest/commands/hello/>
 
 use std::future::Future;
+use std::io;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use clamator_engine::{Hello, Loss, RefusalKind, Value, Version};
 use futures_channel::oneshot;
-use futures_util::future::{AbortHandle, Abortable, join_all};
+use futures_util::future::{AbortHandle, Abortable, FutureExt, join_all};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, cmd};
 
@@ -22,6 +24,7 @@ use super::last_words::LastWords;
 use super::notes::Notes;
 use super::stream::Stream;
 use super::value;
+use crate::panics;
 use crate::runtime::{BoxedStream, Runtime};
 use crate::target::{Credentials, Endpoint, Protocol, Route};
 
@@ -108,7 +111,15 @@ async fn connect<R: Runtime>(
     notes: &Arc<Notes>,
 ) -> Result<BoxedStream, Loss> {
     let connected = match &route.endpoint {
-        Endpoint::Connector(connector) => connector.connect().await,
+        Endpoint::Connector(connector) => {
+            // The closure itself is called inside, too.
+            let connecting = AssertUnwindSafe(async { connector.connect().await }).catch_unwind();
+            connecting.await.unwrap_or_else(|payload| {
+                let detail = format!("the connector panicked: {}", panics::text(&*payload));
+                panics::drop_payload(payload);
+                Err(io::Error::other(detail))
+            })
+        }
         Endpoint::Tcp { host, port } => runtime.connect_tcp(host, *port).await,
         #[cfg(feature = "tls")]
         Endpoint::Tls { host, port, .. } => runtime.connect_tcp(host, *port).await,
