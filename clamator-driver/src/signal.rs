@@ -2,6 +2,7 @@
 //!
 //! Not a channel: it carries nothing, and costs no allocation until somebody waits.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,15 +14,21 @@ use std::task::{Context, Poll, Waker};
 pub(crate) struct Signal {
     given: AtomicBool,
     /// Who waits for it.
-    waiting: Mutex<Vec<Waker>>,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    wakers: BTreeMap<u64, Waker>,
+    next: u64,
 }
 
 impl Signal {
     /// It happens now. Again changes nothing.
     pub(crate) fn give(&self) {
         self.given.store(true, Ordering::Release);
-        let waiting = std::mem::take(&mut *self.waiting());
-        for waker in waiting {
+        let wakers = std::mem::take(&mut self.waiting().wakers);
+        for waker in wakers.into_values() {
             waker.wake();
         }
     }
@@ -33,31 +40,49 @@ impl Signal {
 
     /// Waits until it has happened.
     pub(crate) const fn given(&self) -> Given<'_> {
-        Given(self)
+        Given { signal: self, number: None }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Vec<Waker>> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Waits for a [`Signal`].
-pub(crate) struct Given<'a>(&'a Signal);
+/// Waits for a [`Signal`], and leaves nothing behind when it does not any more.
+pub(crate) struct Given<'a> {
+    signal: &'a Signal,
+    /// Which of those that wait this is, once it does.
+    number: Option<u64>,
+}
 
 impl Future for Given<'_> {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let signal = self.0;
-        let mut waiting = signal.waiting();
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut waiting = self.signal.waiting();
         // Looked at under the lock, which whoever gives it takes afterwards.
-        if signal.is_given() {
+        if self.signal.is_given() {
             return Poll::Ready(());
         }
-        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            waiting.push(cx.waker().clone());
-        }
+        let number = self.number.unwrap_or_else(|| {
+            waiting.next += 1;
+            waiting.next
+        });
+        let waker = waiting.wakers.entry(number).or_insert_with(|| cx.waker().clone());
+        // A waker is dropped behind the lock: it may be the last that holds its task.
+        let old =
+            (!waker.will_wake(cx.waker())).then(|| std::mem::replace(waker, cx.waker().clone()));
+        drop(waiting);
+        drop(old);
+        self.number = Some(number);
         Poll::Pending
+    }
+}
+
+impl Drop for Given<'_> {
+    fn drop(&mut self) {
+        let waker = self.number.and_then(|number| self.signal.waiting().wakers.remove(&number));
+        drop(waker);
     }
 }
 
@@ -72,15 +97,40 @@ mod tests {
     fn whoever_waits_is_woken_once_however_often_it_asks() {
         let signal = Signal::default();
         let ((waker, first), (other, second)) = (CountingWaker::pair(), CountingWaker::pair());
-        let mut given = pin!(signal.given());
+        let (mut given, mut also) = (pin!(signal.given()), pin!(signal.given()));
         for _ in 0..3 {
             assert!(given.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         }
-        assert!(given.as_mut().poll(&mut Context::from_waker(&other)).is_pending());
+        assert!(also.as_mut().poll(&mut Context::from_waker(&other)).is_pending());
         signal.give();
         signal.give();
         assert_eq!((first.count(), second.count()), (1, 1));
         assert!(given.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
         assert!(signal.is_given());
+    }
+
+    #[test]
+    fn a_waiter_that_moves_to_another_task_is_woken_there() {
+        let signal = Signal::default();
+        let ((waker, first), (other, second)) = (CountingWaker::pair(), CountingWaker::pair());
+        let mut given = pin!(signal.given());
+        for waker in [&waker, &other] {
+            assert!(given.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
+        }
+        signal.give();
+        assert_eq!((first.count(), second.count()), (0, 1));
+    }
+
+    #[test]
+    fn whoever_waits_no_longer_leaves_nothing_behind() {
+        let signal = Signal::default();
+        let (waker, count) = CountingWaker::pair();
+        for _ in 0..3 {
+            let given = pin!(signal.given());
+            assert!(given.poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+        assert!(signal.waiting().wakers.is_empty());
+        signal.give();
+        assert_eq!(count.count(), 0);
     }
 }
