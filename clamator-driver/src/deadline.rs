@@ -44,4 +44,31 @@ impl Deadline {
     pub(crate) fn left(&self) -> Duration {
         self.at.since((self.clock.0)())
     }
+
+    /// The one that comes first, of those there are. Each may go by another clock.
+    pub(crate) fn first(deadlines: [Option<Self>; 2]) -> Option<Self> {
+        deadlines.into_iter().flatten().min_by_key(Self::left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::ManualRuntime;
+
+    #[test]
+    fn of_two_deadlines_the_first_counts_and_none_puts_off_nothing() {
+        const SECOND: Duration = Duration::from_secs(1);
+        let (early, late) = (ManualRuntime::default(), ManualRuntime::default());
+        late.set(Instant::from_start(100 * SECOND));
+        let after = |runtime: &ManualRuntime, seconds| {
+            Some(Deadline::after(seconds * SECOND, &Clock::of(runtime.clone())))
+        };
+        let left = |deadlines| Deadline::first(deadlines).map(|it| it.left());
+        assert_eq!(left([after(&early, 5), after(&late, 3)]), Some(3 * SECOND));
+        assert_eq!(left([after(&late, 3), after(&early, 5)]), Some(3 * SECOND));
+        assert_eq!(left([after(&early, 5), None]), Some(5 * SECOND));
+        assert_eq!(left([None, after(&late, 3)]), Some(3 * SECOND));
+        assert_eq!(left([None, None]), None);
+    }
 }

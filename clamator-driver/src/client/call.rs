@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 
 use super::role::{Kind, Request, Verb};
 use crate::context::Context;
+use crate::deadline::Deadline;
 use crate::handler::no_params;
 use crate::inbox::Inbox;
 use crate::reentrant::Home;
@@ -84,11 +85,13 @@ impl<T> Call<T> {
     /// Gives this call no more time than the caller of a handler still waits, which makes it: what
     /// comes later helps nobody. Its own timeout, or the client's, holds where it is shorter. Looked
     /// at when the client's task takes the call; where nothing is left then, it is not sent and fails with
-    /// [`CallError::NotSent`]. Changes nothing where [`Context::remaining`] is `None`. The call belongs
-    /// to the trace of that caller's, unless it was said which it [belongs to](Self::traceparent).
+    /// [`CallError::NotSent`]. Changes nothing where [`Context::remaining`] is `None`; within several,
+    /// the least time counts. The call belongs to the trace of that caller's, unless it was said
+    /// before which it [belongs to](Self::traceparent).
     pub fn within(mut self, context: &Context) -> Self {
         if let State::New(request) = &mut self.pending.state {
-            request.deadline = context.deadline().cloned();
+            request.deadline =
+                Deadline::first([request.deadline.take(), context.deadline().cloned()]);
             request.traceparent = request.traceparent.or_else(|| context.trace());
         }
         self
