@@ -4,7 +4,7 @@
 //! handlers are answered in the turn in which they started and their replies go out in one write;
 //! what is not ready then is polled when it asks for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context as TaskContext, Poll};
@@ -70,6 +70,8 @@ pub(super) struct ServerRole<R> {
     /// Empty between turns.
     verbs: Vec<Verb>,
     running: FuturesUnordered<Running>,
+    /// Those whose handlers are dropped in the next turn.
+    abandoned: BTreeSet<JobId>,
     stopping: bool,
     starter: Option<oneshot::Sender<Result<(), StartFault>>>,
     /// Whether whoever waited for the start was told that it failed: no news for the log.
@@ -99,6 +101,7 @@ impl<R: Runtime> ServerRole<R> {
             stopping: false,
             starter: Some(starter),
             refused: false,
+            abandoned: BTreeSet::new(),
             stoppers: Vec::new(),
             probes: Vec::new(),
             #[cfg(feature = "metrics")]
@@ -138,12 +141,23 @@ impl<R: Runtime> ServerRole<R> {
         self.engine.answer(now, ended.id, answer);
     }
 
-    /// Drops a job's handler, then says so.
-    fn abandon(&mut self, id: JobId) {
-        self.lose_lease(id);
-        let running = std::mem::take(&mut self.running);
-        self.running = running.into_iter().filter(|running| running.id() != id).collect();
-        self.engine.abandoned(self.runtime.now(), id);
+    /// Drops the handlers of jobs that are to be abandoned, then says so. All of a turn are dropped at
+    /// once: each time every other handler is moved and polled again.
+    fn drop_abandoned(&mut self, now: Instant) -> bool {
+        if self.abandoned.is_empty() {
+            return false;
+        }
+        let (abandoned, kept): (Vec<Running>, Vec<Running>) = std::mem::take(&mut self.running)
+            .into_iter()
+            .partition(|running| self.abandoned.contains(&running.id()));
+        self.running = kept.into_iter().collect();
+        for running in abandoned {
+            running.context().lose_lease();
+        }
+        for id in std::mem::take(&mut self.abandoned) {
+            self.engine.abandoned(now, id);
+        }
+        true
     }
 
     /// Tells a job's handler that it is not going to be heard. Gives what it knows, if it runs.
@@ -220,7 +234,7 @@ impl<R: Runtime> Role for ServerRole<R> {
     }
 
     fn poll_work(&mut self, now: Instant, cx: &mut TaskContext<'_>) -> bool {
-        let mut busy = false;
+        let mut busy = self.drop_abandoned(now);
         for _ in 0..INPUTS_MAX {
             let Poll::Ready(Some(ended)) = self.running.poll_next_unpin(cx) else { break };
             self.answer(now, ended);
@@ -234,7 +248,9 @@ impl<R: Runtime> Role for ServerRole<R> {
 
     fn handle_event(&mut self, event: ServerEvent, cx: &mut TaskContext<'_>) {
         match event {
-            ServerEvent::Abandon(id) => self.abandon(id),
+            ServerEvent::Abandon(id) => {
+                self.abandoned.insert(id);
+            }
             ServerEvent::Connected => self.speaker().connected(),
             ServerEvent::Disconnected(loss) => {
                 if self.starter.is_some() {
