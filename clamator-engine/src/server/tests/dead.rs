@@ -189,3 +189,36 @@ fn what_cannot_be_counted_is_not_put_aside() {
     let job = rig.job();
     assert_eq!((job.entry, job.deliveries), (id(1), 2), "a guess");
 }
+
+#[test]
+fn what_the_server_has_read_again_counts_until_it_holds_nothing() {
+    let mut rig = rig();
+    rig.lose(Lane::Blocking(0));
+    rig.run(SECOND / 2);
+    rig.open_lanes();
+    rig.answer("XREADGROUP", Reply::Entries(vec![request(1), request(2)]));
+    rig.answer("XPENDING", Reply::PendingRange(vec![pending(1, 2), pending(2, 12)]));
+    let first = rig.job();
+    rig.habit = |command| match command {
+        Command::XAck { .. } | Command::XDel { .. } => Some(Reply::Integer(1)),
+        Command::XReadGroup { .. } => Some(Reply::Entries(vec![])),
+        other => quiet(other),
+    };
+    rig.run(5 * SECOND);
+    rig.end(&first);
+    rig.answer("XADD", added());
+    let second = rig.job();
+    assert_eq!(second.entry, id(2), "the twelfth time, of which two were no start");
+    rig.end(&second);
+    rig.answer("XADD", added());
+    rig.run(5 * SECOND);
+    rig.habit = quiet;
+    rig.run(2 * SECOND);
+    rig.lose(Lane::Blocking(0));
+    rig.run(SECOND / 2);
+    rig.open_lanes();
+    rig.answer("XREADGROUP", Reply::Entries(vec![request(3)]));
+    rig.answer("XPENDING", Reply::PendingRange(vec![pending(3, 13)]));
+    rig.no_job();
+    assert_eq!(added_to(&mut rig).1, "app:dead:arith");
+}

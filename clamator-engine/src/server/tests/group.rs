@@ -470,3 +470,28 @@ fn what_waits_to_be_acknowledged_again_is_not_started_when_an_older_copy_brings_
     assert!(rig.acknowledged().contains(&id(5)));
     rig.no_job();
 }
+
+#[test]
+fn a_history_that_began_before_the_stream_was_another_one_is_read_anew() {
+    let mut rig = rig();
+    rig.lose(Lane::Blocking(0));
+    rig.run(SECOND / 2);
+    rig.open_lanes();
+    let history = rig.take("XREADGROUP");
+    rig.habit = |_| None;
+    while rig.count("XAUTOCLAIM") == 0 {
+        rig.run(SECOND / 10);
+    }
+    let claim = rig.take("XAUTOCLAIM");
+    rig.refuse(claim.token, "NOGROUP");
+    let gone = rig.take("XINFO STREAM");
+    rig.refuse_key(gone.token);
+    created(&mut rig);
+    rig.reply(history.token, Reply::Entries(vec![notification(5)]));
+    rig.no_job();
+    let Command::XReadGroup { from: ReadFrom::History(StreamId::ZERO), .. } =
+        rig.answer("XREADGROUP", Reply::Entries(vec![]))
+    else {
+        panic!()
+    };
+}
