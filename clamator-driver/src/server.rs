@@ -59,7 +59,8 @@ impl<R: Runtime> Server<R> {
     ///
     /// A handler must not wait for the stop of its own server, which waits for the handler.
     ///
-    /// Idempotent: stopping a stopped server tells again how it ended. Once polled, it goes on in
+    /// Idempotent: stopping a stopped server tells again how it ended. A stop that is under way ends
+    /// with the grace that ends first, so a second one can be given less. Once polled, it goes on in
     /// the background even when the future is dropped.
     pub async fn stop(&self, grace: Duration) -> Stopped {
         let (answer, stopped) = oneshot::channel();

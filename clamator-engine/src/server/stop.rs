@@ -58,16 +58,23 @@ impl Drain {
 
 impl Server {
     /// Stops: nothing new is read or started, handlers that run may end within `grace`, what is not
-    /// settled is handed back to the pool, then [`ServerEvent::Stopped`]. Stopping twice is stopping once.
+    /// settled is handed back to the pool, then [`ServerEvent::Stopped`]. Stopping twice is stopping
+    /// once, in the time that ends first.
     pub fn drain(&mut self, now: Instant, grace: Duration) {
         self.now = now;
-        if matches!(self.stage, Stage::Draining(_) | Stage::Stopped) {
-            return;
-        }
         let seeded = self.config.seeded;
         let until = if seeded.is(Bug::GraceIgnored) { now } else { now + grace };
         let end = until + self.config.command_timeout + self.config.read_block;
         let end = if seeded.is(Bug::StopUnbounded) { now + Duration::MAX } else { end };
+        match &mut self.stage {
+            Stage::Running | Stage::Starting => {}
+            Stage::Draining(drain) => {
+                drain.until = drain.until.min(until);
+                drain.end = drain.end.min(end);
+                return;
+            }
+            Stage::Stopped => return,
+        }
         self.stage = Stage::Draining(Drain { until, end, step: Step::Working, left: 0 });
         for index in 0..self.services.len() {
             self.unblock(index);

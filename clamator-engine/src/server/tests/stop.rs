@@ -201,6 +201,20 @@ fn stopping_twice_is_stopping_once() {
 }
 
 #[test]
+fn a_second_stop_with_less_grace_ends_the_first_ones() {
+    let mut rig = rig();
+    rig.deliver(vec![request(1)]);
+    let job = rig.job();
+    rig.stop(60 * SECOND);
+    rig.run(SECOND);
+    rig.stop(SECOND);
+    rig.run(SECOND - SECOND / 100);
+    assert!(rig.events().is_empty());
+    rig.run(SECOND / 100);
+    assert!(matches!(rig.events()[..], [ServerEvent::Abandon(id)] if id == job.id));
+}
+
+#[test]
 fn a_stop_does_not_wait_for_a_group_that_is_gone() {
     let mut rig = rig();
     rig.habit = quiet;
