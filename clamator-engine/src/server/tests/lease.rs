@@ -432,3 +432,28 @@ fn what_is_behind_the_last_row_of_a_full_answer_is_looked_at_again() {
     let look = rig.take("XPENDING");
     assert!(matches!(look.command, Command::XPendingRange { start, .. } if start == id(2000)));
 }
+
+#[test]
+fn an_entry_that_came_again_is_not_started_once_its_stream_is_another_one() {
+    let mut rig = rig_with_handlers(4);
+    rig.habit = quiet;
+    rig.deliver(vec![request(1)]);
+    let job = rig.job();
+    rig.run(PERIOD + SECOND);
+    lose_first(&mut rig);
+    rig.lose(Lane::Blocking(0));
+    rig.run(SECOND);
+    rig.open_lanes();
+    rig.answer("XREADGROUP", Reply::Entries(vec![request(1)]));
+    rig.events();
+    rig.habit = |_| None;
+    let read = rig.take("XREADGROUP");
+    rig.refuse(read.token, "NOGROUP");
+    let gone = rig.take("XINFO STREAM");
+    rig.refuse_key(gone.token);
+    rig.answer("XGROUP CREATE", Reply::Ok);
+    rig.mark(StreamId::ZERO, None);
+    rig.end(&job);
+    rig.no_job();
+    assert_eq!((rig.count("XPENDING"), rig.engine.stats().held), (0, 0));
+}

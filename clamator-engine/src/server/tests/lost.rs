@@ -179,3 +179,45 @@ fn after_a_lane_that_ended_with_a_claim_half_as_much_is_claimed() {
     }
     assert_eq!(asked, [90, 45, 23]);
 }
+
+#[test]
+fn a_suspected_reply_is_sent_as_soon_as_those_of_other_services_are_answered() {
+    let groups = || {
+        let group = |name| GroupInfo::new(Bytes::from_static(name), id(50));
+        Reply::Groups(vec![group(b"arith"), group(b"other")])
+    };
+    let mut rig = rig_of(config(), vec![service("other"), service("arith")]);
+    rig.open_lanes();
+    for _ in 0..2 {
+        rig.answer("XGROUP CREATE", Reply::Ok);
+    }
+    for _ in 0..2 {
+        rig.answer("XINFO GROUPS", groups());
+        rig.answer("XPENDING", Reply::Pending { count: 0, first: None });
+    }
+    let mut reads = [rig.take("XREADGROUP"), rig.take("XREADGROUP")];
+    reads.sort_by_key(|sent| sent.token.lane());
+    let [other, arith] = reads;
+    rig.reply(arith.token, Reply::Entries(vec![request(1)]));
+    let job = rig.job();
+    rig.end(&job);
+    let text = r#"{"jsonrpc":"2.0","method":"other.add","params":[],"id":2}"#;
+    let entry = entry_of(2, &[("envelope", text), ("reply-to", "app:replies:c1")]);
+    rig.reply(other.token, Reply::Entries(vec![entry]));
+    let job = rig.job();
+    for loss in 0..3 {
+        assert_eq!(replies(&mut rig).len(), 1);
+        rig.lose(Lane::Command);
+        if loss == 2 {
+            rig.end(&job);
+        }
+        rig.run(SECOND);
+        rig.open_lanes();
+    }
+    let mut sent = replies(&mut rig);
+    let (sent, text) = sent.pop().filter(|_| sent.is_empty()).unwrap();
+    assert!(text.contains(r#""id":2"#), "{text}");
+    rig.reply(sent.token, added());
+    let sent = replies(&mut rig);
+    assert!(matches!(&sent[..], [(_, text)] if text.contains(r#""id":1"#)), "{sent:?}");
+}
