@@ -457,3 +457,14 @@ fn an_entry_that_came_again_is_not_started_once_its_stream_is_another_one() {
     rig.no_job();
     assert_eq!((rig.count("XPENDING"), rig.engine.stats().held), (0, 0));
 }
+
+#[test]
+fn what_is_answered_is_acknowledged_although_its_lease_has_run_out() {
+    let (mut rig, job) = busy();
+    rig.end(&job);
+    let reply = rig.take("XADD");
+    // Redis was slow to say that it is written.
+    rig.now = rig.now + 4 * PERIOD;
+    rig.reply(reply.token, added());
+    assert_eq!(rig.acknowledged(), [id(1)]);
+}
