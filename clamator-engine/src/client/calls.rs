@@ -293,6 +293,12 @@ impl Calls {
         self.turns.is_busy(key)
     }
 
+    /// How many services are known.
+    #[cfg(test)]
+    pub(super) fn services(&self) -> usize {
+        self.turns.known()
+    }
+
     /// How many places are taken.
     pub(super) const fn places(&self) -> usize {
         self.turns.places()

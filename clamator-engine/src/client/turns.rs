@@ -167,6 +167,12 @@ impl Turns {
         *self = Self::new(self.seeded);
     }
 
+    /// How many services have numbers.
+    #[cfg(test)]
+    pub(super) fn known(&self) -> usize {
+        self.by_key.len()
+    }
+
     /// How many places are taken.
     pub(super) const fn places(&self) -> usize {
         self.places

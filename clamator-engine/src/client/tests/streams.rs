@@ -37,6 +37,7 @@ fn services_with_nothing_under_way_are_forgotten_and_others_are_not() {
     for _ in 0..5 {
         rig.meet(KNOWN_MIN);
         assert!(rig.engine.streams.len() <= KNOWN_MIN);
+        assert!(rig.engine.calls.services() <= KNOWN_MIN);
     }
     assert!(rig.engine.streams.find("arith").is_some());
     assert_eq!(rig.engine.stats().in_flight, 1);
