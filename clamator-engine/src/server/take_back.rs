@@ -27,13 +27,17 @@ use crate::seeded::Bug;
 use crate::stream_id::StreamId;
 use crate::time::Instant;
 
+/// How long what was found may be claimed without another look. A turn takes time, in which handlers
+/// end; what somebody else is given meanwhile is not idle any more, and is not claimed.
+const FOUND_MAX: Duration = Duration::from_millis(100);
+
 /// How far a service has come with what is pending for its name.
 #[derive(Debug, Default)]
 pub(super) struct TakeBack {
     stage: Stage,
     started: Instant,
     follows: bool,
-    /// What was found, and when. It may be claimed in the same turn: later it may be another's.
+    /// What was found, and when.
     found: (Instant, Vec<StreamId>),
 }
 
@@ -91,7 +95,7 @@ impl Server {
         };
         let sent = self.now;
         let (found_at, mut ids) = core::mem::take(&mut service.take_back.found);
-        ids.truncate(if found_at == sent { count } else { 0 });
+        ids.truncate(if sent.since(found_at) <= FOUND_MAX { count } else { 0 });
         let Some(service) = self.services.get(index) else { return false };
         let (command, aim) = if ids.is_empty() {
             let command = self.own_pending(service, StreamId::ZERO, StreamId::MAX, PENDING_COUNT);

@@ -226,6 +226,22 @@ fn what_is_read_in_the_same_turn_takes_the_place_and_what_was_found_is_looked_up
 }
 
 #[test]
+fn what_was_found_is_claimed_although_the_turn_has_taken_time() {
+    let mut rig = started(service("arith"));
+    let look = rig.take("XPENDING");
+    let found = Reply::PendingRange(vec![left(1, ENOUGH)]);
+    rig.deliver(vec![notification(5)]);
+    let job = rig.job();
+    let read = rig.take("XREADGROUP");
+    rig.engine.handle_input(rig.now, Input::Reply(look.token, Ok(found)));
+    rig.reply(read.token, Reply::Entries(vec![notification(6)]));
+    assert_eq!(rig.count("XCLAIM"), 0, "there is no place");
+    rig.now = rig.now + SECOND / 50;
+    rig.end(&job);
+    assert_eq!(claim_back(&mut rig).1, [id(1)]);
+}
+
+#[test]
 fn what_somebody_was_faster_to_take_is_let_be_until_the_next_tick() {
     let mut rig = with_handlers(2);
     find(&mut rig, vec![left(1, ENOUGH)]);
