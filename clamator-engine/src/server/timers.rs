@@ -13,7 +13,10 @@ impl Server {
             Stage::Draining(drain) => {
                 let grace = Some(Deadline::new(drain.deadline(), Timer::Grace));
                 let tick = Deadline::new(self.tick_at, Timer::Reclaim);
-                let waits = |it: &Service| it.reclaim.counting == Counting::Refused;
+                let limited = self.config.handler_timeout.is_some();
+                let waits = |it: &Service| {
+                    it.reclaim.counting == Counting::Refused || limited && it.held.running() > 0
+                };
                 let waits = self.services.iter().any(waits);
                 Deadline::earlier(grace, Some(tick).filter(|_| waits))
             }

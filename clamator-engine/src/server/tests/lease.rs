@@ -468,3 +468,24 @@ fn what_is_answered_is_acknowledged_although_its_lease_has_run_out() {
     rig.reply(reply.token, added());
     assert_eq!(rig.acknowledged(), [id(1)]);
 }
+
+#[test]
+fn a_handler_past_its_time_that_does_not_end_is_renewed_no_more_and_a_stop_tells_of_it_in_time() {
+    for stops in [false, true] {
+        let mut config = config();
+        config.handler_timeout = Some(2 * SECOND);
+        let mut rig = serving(config, service("arith"));
+        rig.habit = quiet;
+        rig.deliver(vec![request(1)]);
+        rig.job();
+        if stops {
+            rig.stop(10 * PERIOD);
+            rig.unblocked();
+            assert!(rig.deadline.is_some_and(|it| it.at <= rig.now + 2 * SECOND));
+        }
+        rig.run(5 * SECOND);
+        assert_eq!(rig.engine.stats().handlers_overdue, 1, "{stops}");
+        rig.run(PERIOD - 3 * SECOND);
+        assert_eq!(rig.count("XCLAIM"), 0, "{stops}");
+    }
+}
