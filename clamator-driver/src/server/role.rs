@@ -220,6 +220,8 @@ impl<R: Runtime> Role for ServerRole<R> {
                 Verb::Stats(answer) => {
                     let _ = answer.send(self.engine.stats());
                 }
+                // A handle that is dropped takes no time from a stop that was asked for.
+                Verb::Drain { answer: None, .. } if self.stopping || stops => {}
                 Verb::Drain { grace, answer } => {
                     self.stoppers.extend(answer);
                     stops = true;

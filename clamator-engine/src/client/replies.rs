@@ -142,7 +142,8 @@ impl Client {
 
     pub(super) fn handle_entry(&mut self, now: Instant, entry: Entry) {
         self.reader.after = entry.id;
-        // Whoever reads from the start meets what was seen before: it is counted once.
+        // Whoever reads from the start meets what was seen before: it is counted once. So is what
+        // a stream that was created anew holds, as long as its ids are lower.
         let news = entry.id > self.reader.newest;
         if news {
             self.reader.heard(now, entry.id);

@@ -19,7 +19,8 @@ use super::calls::Kind;
 use crate::seeded::{Bug, Seeded};
 
 /// How many times as many places as are free a service may have, in a client that has called
-/// several: a single one leaves a quarter of them. So there are few that may have no more.
+/// several: a single one leaves a quarter of them. Where one place is free, a third of the places at
+/// most are of services that may have no more.
 const SHARE_MAX: usize = 3;
 
 /// What waits to be sent, by service, and the places taken in the reply stream.

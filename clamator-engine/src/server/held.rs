@@ -430,6 +430,11 @@ impl Held {
             let State::Running(run) = state else { continue };
             if run.started <= since && !run.overdue {
                 (run.lost, run.overdue) = (true, true);
+                // However long it takes to drop it, others may have its entry in time. One that was
+                // given to this server again is held for the run that is behind it.
+                if run.again.is_none() {
+                    self.leases.remove(*key);
+                }
                 overdue.push((*key, run.job));
             }
         }

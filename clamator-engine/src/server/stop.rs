@@ -137,8 +137,6 @@ impl Server {
         let Some(since) = self.now.since_start().checked_sub(longest) else { return };
         for service in &mut self.services {
             for (key, job) in service.held.take_overdue(Instant::from_start(since)) {
-                // However long it takes to drop it: others may have it in time.
-                service.held.leases.remove(key);
                 service.stats.handlers_overdue += 1;
                 let (service, entry) = (service.name(), key.id);
                 self.events

@@ -16,6 +16,7 @@ mod intake;
 mod lease;
 mod lost;
 mod missing;
+mod overdue;
 mod prefetch;
 mod reclaim;
 mod settle;

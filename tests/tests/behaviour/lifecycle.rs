@@ -59,12 +59,18 @@ async fn a_handler_that_outlives_the_grace_is_dropped_and_its_request_is_left_fo
 }
 
 async fn a_stop_that_nobody_waits_for_goes_on<R: Runtime>(stage: Stage<R>) {
-    let (server, client, seen) = stage.pair(Concurrency::Serial).await;
-    let call = stage.runtime.task(client.call::<u64>("arith.slow", 100));
+    let seen = Seen::default();
+    let builder = stage.server().service(arith(&stage.runtime, &seen));
+    let builder = builder.grace(Duration::from_millis(10));
+    let server = stage.start(builder).await.unwrap();
+    let client = stage.client().await;
+    let call = stage.runtime.task(client.call::<u64>("arith.slow", 300));
     stage.runtime.until("the handler runs", || Seen::count(&seen.started) == 1).await;
     let stop = server.stop(Duration::from_secs(5));
     assert!(stage.runtime.timeout(Duration::from_millis(1), stop).await.is_err());
-    assert_eq!(call.await, Ok(100));
+    // Its own grace is shorter, and not asked for.
+    drop(server);
+    assert_eq!(call.await, Ok(300));
     stage.runtime.until("the server is gone", || Arc::strong_count(&seen.started) == 1).await;
 }
 

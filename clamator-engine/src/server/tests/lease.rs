@@ -10,7 +10,7 @@ use crate::engine::Lane;
 use crate::reply::PendingEntry;
 
 /// A third of the default `claim_idle`.
-const PERIOD: Duration = Duration::from_secs(20);
+pub(super) const PERIOD: Duration = Duration::from_secs(20);
 
 /// A server whose handler runs for entry 1, with entry 2 behind it.
 fn busy() -> (Rig<Server>, Job) {
@@ -36,14 +36,14 @@ fn renewal(rig: &mut Rig<Server>) -> (Sent, Vec<StreamId>, Duration) {
 }
 
 /// Renews all that is asked for.
-fn renew(rig: &mut Rig<Server>) -> Vec<StreamId> {
+pub(super) fn renew(rig: &mut Rig<Server>) -> Vec<StreamId> {
     let (sent, ids, _) = renewal(rig);
     rig.reply(sent.token, Reply::Ids(ids.clone()));
     ids
 }
 
 /// Loses the lease of the first entry that is asked for; all others are renewed.
-fn lose_first(rig: &mut Rig<Server>) -> StreamId {
+pub(super) fn lose_first(rig: &mut Rig<Server>) -> StreamId {
     let (sent, ids, _) = renewal(rig);
     rig.reply(sent.token, Reply::Ids(ids[1..].to_vec()));
     let look = rig.take("XPENDING");
@@ -235,29 +235,6 @@ fn whoever_may_not_renew_serves_on_and_says_so_once() {
     assert_eq!(rig.events().iter().filter(|event| refused(event)).count(), 0);
     rig.end(&job);
     assert_eq!(rig.count("XADD"), 1);
-}
-
-#[test]
-fn a_handler_past_its_time_is_dropped_once_and_its_entry_left_to_others() {
-    let mut config = config();
-    config.handler_timeout = Some(2 * SECOND);
-    let mut rig = serving(config, service("arith"));
-    rig.habit = quiet;
-    rig.deliver(vec![request(1)]);
-    let job = rig.job();
-    rig.run(SECOND);
-    assert!(rig.events().is_empty());
-    rig.run(5 * SECOND);
-    let events = rig.events();
-    let overdue = |event: &ServerEvent| matches!(event, ServerEvent::Notice(Notice::HandlerOverdue { entry, .. }) if *entry == id(1));
-    assert!(events.iter().any(overdue), "{events:?}");
-    let abandon = |event: &&ServerEvent| matches!(event, ServerEvent::Abandon(it) if *it == job.id);
-    assert_eq!(events.iter().filter(abandon).count(), 1);
-    // What it comes to all the same is not heard.
-    rig.end(&job);
-    assert_eq!((rig.count("XADD"), rig.count("XACK")), (0, 0));
-    rig.run(2 * PERIOD);
-    assert_eq!(rig.count("XCLAIM"), 0);
 }
 
 #[test]
@@ -467,25 +444,4 @@ fn what_is_answered_is_acknowledged_although_its_lease_has_run_out() {
     rig.now = rig.now + 4 * PERIOD;
     rig.reply(reply.token, added());
     assert_eq!(rig.acknowledged(), [id(1)]);
-}
-
-#[test]
-fn a_handler_past_its_time_that_does_not_end_is_renewed_no_more_and_a_stop_tells_of_it_in_time() {
-    for stops in [false, true] {
-        let mut config = config();
-        config.handler_timeout = Some(2 * SECOND);
-        let mut rig = serving(config, service("arith"));
-        rig.habit = quiet;
-        rig.deliver(vec![request(1)]);
-        rig.job();
-        if stops {
-            rig.stop(10 * PERIOD);
-            rig.unblocked();
-            assert!(rig.deadline.is_some_and(|it| it.at <= rig.now + 2 * SECOND));
-        }
-        rig.run(5 * SECOND);
-        assert_eq!(rig.engine.stats().handlers_overdue, 1, "{stops}");
-        rig.run(PERIOD - 3 * SECOND);
-        assert_eq!(rig.count("XCLAIM"), 0, "{stops}");
-    }
 }
