@@ -2,6 +2,7 @@
 //!
 //! Not what is read from it (`intake`).
 
+use super::intake::claim;
 use super::*;
 use crate::command::GroupStart;
 use crate::engine::Lane;
@@ -14,6 +15,13 @@ fn created(rig: &mut Rig<Server>) -> GroupStart {
     };
     assert_eq!((&key[..], &group[..]), (&b"app:cmds:arith"[..], &b"arith"[..]));
     start
+}
+
+/// The stream is gone with its group, which is created with the stream.
+pub(super) fn created_anew(rig: &mut Rig<Server>) -> GroupStart {
+    let look = rig.take("XINFO STREAM");
+    rig.refuse_key(look.token);
+    created(rig)
 }
 
 /// Refuses the read under way because the group is gone.
@@ -114,9 +122,7 @@ fn orphaned() -> (Rig<Server>, Job) {
     let job = rig.job();
     rig.habit = |_| None;
     lose_group(&mut rig, "NOGROUP");
-    let gone = rig.take("XINFO STREAM");
-    rig.refuse_key(gone.token);
-    created(&mut rig);
+    created_anew(&mut rig);
     (rig, job)
 }
 
@@ -127,9 +133,7 @@ fn a_read_that_began_before_the_stream_was_another_one_is_looked_up_in_the_pendi
     let claim = rig.take("XAUTOCLAIM");
     rig.habit = |_| None;
     rig.refuse(claim.token, "NOGROUP");
-    let gone = rig.take("XINFO STREAM");
-    rig.refuse_key(gone.token);
-    created(&mut rig);
+    created_anew(&mut rig);
     rig.deliver(vec![notification(5)]);
     rig.no_job();
     let Sent { token, command, .. } = rig.take("XREADGROUP");
@@ -175,9 +179,7 @@ fn another_entry_under_the_id_of_one_that_is_gone_runs() {
 fn a_stream_that_is_gone_is_made_anew() {
     let mut rig = rig();
     lose_group(&mut rig, "UNBLOCKED");
-    let sent = rig.take("XINFO STREAM");
-    rig.refuse_key(sent.token);
-    assert_eq!(created(&mut rig), GroupStart::After(StreamId::ZERO));
+    assert_eq!(created_anew(&mut rig), GroupStart::After(StreamId::ZERO));
 }
 
 #[test]
@@ -219,9 +221,7 @@ fn a_vanished_group_is_back_within_two_seconds() {
     let mut rig = rig();
     lose_group(&mut rig, "NOGROUP");
     rig.run(SECOND);
-    let sent = rig.take("XINFO STREAM");
-    rig.refuse_key(sent.token);
-    created(&mut rig);
+    created_anew(&mut rig);
     assert!(rig.now <= Instant::ZERO + 2 * SECOND);
 }
 
@@ -231,9 +231,7 @@ fn an_entry_of_the_old_stream_is_answered_but_not_acknowledged_on_the_new_one() 
     rig.deliver(vec![request(5)]);
     let old = rig.job();
     lose_group(&mut rig, "NOGROUP");
-    let sent = rig.take("XINFO STREAM");
-    rig.refuse_key(sent.token);
-    created(&mut rig);
+    created_anew(&mut rig);
     rig.end(&old);
     rig.deliver(vec![request(5)]);
     let new = rig.job();
@@ -479,14 +477,9 @@ fn a_history_that_began_before_the_stream_was_another_one_is_read_anew() {
     rig.open_lanes();
     let history = rig.take("XREADGROUP");
     rig.habit = |_| None;
-    while rig.count("XAUTOCLAIM") == 0 {
-        rig.run(SECOND / 10);
-    }
-    let claim = rig.take("XAUTOCLAIM");
+    let claim = claim(&mut rig);
     rig.refuse(claim.token, "NOGROUP");
-    let gone = rig.take("XINFO STREAM");
-    rig.refuse_key(gone.token);
-    created(&mut rig);
+    created_anew(&mut rig);
     rig.reply(history.token, Reply::Entries(vec![notification(5)]));
     rig.no_job();
     let Command::XReadGroup { from: ReadFrom::History(StreamId::ZERO), .. } =

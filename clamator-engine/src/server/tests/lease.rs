@@ -2,6 +2,7 @@
 //!
 //! Not the taking over (`reclaim`).
 
+use super::group::created_anew;
 use super::intake::pending;
 use super::missing::given_out;
 use super::*;
@@ -43,7 +44,7 @@ pub(super) fn renew(rig: &mut Rig<Server>) -> Vec<StreamId> {
 }
 
 /// Loses the lease of the first entry that is asked for; all others are renewed.
-pub(super) fn lose_first(rig: &mut Rig<Server>) -> StreamId {
+fn lose_first(rig: &mut Rig<Server>) -> StreamId {
     let (sent, ids, _) = renewal(rig);
     rig.reply(sent.token, Reply::Ids(ids[1..].to_vec()));
     let look = rig.take("XPENDING");
@@ -51,6 +52,21 @@ pub(super) fn lose_first(rig: &mut Rig<Server>) -> StreamId {
     rig.reply(look.token, Reply::PendingRange(vec![]));
     give_away(rig, ids[0]);
     ids[0]
+}
+
+/// Entry 1 comes again while its handler runs, whose lease is lost.
+pub(super) fn come_again(rig: &mut Rig<Server>) -> Job {
+    rig.habit = quiet;
+    rig.deliver(vec![request(1)]);
+    let job = rig.job();
+    rig.run(PERIOD + SECOND);
+    lose_first(rig);
+    rig.lose(Lane::Blocking(0));
+    rig.run(SECOND);
+    rig.open_lanes();
+    rig.answer("XREADGROUP", Reply::Entries(vec![request(1)]));
+    rig.no_job();
+    job
 }
 
 /// Tells of an entry that was not found that it was given out and is in the stream.
@@ -202,16 +218,7 @@ fn a_reply_whose_lease_was_lost_meanwhile_is_not_sent() {
 #[test]
 fn an_entry_that_comes_again_while_its_lost_handler_runs_starts_behind_it() {
     let mut rig = rig_with_handlers(4);
-    rig.habit = quiet;
-    rig.deliver(vec![request(1)]);
-    let job = rig.job();
-    rig.run(PERIOD + SECOND);
-    lose_first(&mut rig);
-    rig.lose(Lane::Blocking(0));
-    rig.run(SECOND);
-    rig.open_lanes();
-    rig.answer("XREADGROUP", Reply::Entries(vec![request(1)]));
-    rig.no_job();
+    let job = come_again(&mut rig);
     rig.end(&job);
     rig.answer("XPENDING", Reply::PendingRange(vec![pending(1, 3)]));
     let again = rig.job();
@@ -332,15 +339,7 @@ fn a_reply_that_was_under_way_when_its_lease_was_lost_is_not_sent_again() {
 #[test]
 fn nothing_is_started_behind_a_lost_handler_at_a_stop() {
     let mut rig = rig_with_handlers(4);
-    rig.habit = quiet;
-    rig.deliver(vec![request(1)]);
-    let job = rig.job();
-    rig.run(PERIOD + SECOND);
-    lose_first(&mut rig);
-    rig.lose(Lane::Blocking(0));
-    rig.run(SECOND);
-    rig.open_lanes();
-    rig.answer("XREADGROUP", Reply::Entries(vec![request(1)]));
+    let job = come_again(&mut rig);
     rig.answer("XREADGROUP", Reply::Entries(vec![]));
     rig.engine.drain(rig.now, SECOND);
     rig.drain();
@@ -413,22 +412,11 @@ fn what_is_behind_the_last_row_of_a_full_answer_is_looked_at_again() {
 #[test]
 fn an_entry_that_came_again_is_not_started_once_its_stream_is_another_one() {
     let mut rig = rig_with_handlers(4);
-    rig.habit = quiet;
-    rig.deliver(vec![request(1)]);
-    let job = rig.job();
-    rig.run(PERIOD + SECOND);
-    lose_first(&mut rig);
-    rig.lose(Lane::Blocking(0));
-    rig.run(SECOND);
-    rig.open_lanes();
-    rig.answer("XREADGROUP", Reply::Entries(vec![request(1)]));
-    rig.events();
+    let job = come_again(&mut rig);
     rig.habit = |_| None;
     let read = rig.take("XREADGROUP");
     rig.refuse(read.token, "NOGROUP");
-    let gone = rig.take("XINFO STREAM");
-    rig.refuse_key(gone.token);
-    rig.answer("XGROUP CREATE", Reply::Ok);
+    created_anew(&mut rig);
     rig.mark(StreamId::ZERO, None);
     rig.end(&job);
     rig.no_job();

@@ -3,9 +3,8 @@
 //! Not those that run past the grace of a stop (`stop`).
 
 use super::intake::pending;
-use super::lease::{PERIOD, lose_first, renew};
+use super::lease::{PERIOD, come_again, renew};
 use super::*;
-use crate::engine::Lane;
 
 #[test]
 fn a_handler_past_its_time_is_dropped_once_and_its_entry_left_to_others() {
@@ -58,15 +57,7 @@ fn an_entry_that_came_again_is_renewed_though_the_handler_before_it_is_past_its_
     let mut arith = service("arith");
     arith.concurrency = Concurrency::Limit(4);
     let mut rig = serving(config, arith);
-    rig.habit = quiet;
-    rig.deliver(vec![request(1)]);
-    let job = rig.job();
-    rig.run(PERIOD + SECOND);
-    lose_first(&mut rig);
-    rig.lose(Lane::Blocking(0));
-    rig.run(SECOND);
-    rig.open_lanes();
-    rig.answer("XREADGROUP", Reply::Entries(vec![request(1)]));
+    let job = come_again(&mut rig);
     rig.run(10 * SECOND);
     assert_eq!(rig.engine.stats().handlers_overdue, 1);
     rig.engine.abandoned(rig.now, job.id);

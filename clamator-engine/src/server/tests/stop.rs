@@ -2,6 +2,7 @@
 //!
 //! Not what is handed back to other workers (`hand_back`).
 
+use super::group::created_anew;
 use super::*;
 use crate::engine::Lane;
 use crate::reply::PendingEntry;
@@ -116,9 +117,7 @@ fn the_consumer_stays_for_a_lost_read_although_the_stream_is_another_one_by_now(
     let look = rig.take("XREADGROUP");
     rig.refuse(look.token, "NOGROUP");
     rig.run(SECOND);
-    let sent = rig.take("XINFO STREAM");
-    rig.refuse_key(sent.token);
-    rig.answer("XGROUP CREATE", Reply::Ok);
+    created_anew(&mut rig);
     rig.events();
     rig.stop(5 * SECOND);
     rig.unblocked();
@@ -244,9 +243,7 @@ fn a_stop_does_not_wait_for_acknowledgements_to_a_stream_that_is_gone() {
     let read = rig.take("XREADGROUP");
     rig.refuse(read.token, "NOGROUP");
     rig.end(&job);
-    let gone = rig.take("XINFO STREAM");
-    rig.refuse_key(gone.token);
-    rig.answer("XGROUP CREATE", Reply::Ok);
+    created_anew(&mut rig);
     rig.run(Duration::ZERO);
     rig.stop(5 * SECOND);
     rig.unblocked();

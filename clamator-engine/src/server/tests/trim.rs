@@ -31,14 +31,19 @@ fn pending(first: Option<u64>) -> Reply {
 }
 
 impl Rig<Server> {
-    /// Lets the server read its mark: this is what it finds.
-    fn read_mark(&mut self, groups: &[(&'static str, u64)], first: Option<u64>) {
+    /// Lets the server ask for its mark.
+    fn ask_for_mark(&mut self) {
         for _ in 0..10 {
             if self.count("XINFO GROUPS") > 0 {
                 break;
             }
             self.run(SECOND);
         }
+    }
+
+    /// Lets the server read its mark: this is what it finds.
+    fn read_mark(&mut self, groups: &[(&'static str, u64)], first: Option<u64>) {
+        self.ask_for_mark();
         self.answer("XINFO GROUPS", told(groups));
         self.answer("XPENDING", pending(first));
     }
@@ -194,9 +199,7 @@ fn a_server_that_stops_trims_no_more() {
     let mut rig = rig();
     rig.deliver(vec![request(1)]);
     rig.job();
-    while rig.count("XINFO GROUPS") == 0 {
-        rig.run(SECOND);
-    }
+    rig.ask_for_mark();
     rig.engine.drain(rig.now, 60 * SECOND);
     rig.drain();
     rig.read_mark(&[("arith", 70)], None);
