@@ -71,6 +71,9 @@ impl Speaker<'_> {
             Notice::ExpiryRefused { refusal } => warn!(
                 target: "clamator", instance, error = %refusal, "redis expiry refused"
             ),
+            Notice::LookRefused { service, refusal } => warn!(
+                target: "clamator", instance, %service, error = %refusal, "redis look refused"
+            ),
             Notice::NotFound { service, entry } => warn!(
                 target: "clamator", instance, %service, %entry, "RPC method not found"
             ),
@@ -90,6 +93,9 @@ impl Speaker<'_> {
             ),
             Notice::ReplyToRefused { service, entry } => warn!(
                 target: "clamator", instance, %service, %entry, "reply-to refused"
+            ),
+            Notice::Unreadable { service, entry } => error!(
+                target: "clamator", instance, %service, %entry, "redis entry unreadable"
             ),
             notice => warn!(target: "clamator", instance, ?notice, "notice"),
         }

@@ -178,7 +178,8 @@ pub enum Command {
         /// How long to wait for an entry, whole milliseconds, never zero; `None` does not wait.
         block: Option<Duration>,
     },
-    /// `XREADGROUP GROUP group consumer COUNT count [BLOCK block] STREAMS key from`.
+    /// `XREADGROUP GROUP group consumer COUNT count [BLOCK block] STREAMS key >`: entries that no
+    /// consumer of the group was given yet.
     XReadGroup {
         /// Stream.
         key: Bytes,
@@ -186,8 +187,6 @@ pub enum Command {
         group: Bytes,
         /// Who reads.
         consumer: Bytes,
-        /// What to read.
-        from: ReadFrom,
         /// Most entries to read.
         count: u64,
         /// How long to wait for an entry, whole milliseconds, never zero; `None` does not wait.
@@ -225,16 +224,6 @@ pub enum ClaimAs {
     },
     /// `JUSTID`: as if they were just given out, without a delivery being counted.
     Renewed,
-}
-
-/// Which entries a consumer of a group reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ReadFrom {
-    /// Its own pending entries behind this id, as often as asked.
-    History(StreamId),
-    /// `>`: entries that no consumer of the group was given yet.
-    New,
 }
 
 impl Command {
@@ -318,13 +307,9 @@ impl Command {
                 spell.words(&["XREAD"]).count(*count).block(*block);
                 spell.words(&["STREAMS"]).bytes(key).id(*after)
             }
-            Self::XReadGroup { key, group, consumer, from, count, block } => {
+            Self::XReadGroup { key, group, consumer, count, block } => {
                 spell.words(&["XREADGROUP", "GROUP"]).all(&[group, consumer]);
-                spell.count(*count).block(*block).words(&["STREAMS"]).bytes(key);
-                match from {
-                    ReadFrom::History(after) => spell.id(*after),
-                    ReadFrom::New => spell.words(&[">"]),
-                }
+                spell.count(*count).block(*block).words(&["STREAMS"]).bytes(key).words(&[">"])
             }
             Self::XTrim { key, min_id } => {
                 spell.words(&["XTRIM"]).bytes(key).words(&["MINID", "~"]).id(*min_id)

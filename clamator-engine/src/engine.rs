@@ -281,7 +281,7 @@ pub enum Timer {
     /// A consumer group or a read that was refused.
     Heal,
     /// The second look at what a lost blocking read may have been given.
-    History,
+    LookBack,
     /// A lane's next try.
     Reconnect(Lane),
     /// The reclaim tick.

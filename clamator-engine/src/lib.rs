@@ -50,7 +50,7 @@ mod wire;
 
 pub use call::{CallError, CallId, InvalidCall, ProtocolFault};
 pub use client::{Client, ClientConfig, ClientEvent, ClientStats};
-pub use command::{ClaimAs, Command, GroupStart, ReadFrom};
+pub use command::{ClaimAs, Command, GroupStart};
 pub use engine::{Deadline, Engine, Hello, Input, Lane, Loss, Output, Timer, Token, Version};
 pub use health::{Ailment, Health};
 pub use operator::{

@@ -157,6 +157,11 @@ impl Refusal {
         self.code == "ERR" && self.message == "no such key"
     }
 
+    /// Whether it says that the key holds no stream, which may be a stream again.
+    pub(crate) fn is_wrong_type(&self) -> bool {
+        self.code == "WRONGTYPE"
+    }
+
     /// Sorts the refusal by what may be done next.
     #[must_use]
     pub fn kind(&self) -> RefusalKind {

@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_history_read_names_entries_that_are_gone() {
+    fn an_entry_that_is_gone_is_named_without_its_body() {
         let value = list([list([text("k"), list([list([text("2-0"), Value::Nil])])])]);
         let gone = Entry::new(StreamId::new(2, 0), None);
         assert_eq!(ReplyShape::Read.decode(value), Ok(Ok(Reply::Entries(vec![gone]))));

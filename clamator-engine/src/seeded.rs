@@ -125,12 +125,6 @@ bugs! {
     HandBackMissing = "P11, redis#13602",
     /// What runs at a stop is handed back while it runs.
     HandBackRunning = "rule 4.10, coffee#563",
-    /// What a lost read was given is not looked for.
-    HistoryMissing = "rule 4.5",
-    /// A look for what a lost read was given is not made again when it is refused.
-    HistoryRefusedForGood = "rule 4.5",
-    /// What a lost read is given after the first look is not looked for.
-    HistorySecondLookMissing = "rule 4.5",
     /// Request ids are made of the configured instance name.
     IdsWithoutNonce = "rule 5.1, redisrpc#8",
     /// Any number of calls is under way.
@@ -140,6 +134,12 @@ bugs! {
     LaneRepliesByOrder = "sixb#406",
     /// An entry whose answer was long on its way is claimed without a look whose it is by now.
     LateAnswerTrusted = "rule 4.4",
+    /// Looking for what a lost read was given counts as a delivery.
+    LookCounted = "rule 4.8, I9",
+    /// What a lost read was given is not looked for.
+    LookMissing = "rule 4.5",
+    /// A look for what a lost read was given is not made again when it is refused.
+    LookRefusedForGood = "rule 4.5",
     /// What a handler comes to is written although another worker was given its entry.
     LostOutcomeWritten = "asynq#1089, rule 4.4",
     /// The low-water mark is the last entry given out, whatever is pending below.
@@ -208,6 +208,8 @@ bugs! {
     ReplyUnbounded = "pymq#1, rule 4.11",
     /// A worker that was frozen goes on with what it held as if no time had passed.
     RunOutTrusted = "bull#308, rule 4.4",
+    /// What a lost read is given after the first look is not looked for.
+    SecondLookMissing = "rule 4.5",
     /// Entries that are already held are dispatched again.
     SelfReclaim = "P1, mastra#23648",
     /// What was settled while a read that names it was under way is run again.

@@ -190,6 +190,15 @@ impl<E: Engine> Rig<E> {
         Some(self.commands.remove(place))
     }
 
+    /// Takes the oldest waiting command of this name on this lane out.
+    pub(crate) fn take_on(&mut self, lane: Lane, name: &str) -> Sent {
+        let wanted = |sent: &Sent| sent.token.lane() == lane && is(&sent.command, name);
+        match self.commands.iter().position(wanted) {
+            Some(place) => self.commands.remove(place),
+            None => panic!("no {name} on {lane} among {:?}", self.commands),
+        }
+    }
+
     /// How many commands of this name wait.
     pub(crate) fn count(&self, name: &str) -> usize {
         self.commands.iter().filter(|sent| is(&sent.command, name)).count()

@@ -176,8 +176,8 @@ table! {
             Server, "xpending", Some((Commands, Read)),
             "it is known how often an entry was given out, so that there are dead letters; who \
              holds it when a lease is in doubt; what a worker held that is started again under its \
-             name; and how far a group has come, as with `xinfo|groups`; a server that stops removes \
-             its consumer",
+             name; what a connection was given that has ended, as with `xrange`; and how far a group \
+             has come, as with `xinfo|groups`; a server that stops removes its consumer",
             "shows who holds what",
         );
     XRange:
@@ -189,7 +189,8 @@ table! {
         optional(
             Server, "xrange", Some((Commands, Read)),
             "what was deleted from the stream before it was settled is noticed: by Redis 6.2 at \
-             all, by others while it is run",
+             all, by others while it is run; and what a connection was given that has ended does not \
+             wait for `claim_idle`, together with `xpending`",
             "reads the requests of the service, also those that others run",
         );
     XRead:

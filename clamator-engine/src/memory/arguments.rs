@@ -99,7 +99,6 @@ fn some<T>(list: &[T], command: &str) -> Result<(), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::ReadFrom;
     use crate::engine::Version;
     use crate::stream_id::StreamId;
     use alloc::string::{String, ToString};
@@ -190,14 +189,8 @@ mod tests {
 
     #[test]
     fn a_wait_must_fit_64_bits_of_milliseconds() {
-        let read = |block| Command::XReadGroup {
-            key: KEY,
-            group: KEY,
-            consumer: KEY,
-            from: ReadFrom::New,
-            count: 1,
-            block,
-        };
+        let read =
+            |block| Command::XReadGroup { key: KEY, group: KEY, consumer: KEY, count: 1, block };
         let timeout = "ERR timeout is not an integer or out of range";
         assert_eq!(refused(&read(Some(Duration::MAX))), timeout);
         assert_eq!(refused(&read(Some(Duration::from_secs(1)))), "");

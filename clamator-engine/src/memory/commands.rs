@@ -94,8 +94,8 @@ impl Keyspace {
                 let read = Read { count, key, source: Source::Stream { after } };
                 return self.read_or_wait(wall_ms, read, block);
             }
-            Command::XReadGroup { key, group, consumer, from, count, block } => {
-                let read = Read { count, key, source: Source::Group { group, consumer, from } };
+            Command::XReadGroup { key, group, consumer, count, block } => {
+                let read = Read { count, key, source: Source::Group { group, consumer } };
                 return self.read_or_wait(wall_ms, read, block);
             }
             Command::XTrim { key, min_id } => {
@@ -219,7 +219,6 @@ fn integer(count: usize) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::ReadFrom;
     use crate::engine::Version;
     use crate::memory::testing::{
         Desk, GROUP, KEY, ack, add, create_group, delete, id, read, read_group,
@@ -252,7 +251,7 @@ mod tests {
             claim("c"),
             Command::XPending { key: KEY, group: GROUP },
             pending_range(StreamId::ZERO, StreamId::MAX, 1),
-            read_group(ReadFrom::New, 0),
+            read_group(0),
         ]
     }
 
@@ -263,7 +262,7 @@ mod tests {
             desk.ask(add());
             desk.sleep(1);
         }
-        assert_eq!(desk.ask(read_group(ReadFrom::New, 0)), "[1000-0, 1001-0, 1002-0]");
+        assert_eq!(desk.ask(read_group(0)), "[1000-0, 1001-0, 1002-0]");
         desk
     }
 

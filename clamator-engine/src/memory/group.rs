@@ -102,29 +102,6 @@ impl Group {
         entries
     }
 
-    /// Gives the consumer again what it holds behind this id; `count` 0 means all. An entry that
-    /// is gone from the stream keeps its count of deliveries and its idle time.
-    pub(super) fn read_history(
-        &mut self,
-        log: &Log,
-        wall_ms: u64,
-        consumer: &Bytes,
-        after: StreamId,
-        count: u64,
-    ) -> Vec<Entry> {
-        let held = &self.seen(wall_ms, consumer).held;
-        let held = held.range((Bound::Excluded(after), Bound::Unbounded));
-        let entries = held.map(|id| Entry::new(*id, log.find(*id).cloned()));
-        let entries = limited(entries, count);
-        for entry in entries.iter().filter(|entry| entry.fields.is_some()) {
-            if let Some(pending) = self.pending.get_mut(&entry.id) {
-                pending.deliveries = pending.deliveries.saturating_add(1);
-                pending.since_ms = wall_ms;
-            }
-        }
-        entries
-    }
-
     /// `XAUTOCLAIM`.
     ///
     /// # Errors

@@ -12,7 +12,6 @@ use bytes::Bytes;
 use super::group::limited;
 use super::keyspace::Keyspace;
 use super::refusals::no_group;
-use crate::command::ReadFrom;
 use crate::reply::{Entry, Refusal};
 use crate::stream_id::StreamId;
 
@@ -29,7 +28,7 @@ pub(super) struct Read {
 #[derive(Debug)]
 pub(super) enum Source {
     /// A consumer of a group.
-    Group { group: Bytes, consumer: Bytes, from: ReadFrom },
+    Group { group: Bytes, consumer: Bytes },
     /// Whoever asks.
     Stream { after: StreamId },
 }
@@ -52,23 +51,15 @@ impl Keyspace {
                 let log = log.filter(|log| log.reaches_beyond(*after));
                 Ok(log.map(|log| limited(log.after(*after), read.count)))
             }
-            Source::Group { group: name, consumer, from } => {
+            Source::Group { group: name, consumer } => {
                 let found = stream.and_then(|stream| stream.group(name));
                 let (log, group) = found
                     .ok_or_else(|| no_group(&read.key, name, " in XREADGROUP with GROUP option"))?;
-                match *from {
-                    // Redis tells `>` from other ids by the greatest id.
-                    ReadFrom::History(after) if after != StreamId::MAX => {
-                        Ok(Some(group.read_history(log, wall_ms, consumer, after, read.count)))
-                    }
-                    ReadFrom::History(_) | ReadFrom::New => {
-                        if dialect.trying_makes_consumer() {
-                            group.mention(wall_ms, consumer);
-                        }
-                        let any = log.reaches_beyond(group.last_delivered());
-                        Ok(any.then(|| group.read_new(log, wall_ms, consumer, read.count)))
-                    }
+                if dialect.trying_makes_consumer() {
+                    group.mention(wall_ms, consumer);
                 }
+                let any = log.reaches_beyond(group.last_delivered());
+                Ok(any.then(|| group.read_new(log, wall_ms, consumer, read.count)))
             }
         }
     }
@@ -97,7 +88,7 @@ impl Keyspace {
                 let any = stream.log.last_generated() > *after;
                 Ok(any.then(|| limited(stream.log.after(*after), read.count)))
             }
-            (Some(stream), Source::Group { group, consumer, .. }) => {
+            (Some(stream), Source::Group { group, consumer }) => {
                 let gone = "the consumer group this client was blocked on no longer exists";
                 let (log, group) =
                     stream.group(group).ok_or_else(|| Refusal::new("NOGROUP", gone))?;
@@ -114,7 +105,7 @@ mod tests {
     use crate::command::{Command, GroupStart};
     use crate::engine::Version;
     use crate::memory::testing::{
-        Desk, GROUP, KEY, ack, add, create_group, delete, id, read, read_group,
+        Desk, GROUP, KEY, add, create_group, delete, id, read, read_group,
     };
     use alloc::string::String;
     use alloc::vec;
@@ -122,14 +113,13 @@ mod tests {
     const V6_2: Version = Version::new(6, 2, 0);
     const V7_0: Version = Version::new(7, 0, 0);
     const V7_2: Version = Version::new(7, 2, 0);
-    const NEW: ReadFrom = ReadFrom::New;
     const NO_GROUP: &str =
         "NOGROUP No such key 's' or consumer group 'g' in XREADGROUP with GROUP option";
 
     /// What a blocked plain reader and a blocked group reader are told when this happens.
     fn told(version: Version, event: impl FnOnce(&mut Desk)) -> [Option<String>; 2] {
         let mut desk = Desk::with_group_on(version);
-        let readers = [desk.send_anew(read(50)), desk.send_anew(read_group(NEW, 50))];
+        let readers = [desk.send_anew(read(50)), desk.send_anew(read_group(50))];
         event(&mut desk);
         let replies = desk.replies();
         readers.map(|reader| {
@@ -146,7 +136,7 @@ mod tests {
     fn an_entry_wakes_every_plain_reader_and_the_first_reader_of_a_group() {
         let mut desk = Desk::with_group();
         let plain = [desk.send_anew(read(50)), desk.send_anew(read(50))];
-        let group = [(); 3].map(|()| desk.send_anew(read_group(NEW, 50)));
+        let group = [(); 3].map(|()| desk.send_anew(read_group(50)));
         desk.send(desk.main, add());
         desk.send(desk.main, add());
         let got = |reader, entries: &str| (reader, entries.into());
@@ -180,7 +170,7 @@ mod tests {
         desk.ask(delete(&[id(0)]));
         assert_eq!(desk.ask(read(0)), "[]");
         desk.send_anew(read(50));
-        desk.send_anew(read_group(NEW, 50));
+        desk.send_anew(read_group(50));
         assert_eq!(desk.replies(), []);
     }
 
@@ -193,26 +183,6 @@ mod tests {
         let read = |count| Command::XRead { key: KEY, after: StreamId::ZERO, count, block: None };
         assert_eq!(desk.ask(read(2)), "[1000-0, 1000-1]");
         assert_eq!(desk.ask(read(0)), "[1000-0, 1000-1, 1000-2]");
-    }
-
-    #[test]
-    fn a_history_read_never_waits() {
-        let mut desk = Desk::with_group();
-        assert_eq!(desk.ask(read_group(ReadFrom::History(StreamId::ZERO), 50)), "[]");
-        desk.ask(add());
-        assert_eq!(desk.ask(read_group(NEW, 50)), "[1000-0]");
-        desk.ask(delete(&[id(0)]));
-        let history = read_group(ReadFrom::History(StreamId::ZERO), 50);
-        assert_eq!(desk.ask(history.clone()), "[1000-0 gone]");
-        assert_eq!(desk.ask(ack(&[id(0)])), "1");
-        assert_eq!(desk.ask(history), "[]");
-    }
-
-    #[test]
-    fn the_history_behind_the_greatest_id_means_new_entries() {
-        let mut desk = Desk::with_group();
-        desk.ask(add());
-        assert_eq!(desk.ask(read_group(ReadFrom::History(StreamId::MAX), 0)), "[1000-0]");
     }
 
     #[test]
@@ -284,22 +254,18 @@ mod tests {
     fn before_7_2_a_read_of_new_entries_that_gets_none_leaves_no_consumer_behind() {
         for (version, consumers) in [(V6_2, 0), (V7_0, 0), (V7_2, 1)] {
             let mut desk = Desk::with_group_on(version);
-            assert_eq!(desk.ask(read_group(NEW, 0)), "[]");
-            let reader = desk.send_anew(read_group(NEW, 50));
+            assert_eq!(desk.ask(read_group(0)), "[]");
+            let reader = desk.send_anew(read_group(50));
             assert_eq!(desk.streams.consumers(&KEY, &GROUP).count(), consumers, "{version}");
             assert_eq!(desk.ask_among(add(), reader), ["[1000-0]"]);
             assert_eq!(desk.streams.consumers(&KEY, &GROUP).count(), 1, "{version}");
         }
-        let mut desk = Desk::with_group_on(V6_2);
-        assert_eq!(desk.ask(read_group(ReadFrom::History(StreamId::ZERO), 0)), "[]");
-        assert_eq!(desk.streams.consumers(&KEY, &GROUP).count(), 1);
     }
 
     #[test]
     fn a_read_without_its_group_is_refused() {
         let mut desk = Desk::new(V7_0);
-        assert_eq!(desk.ask(read_group(NEW, 50)), NO_GROUP);
-        assert_eq!(desk.ask(read_group(ReadFrom::History(StreamId::ZERO), 50)), NO_GROUP);
+        assert_eq!(desk.ask(read_group(50)), NO_GROUP);
         assert_eq!(desk.ask(read(0)), "[]");
     }
 }

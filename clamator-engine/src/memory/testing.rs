@@ -12,7 +12,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::{ConnectionId, Options, Progress, Streams};
-use crate::command::{Command, GroupStart, ReadFrom};
+use crate::command::{Command, GroupStart};
 use crate::engine::Version;
 use crate::reply::{Entry, Refusal, Reply};
 use crate::stream_id::StreamId;
@@ -127,10 +127,10 @@ pub(super) fn read(block_ms: u64) -> Command {
 }
 
 /// Reads on behalf of consumer `c`, waiting for so many milliseconds if not 0.
-pub(super) fn read_group(from: ReadFrom, block_ms: u64) -> Command {
+pub(super) fn read_group(block_ms: u64) -> Command {
     let block = Some(Duration::from_millis(block_ms)).filter(|block| !block.is_zero());
     let consumer = Bytes::from_static(b"c");
-    Command::XReadGroup { key: KEY, group: GROUP, consumer, from, count: 9, block }
+    Command::XReadGroup { key: KEY, group: GROUP, consumer, count: 9, block }
 }
 
 /// An id of the stream, counted from its first millisecond.

@@ -7,7 +7,7 @@ use super::testing::{
     Desk, GROUP, KEY, ack, add, add_to, create_group, delete, id, read, read_group,
 };
 use super::*;
-use crate::command::{GroupStart, ReadFrom};
+use crate::command::GroupStart;
 use alloc::vec;
 
 const WAIT: Duration = Duration::from_millis(50);
@@ -15,7 +15,7 @@ const WAIT: Duration = Duration::from_millis(50);
 #[test]
 fn a_wait_ends_empty_when_its_time_runs_out() {
     let mut desk = Desk::with_group();
-    let reader = desk.send_anew(read_group(ReadFrom::New, 50));
+    let reader = desk.send_anew(read_group(50));
     assert_eq!(desk.streams.poll(desk.now), Progress::Idle(Some(desk.now + WAIT)));
     desk.sleep(49);
     assert_eq!(desk.replies(), []);
@@ -28,7 +28,7 @@ fn a_wait_ends_empty_when_its_time_runs_out() {
 fn an_entry_at_the_last_instant_is_read_and_one_after_it_is_not() {
     for (millis, expected) in [(50, "[1050-0]"), (51, "[]")] {
         let mut desk = Desk::with_group();
-        let reader = desk.send_anew(read_group(ReadFrom::New, 50));
+        let reader = desk.send_anew(read_group(50));
         desk.sleep(millis);
         desk.send(desk.main, add());
         assert!(desk.replies().contains(&(reader, expected.into())), "{millis}");
@@ -38,9 +38,9 @@ fn an_entry_at_the_last_instant_is_read_and_one_after_it_is_not() {
 #[test]
 fn commands_behind_a_blocked_read_wait_and_are_answered_in_order() {
     let mut desk = Desk::with_group();
-    let reader = desk.send_anew(read_group(ReadFrom::New, 50));
+    let reader = desk.send_anew(read_group(50));
     desk.send(reader, add_to(Bytes::from_static(b"other")));
-    desk.send(reader, read_group(ReadFrom::New, 50));
+    desk.send(reader, read_group(50));
     desk.send(reader, read(0));
     assert_eq!((desk.replies(), desk.streams.len(b"other")), (vec![], 0));
     desk.sleep(20);
@@ -52,7 +52,7 @@ fn commands_behind_a_blocked_read_wait_and_are_answered_in_order() {
 #[test]
 fn a_disconnected_reader_is_given_nothing_and_its_queue_is_dropped() {
     let mut desk = Desk::with_group();
-    let reader = desk.send_anew(read_group(ReadFrom::New, 50));
+    let reader = desk.send_anew(read_group(50));
     desk.send(reader, add_to(Bytes::from_static(b"other")));
     desk.streams.disconnect(desk.now, reader);
     assert_eq!(desk.ask(add()), "1000-0");
@@ -64,7 +64,7 @@ fn a_disconnected_reader_is_given_nothing_and_its_queue_is_dropped() {
 #[test]
 fn what_was_given_to_a_connection_before_it_closed_stays_pending() {
     let mut desk = Desk::with_group();
-    let reader = desk.send_anew(read_group(ReadFrom::New, 50));
+    let reader = desk.send_anew(read_group(50));
     desk.send(desk.main, add());
     desk.streams.disconnect(desk.now, reader);
     assert_eq!(desk.replies(), [(desk.main, "1000-0".into())]);
@@ -74,7 +74,7 @@ fn what_was_given_to_a_connection_before_it_closed_stays_pending() {
 #[test]
 fn client_unblock_ends_a_wait_empty_and_says_whether_there_was_one() {
     let mut desk = Desk::with_group();
-    let reader = desk.send_anew(read_group(ReadFrom::New, 50));
+    let reader = desk.send_anew(read_group(50));
     let unblock = Command::ClientUnblock { client: reader.number() };
     assert_eq!(desk.ask_among(unblock.clone(), reader), ["[]"]);
     assert_eq!(desk.ask(unblock), "0");
@@ -107,12 +107,10 @@ fn ids_of(desk: &Desk) -> Vec<StreamId> {
 #[test]
 fn trimming_drops_the_oldest_entries_pending_or_not() {
     let mut desk = desk_with(4);
-    desk.ask(read_group(ReadFrom::New, 0));
+    desk.ask(read_group(0));
     assert_eq!(desk.streams.trim(desk.now, &KEY, 1), 3);
     assert_eq!(ids_of(&desk), [id(3)]);
     assert_eq!(desk.pending(), 4, "what is pending stays so");
-    let history = read_group(ReadFrom::History(StreamId::ZERO), 0);
-    assert_eq!(desk.ask(history), "[1000-0 gone, 1001-0 gone, 1002-0 gone, 1003-0]");
     assert_eq!(desk.streams.trim(desk.now, &KEY, 1), 0);
     assert_eq!(desk.streams.trim(desk.now, &KEY, 0), 1);
     assert_eq!((desk.streams.len(&KEY), desk.streams.keys().count()), (0, 1));
@@ -122,7 +120,7 @@ fn trimming_drops_the_oldest_entries_pending_or_not() {
 #[test]
 fn what_an_operator_does_is_done_at_once_and_wakes_who_waits() {
     let mut desk = Desk::with_group();
-    let reader = desk.send_anew(read_group(ReadFrom::New, 50));
+    let reader = desk.send_anew(read_group(50));
     let added = desk.streams.carry_out(desk.now, add());
     assert_eq!(added, Ok(Reply::Added(Some(id(0)))));
     assert_eq!(desk.replies(), [(reader, "[1000-0]".into())], "the operator's answer is not here");
@@ -131,7 +129,7 @@ fn what_an_operator_does_is_done_at_once_and_wakes_who_waits() {
 #[test]
 fn an_operator_never_waits() {
     let mut desk = Desk::with_group();
-    let nothing = desk.streams.carry_out(desk.now, read_group(ReadFrom::New, 50));
+    let nothing = desk.streams.carry_out(desk.now, read_group(50));
     assert_eq!(nothing, Ok(Reply::Entries(vec![])));
     assert_eq!(desk.streams.poll(desk.now), Progress::Idle(None), "nobody waits");
     assert_eq!(desk.ask(add()), "1000-0");
@@ -150,12 +148,12 @@ fn what_an_operator_is_refused_changes_nothing() {
 #[test]
 fn an_older_copy_brings_back_entries_groups_and_what_was_pending() {
     let mut desk = desk_with(2);
-    desk.ask(read_group(ReadFrom::New, 0));
+    desk.ask(read_group(0));
     let snapshot = desk.streams.snapshot();
     desk.ask(ack(&[id(0), id(1)]));
     desk.ask(delete(&[id(0)]));
     desk.ask(add());
-    desk.ask(read_group(ReadFrom::New, 0));
+    desk.ask(read_group(0));
     desk.ask(add_to(Bytes::from_static(b"later")));
     desk.streams.restore(desk.now, snapshot);
     assert_eq!(ids_of(&desk), [id(0), id(1)]);
@@ -169,8 +167,8 @@ fn an_older_copy_brings_back_entries_groups_and_what_was_pending() {
 fn restoring_wakes_who_waits_for_what_is_back() {
     let mut desk = desk_with(1);
     let snapshot = desk.streams.snapshot();
-    desk.ask(read_group(ReadFrom::New, 0));
-    let reader = desk.send_anew(read_group(ReadFrom::New, 50));
+    desk.ask(read_group(0));
+    let reader = desk.send_anew(read_group(50));
     desk.streams.restore(desk.now, snapshot);
     assert_eq!(desk.replies(), [(reader, "[1000-0]".into())]);
 }
@@ -180,7 +178,7 @@ fn restoring_a_time_without_the_group_ends_its_reads() {
     let mut desk = Desk::new(Version::new(7, 0, 0));
     let snapshot = desk.streams.snapshot();
     desk.ask(create_group(GroupStart::New));
-    let reader = desk.send_anew(read_group(ReadFrom::New, 50));
+    let reader = desk.send_anew(read_group(50));
     desk.streams.restore(desk.now, snapshot);
     let replies = desk.replies();
     let [(to, reply)] = replies.as_slice() else { unreachable!("{replies:?}") };
@@ -193,7 +191,7 @@ fn looking_tells_what_the_commands_tell() {
     let mut desk = desk_with(2);
     assert_eq!(desk.streams.last_delivered(&KEY, &GROUP), Some(StreamId::ZERO));
     assert_eq!(desk.streams.consumers(&KEY, &GROUP).count(), 0);
-    desk.ask(read_group(ReadFrom::New, 0));
+    desk.ask(read_group(0));
     assert_eq!(desk.streams.last_delivered(&KEY, &GROUP), Some(id(1)));
     assert_eq!(desk.streams.consumers(&KEY, &GROUP).collect::<Vec<_>>(), [&b"c"[..]]);
     assert_eq!(desk.streams.groups(&KEY).collect::<Vec<_>>(), [&GROUP]);
@@ -228,9 +226,9 @@ fn looking_for_what_is_not_there_finds_nothing() {
 fn the_next_end_of_a_wait_is_known_without_asking() {
     let mut desk = Desk::with_group();
     assert_eq!(desk.streams.due(), None);
-    let first = desk.send_anew(read_group(ReadFrom::New, 50));
+    let first = desk.send_anew(read_group(50));
     desk.sleep(10);
-    desk.send_anew(read_group(ReadFrom::New, 20));
+    desk.send_anew(read_group(20));
     assert_eq!(desk.streams.due(), Some(desk.now + Duration::from_millis(20)));
     desk.sleep(20);
     assert_eq!(desk.replies().len(), 1);

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::held::Key;
+use super::look_back::Unseen;
 use super::missing::Missing;
 use crate::stream_id::StreamId;
 use crate::time::Instant;
@@ -31,12 +32,13 @@ pub(super) enum Aim {
     CreateGroup { restore: Option<StreamId> },
     Delete,
     Expire(Bytes),
+    Fetch { epoch: u32, unseen: Unseen },
     FindGhosts,
     FindOwn { sent: Instant },
     HandBack { keys: Vec<Key> },
-    History { epoch: u32, sent: Instant },
     InspectStream,
     ListGroups,
+    ListOwn { epoch: u32, sent: Instant },
     ListPending,
     Read { epoch: u32, sent: Instant },
     RemoveConsumer,

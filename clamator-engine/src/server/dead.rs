@@ -23,12 +23,10 @@ use crate::seeded::Bug;
 const TOO_OFTEN: &str = "delivered too often";
 
 impl Server {
-    /// Whether an entry would start once too often, as Redis counts, and not by a guess. Redis also
-    /// counts how often this server has read what it was given before: that is no start.
-    pub(super) fn is_spent(&self, index: usize, unstarted: &Unstarted) -> bool {
-        let rereads = self.services.get(index).map_or(0, |service| service.reader.rereads);
+    /// Whether an entry would start once too often, as Redis counts, and not by a guess.
+    pub(super) fn is_spent(&self, unstarted: &Unstarted) -> bool {
         unstarted.counted
-            && unstarted.deliveries > self.config.deliveries_max.saturating_add(rereads)
+            && unstarted.deliveries > self.config.deliveries_max
             && !self.config.seeded.is(Bug::DeliveriesUnlimited)
     }
 

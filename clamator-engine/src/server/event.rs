@@ -149,6 +149,14 @@ pub enum Notice {
         /// How many pending entries Redis destroyed with the consumer; 0 when it is still there.
         destroyed: u64,
     },
+    /// What a connection that ended was given cannot be looked for: it waits until it is claimed, for
+    /// `claim_idle` at the least. Allow XPENDING and XRANGE. Said once until they can.
+    LookRefused {
+        /// Whose entries.
+        service: ServiceName,
+        /// What Redis said.
+        refusal: Refusal,
+    },
     /// An entry names a method that is not served, and nobody waits for an answer. It was
     /// acknowledged.
     NotFound {
@@ -200,6 +208,15 @@ pub enum Notice {
     },
     /// A request asks for its reply outside this deployment. It runs and gets none.
     ReplyToRefused {
+        /// On whose stream.
+        service: ServiceName,
+        /// Which entry.
+        entry: StreamId,
+    },
+    /// Redis could not send an entry: each connection ended on which its body was asked for, as when
+    /// it is larger than `client-output-buffer-limit` or a proxy allows. It was acknowledged, and did
+    /// not run.
+    Unreadable {
         /// On whose stream.
         service: ServiceName,
         /// Which entry.

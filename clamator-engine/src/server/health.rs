@@ -70,7 +70,7 @@ impl Aim {
             Self::Acknowledge { .. } => Need::Acknowledge,
             Self::Claim { .. } => Need::Claim,
             Self::CreateGroup { .. } => Need::CreateGroup,
-            Self::History { .. } | Self::Read { .. } => Need::Read,
+            Self::Read { .. } => Need::Read,
             Self::Renew { .. } => Need::Renew,
             Self::Reply(_) => Need::Write,
             Self::CheckConsumer
@@ -79,11 +79,13 @@ impl Aim {
             | Self::Count { .. }
             | Self::Delete
             | Self::Expire(_)
+            | Self::Fetch { .. }
             | Self::FindGhosts
             | Self::FindOwn { .. }
             | Self::HandBack { .. }
             | Self::InspectStream
             | Self::ListGroups
+            | Self::ListOwn { .. }
             | Self::ListPending
             | Self::RemoveConsumer
             | Self::RemoveIdleConsumers

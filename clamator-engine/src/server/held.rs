@@ -21,6 +21,8 @@ use crate::time::Instant;
 
 /// How often an entry may have been given out before it is watched.
 const UNSUSPICIOUS: u64 = 2;
+/// How many entries that were given up are remembered.
+const GIVEN_UP_MAX: usize = 1000;
 
 /// Names an entry: the epoch of its stream, and its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +49,9 @@ pub(super) struct Held {
     unsent: BTreeSet<Key>,
     /// Those among them that may be why their lanes ended.
     suspects: BTreeSet<Key>,
+    /// What was started here, and is left to others: as the so manieth delivery it is not taken in
+    /// again.
+    given_up: BTreeMap<Key, u64>,
     seeded: Seeded,
 }
 
@@ -119,6 +124,7 @@ impl Held {
     /// Takes in an entry that is ready to be started.
     pub(super) fn insert_waiting(&mut self, key: Key, unstarted: Unstarted) {
         self.uncounted.remove(&key);
+        self.given_up.remove(&key);
         self.waiting.insert(key);
         self.watch(key, unstarted.deliveries);
         self.entries.insert(key, State::Waiting(unstarted));
@@ -127,6 +133,7 @@ impl Held {
     /// Takes in an entry whose delivery count has to be asked for first.
     pub(super) fn insert_uncounted(&mut self, key: Key, fields: Fields) {
         self.uncounted.insert(key);
+        self.given_up.remove(&key);
         self.entries.insert(key, State::Uncounted(fields));
     }
 
@@ -221,6 +228,28 @@ impl Held {
                 true
             }
             _ => false,
+        }
+    }
+
+    /// An entry that was started is left to others, who may not be there: it stays pending for this
+    /// server.
+    pub(super) fn give_up(&mut self, key: Key, deliveries: u64) {
+        self.leases.remove(key);
+        self.given_up.insert(key, deliveries);
+        if self.given_up.len() > GIVEN_UP_MAX {
+            self.given_up.pop_first();
+        }
+    }
+
+    /// Whether an entry that is pending for this server, and has been given out so often, is one that
+    /// it has not seen.
+    pub(super) fn is_unseen(&self, key: Key, deliveries: u64) -> bool {
+        match self.entries.get(&key) {
+            Some(State::Running(run)) if run.lost => {
+                run.again.is_none() && deliveries > run.deliveries
+            }
+            Some(_) => false,
+            None => self.given_up.get(&key).is_none_or(|seen| deliveries > *seen),
         }
     }
 

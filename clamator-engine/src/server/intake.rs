@@ -1,10 +1,8 @@
-//! Taking entries in: new ones, and own pending ones after a lost read.
+//! Taking entries in, and reading new ones.
 //!
-//! Rules 4.3 and 4.5. Not the starting of handlers, and not what dead workers left (`reclaim`):
-//! everything joins one queue, oldest id first, and what is already held is dropped, so no entry runs
-//! twice at once in this process. A read whose lane ended may have been given entries that nobody has
-//! seen: they are read from the own pending list first, at once and again when the lost read's BLOCK
-//! must have ended.
+//! Rules 4.3 and 4.5. Not the starting of handlers, nor how else an entry is come by (`look_back`,
+//! `reclaim`, `take_back`): everything joins one queue, oldest id first, and what is already held is
+//! dropped, so no entry runs twice at once in this process.
 //!
 //! <https://redis.io/docs/latest/commands/xreadgroup/>
 
@@ -12,17 +10,17 @@ use core::time::Duration;
 
 use super::event::Notice;
 use super::held::{State, Unstarted};
+use super::look_back::Look;
 use super::service::{ReadKind, Reader, Service};
 use super::{Aim, Purpose, Server};
-use crate::command::{Command, ReadFrom};
+use crate::command::Command;
 use crate::engine::Lane;
 use crate::reply::{Entry, Refusal, RefusalKind, Reply};
 use crate::seeded::Bug;
-use crate::stream_id::StreamId;
 use crate::time::Instant;
 use crate::wire::{READ_PAUSE, READ_SLACK};
 
-/// Most entries of one history read, and of one XAUTOCLAIM: a claim holds up all of Redis.
+/// Most bodies asked for at once, and most entries of one XAUTOCLAIM: a claim holds up all of Redis.
 pub(super) const PAGE: usize = 100;
 /// Most new entries of one read.
 pub(super) const READ_MAX: usize = 1000;
@@ -37,10 +35,25 @@ const FOR_EVER: Duration = Duration::from_secs(1 << 32);
 /// How an entry came to be given to this server.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Given {
-    /// Whether it may have been given out before.
-    pub(super) again: bool,
-    /// When the command was sent that brought it.
+    /// How often it has been given out, if that is known.
+    pub(super) deliveries: Option<u64>,
+    /// For how long it had been idle.
+    pub(super) idle: Duration,
+    /// When the command was sent that told of that, and when it was answered.
     pub(super) sent: Instant,
+    pub(super) told: Instant,
+}
+
+impl Given {
+    /// It is given for the first time, by a command that was sent at `sent`.
+    const fn first(sent: Instant, told: Instant) -> Self {
+        Self { deliveries: Some(1), idle: Duration::ZERO, sent, told }
+    }
+
+    /// It has been given out before.
+    pub(super) const fn again(sent: Instant, told: Instant) -> Self {
+        Self { deliveries: None, idle: Duration::ZERO, sent, told }
+    }
 }
 
 impl Server {
@@ -77,50 +90,43 @@ impl Server {
         if !serving || !service.is_ready() || service.reader.under_way.is_some() {
             return;
         }
-        let history = service.reader.history;
-        if history.is_none() && service.reader.history_again.is_none() && service.held.len() == 0 {
-            service.reader.rereads = 0;
-        }
-        let Some(service) = self.services.get(index) else {
-            return;
-        };
+        let looks = service.reader.look.is_some();
         // Without prefetch there is one question at a time, and what is overdue comes first.
-        let claims = !service.prefetch && service.has_overdue() && history.is_none();
+        let claims = !service.prefetch && service.has_overdue() && !looks;
         if claims || !service.may_ask() {
             return;
         }
-        let epoch = service.epoch;
-        let (from, count, block, kind, aim) = match history {
-            Some(after) => {
-                let aim = Aim::History { epoch, sent: self.now };
-                (ReadFrom::History(after), PAGE, None, ReadKind::History, aim)
-            }
-            None => {
-                let fixed = seeded.is(Bug::PrefetchFixed);
-                let count = if fixed { PEERS_COUNT } else { self.free_places(service) };
-                let for_ever = seeded.is(Bug::BlockForEver);
-                let block = Some(if for_ever { FOR_EVER } else { self.read_block(service) });
-                (ReadFrom::New, count, block, ReadKind::New, Aim::Read { epoch, sent: self.now })
-            }
+        if looks {
+            return self.look_on(index);
+        }
+        self.read_new(index);
+    }
+
+    fn read_new(&mut self, index: usize) {
+        let seeded = self.config.seeded;
+        let Some(service) = self.services.get(index) else {
+            return;
         };
+        let fixed = seeded.is(Bug::PrefetchFixed);
+        let count = if fixed { PEERS_COUNT } else { self.free_places(service) };
         if count == 0 {
             return;
         }
         let count = count.min(service.reader.page.limit());
+        let for_ever = seeded.is(Bug::BlockForEver);
+        let block = if for_ever { FOR_EVER } else { self.read_block(service) };
         let command = Command::XReadGroup {
             key: service.stream.clone(),
             group: service.group_name.clone(),
             consumer: service.consumer.clone(),
-            from,
             count: wide(count),
-            block,
+            block: Some(block),
         };
-        let timeout = block.map_or(self.config.command_timeout, |block| block + READ_SLACK);
+        let aim = Aim::Read { epoch: service.epoch, sent: self.now };
         let (lane, purpose) = (service.lane, Purpose { service: index, aim });
-        let sent = self.lanes.send(self.now, lane, command, timeout, purpose).is_ok();
+        let sent = self.lanes.send(self.now, lane, command, block + READ_SLACK, purpose).is_ok();
         if let Some(service) = self.services.get_mut(index).filter(|_| sent) {
-            service.reader.rereads += u64::from(kind == ReadKind::History);
-            service.reader.under_way = Some(kind);
+            service.reader.under_way = Some(ReadKind::New);
             service.reader.unanswered.get_or_insert(self.now);
             service.reader.asked = count;
         }
@@ -144,64 +150,33 @@ impl Server {
         };
         service.reader.answered();
         match reply {
-            Ok(Reply::Entries(_)) if self.is_doubtful(index, epoch) => {}
+            Ok(Reply::Entries(_)) if self.is_doubtful(index, epoch, sent) => {}
             Ok(Reply::Entries(entries)) => {
+                let given = Given::first(sent, self.now);
                 for entry in entries {
-                    self.take_in(index, entry, Given { again: false, sent });
+                    self.take_in(index, entry, given);
                 }
             }
             Ok(_) => self.garbled(index),
             Err(refusal) => self.read_refused(index, refusal),
         }
-        self.forget_settled(index);
+        if let Some(service) = self.services.get_mut(index) {
+            service.reader.forget_settled();
+        }
     }
 
     /// Whether a read was sent before the stream was found to be another one: nothing says of which
-    /// of the two its entries are. Those of the new one are in the pending list, which is read next.
-    fn is_doubtful(&mut self, index: usize, epoch: u32) -> bool {
+    /// of the two its entries are. Those of the new one are pending, and are looked for next.
+    pub(super) fn is_doubtful(&mut self, index: usize, epoch: u32, sent: Instant) -> bool {
         let service = self.services.get_mut(index).filter(|it| it.epoch != epoch);
         let is_doubtful = service.is_some();
         if let Some(service) = service {
-            service.reader.history = Some(StreamId::ZERO);
+            service.reader.look_for(sent);
         }
         is_doubtful
     }
 
-    /// No read is under way that could still name what was settled meanwhile.
-    fn forget_settled(&mut self, index: usize) {
-        if let Some(service) = self.services.get_mut(index) {
-            service.reader.settled.clear();
-        }
-    }
-
-    pub(super) fn handle_history(
-        &mut self,
-        index: usize,
-        epoch: u32,
-        sent: Instant,
-        reply: Result<Reply, Refusal>,
-    ) {
-        let Some(service) = self.services.get_mut(index) else {
-            return;
-        };
-        service.reader.answered();
-        match reply {
-            Ok(Reply::Entries(_)) if self.is_doubtful(index, epoch) => {}
-            Ok(Reply::Entries(entries)) => {
-                let Some(service) = self.services.get_mut(index) else { return };
-                service.reader.history = entries.last().map(|entry| entry.id);
-                for entry in entries {
-                    self.take_in(index, entry, Given { again: true, sent });
-                }
-            }
-            Ok(_) => self.garbled(index),
-            Err(refusal) => self.read_refused(index, refusal),
-        }
-        self.forget_settled(index);
-        self.tick_history();
-    }
-
-    fn read_refused(&mut self, index: usize, refusal: Refusal) {
+    pub(super) fn read_refused(&mut self, index: usize, refusal: Refusal) {
         let seeded = self.config.seeded;
         let hot = seeded.is(Bug::ReadWithoutPause);
         let until = if hot { self.now } else { self.now + READ_PAUSE };
@@ -210,9 +185,6 @@ impl Server {
         };
         if seeded.is(Bug::UnblockedFatal) && refusal.code == "UNBLOCKED" {
             service.reader.under_way = Some(ReadKind::New);
-        }
-        if seeded.is(Bug::HistoryRefusedForGood) {
-            service.reader.history = None;
         }
         if seeded.is(Bug::GroupNotRestored) {
             service.reader.paused_until = Some(until);
@@ -228,7 +200,7 @@ impl Server {
         }
     }
 
-    fn garbled(&mut self, index: usize) {
+    pub(super) fn garbled(&mut self, index: usize) {
         let Some(service) = self.services.get(index) else {
             return;
         };
@@ -237,54 +209,13 @@ impl Server {
     }
 
     /// The lane ended with a read of new entries unanswered.
-    pub(super) fn void_read(&mut self, index: usize, sent: bool) {
+    pub(super) fn void_read(&mut self, index: usize, at: Instant, sent: bool) {
         let Some(service) = self.services.get_mut(index) else { return };
         service.reader.settled.clear();
         service.reader.lost(sent);
         if sent {
-            self.look_back(index);
-        }
-    }
-
-    /// What this consumer was given on a lane that ended is to be read from its pending list: at
-    /// once, and again when what Redis still had to do for that lane must be done.
-    pub(super) fn look_back(&mut self, index: usize) {
-        let again = self.now + self.config.read_block + READ_SLACK;
-        let seeded = self.config.seeded;
-        let Some(service) = self.services.get_mut(index) else { return };
-        if seeded.is(Bug::HistoryMissing) {
-            return;
-        }
-        service.reader.history = Some(StreamId::ZERO);
-        service.reader.history_again = (!seeded.is(Bug::HistorySecondLookMissing)).then_some(again);
-    }
-
-    /// A lane was opened. If a look back waits for it, Redis may have been out of reach until now:
-    /// the time until the second look counts from here.
-    pub(super) fn expect_history(&mut self, lane: Lane) {
-        let waits = |service: &Service| service.lane == lane && service.reader.history.is_some();
-        if let Some(index) = self.services.iter().position(waits) {
-            self.look_back(index);
-        }
-    }
-
-    pub(super) fn void_history(&mut self, index: usize, sent: bool) {
-        let Some(service) = self.services.get_mut(index) else {
-            return;
-        };
-        service.reader.lost(sent);
-        service.reader.settled.clear();
-        service.reader.history = Some(StreamId::ZERO);
-    }
-
-    pub(super) fn tick_history(&mut self) {
-        for service in &mut self.services {
-            // A history read under way goes on first: its end would be taken for this one's.
-            let free = service.reader.under_way != Some(ReadKind::History);
-            if free && service.reader.history_again.is_some_and(|at| at <= self.now) {
-                service.reader.history_again = None;
-                service.reader.history = Some(StreamId::ZERO);
-            }
+            service.reader.page.lost(service.reader.asked);
+            self.look_back(index, at);
         }
     }
 
@@ -300,7 +231,7 @@ impl Server {
         }
         // Redis does not count it as given out again that an entry is told to be gone.
         if entry.fields.is_some() {
-            service.held.leases.touch(key, given.sent, self.now, claim_idle);
+            service.held.leases.touch(key, given, claim_idle);
         }
         if service.held.keep_again(key, entry.fields.as_ref()) {
             return;
@@ -322,15 +253,18 @@ impl Server {
             self.jobs.insert(job, (index, key));
             return;
         }
-        let again = given.again && key.epoch != u32::MAX && !seeded.is(Bug::DeliveriesAssumed);
-        match entry.fields {
-            None if seeded.is(Bug::NilBodyKept) => {}
-            None => {
+        let assumed = key.epoch == u32::MAX || seeded.is(Bug::DeliveriesAssumed);
+        let deliveries = if assumed { Some(1) } else { given.deliveries };
+        match (entry.fields, deliveries) {
+            (None, _) if seeded.is(Bug::NilBodyKept) => {}
+            (None, _) => {
                 service.stats.entries_deleted += 1;
                 self.settle(index, key);
             }
-            Some(fields) if again => service.held.insert_uncounted(key, fields),
-            Some(fields) => service.held.insert_waiting(key, Unstarted::new(fields, 1)),
+            (Some(fields), None) => service.held.insert_uncounted(key, fields),
+            (Some(fields), Some(deliveries)) => {
+                service.held.insert_waiting(key, Unstarted::new(fields, deliveries));
+            }
         }
     }
 }
@@ -344,10 +278,43 @@ impl Reader {
 
     fn lost(&mut self, sent: bool) {
         self.under_way = None;
-        if sent {
-            self.page.lost(self.asked);
-        } else {
+        if !sent {
             self.unanswered = None;
+        }
+    }
+
+    /// What was given by a command that was sent at `sent` is to be looked for.
+    pub(super) fn look_for(&mut self, sent: Instant) {
+        self.look = Some(Look::new());
+        self.lost_since = Some(self.lost_since.map_or(sent, |since| since.min(sent)));
+    }
+
+    /// One of the commands of a look was answered.
+    pub(super) fn own_answered(&mut self) {
+        self.looking = self.looking.saturating_sub(1);
+        if self.looking == 0 {
+            self.under_way = None;
+            self.unanswered = None;
+        }
+    }
+
+    /// The lane has ended with a command of a look under way: the look is taken anew.
+    pub(super) fn own_lost(&mut self, sent: bool) {
+        self.lost(sent);
+        self.looking = 0;
+        self.settled.clear();
+        self.look = Some(Look::new());
+    }
+
+    /// Whether what is under way may still name what was settled meanwhile.
+    pub(super) const fn may_name_settled(&self) -> bool {
+        self.under_way.is_some() || self.look.is_some()
+    }
+
+    /// Forgets what was settled, unless it may still be named.
+    pub(super) fn forget_settled(&mut self) {
+        if !self.may_name_settled() {
+            self.settled.clear();
         }
     }
 }

@@ -22,6 +22,7 @@ use core::time::Duration;
 
 use super::event::{Notice, ServerEvent};
 use super::held::{Key, State};
+use super::intake::Given;
 use super::leases::{Group, IDLE_MIN, Lease, Standing, period, window};
 use super::missing::Missing;
 use super::reclaim::PENDING_COUNT;
@@ -140,7 +141,7 @@ impl Server {
         let (renewed, left_out): (Vec<Key>, Vec<Key>) =
             known.partition(|key| claimed.contains(&key.id));
         for key in &renewed {
-            leases.touch(*key, sent, now, claim_idle);
+            leases.touch(*key, Given::again(sent, now), claim_idle);
         }
         self.confirm(index, &renewed);
         self.check_leases(index, left_out, false);

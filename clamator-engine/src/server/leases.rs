@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::held::Key;
+use super::intake::Given;
 use crate::seeded::{Bug, Seeded};
 use crate::time::Instant;
 
@@ -70,18 +71,20 @@ impl Leases {
         Self { seeded, ..Self::default() }
     }
 
-    /// An entry was given to this server, or given again, by a command that was sent at `sent`.
-    pub(super) fn touch(&mut self, key: Key, sent: Instant, now: Instant, claim_idle: Duration) {
-        let until = sent + claim_idle;
+    /// An entry was given to this server, or given again.
+    pub(super) fn touch(&mut self, key: Key, given: Given, claim_idle: Duration) {
+        let Given { idle, sent, told, .. } = given;
+        let before = |at: Instant| Instant::from_start(at.since_start().saturating_sub(idle));
+        let (until, touched) = (before(sent + claim_idle), before(told));
         let standing = match () {
             () if sent < self.group_since => Standing::Void,
-            () if self.is_late(sent, now, claim_idle) => Standing::Late,
+            () if self.is_late(sent, told, claim_idle) => Standing::Late,
             () => Standing::Sure,
         };
         // What is under way about it may still be answered.
         let asked = self.all.get(&key).is_some_and(|lease| lease.asked);
-        self.all.insert(key, Lease { until, touched: now, standing, asked });
-        let due = sent + period(claim_idle, self.seeded);
+        self.all.insert(key, Lease { until, touched, standing, asked });
+        let due = before(sent + period(claim_idle, self.seeded));
         self.due = Some(self.due.map_or(due, |at| at.min(due)));
     }
 

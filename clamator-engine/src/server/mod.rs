@@ -4,8 +4,8 @@
 //! read → run → reply XADD → its answer → XACK and XDEL; each step may be repeated, none is
 //! undone by the failure of a later one, and no failure runs a handler again in this process.
 //! Rules are cited by the numbers of [`rules`](crate::rules): the group (4.1) is in `group`,
-//! reading (4.3, 4.5) in `intake`, leases (4.4) in `lease` and `missing`, taking over (4.5) in
-//! `reclaim` and `take_back`, judging entries (4.6–4.8) in `request`, deadlines (4.9) in `expired` and `clock`, replies and
+//! reading (4.3) in `intake`, leases (4.4) in `lease` and `missing`, looking back and taking over (4.5)
+//! in `look_back`, `reclaim` and `take_back`, judging entries (4.6–4.8) in `request`, deadlines (4.9) in `expired` and `clock`, replies and
 //! acknowledgements in `settle`, the stop (4.10) in `stop` and `hand_back`, bounds (4.11) in `settle`,
 //! `trim`, `expiry` and `consumers`.
 //!
@@ -26,6 +26,7 @@ mod held;
 mod intake;
 mod lease;
 mod leases;
+mod look_back;
 mod missing;
 mod outbound;
 mod pace;
@@ -190,7 +191,7 @@ impl Server {
     }
 
     fn carry_out(&mut self, index: usize, key: Key, unstarted: Unstarted, verdict: Verdict) {
-        let spent = self.is_spent(index, &unstarted);
+        let spent = self.is_spent(&unstarted);
         let patience = Patience::read(key.id, &unstarted.fields);
         let (expired, remaining) = (self.is_expired(patience), self.remaining(patience));
         let Some(service) = self.services.get_mut(index) else {
@@ -298,12 +299,13 @@ impl Server {
             Aim::CreateGroup { restore } => self.handle_created(service, restore, reply),
             Aim::Delete | Aim::Unblock => {}
             Aim::Expire(stream) => self.handle_expiry(stream, reply),
+            Aim::Fetch { epoch, unseen } => self.handle_fetched(service, epoch, unseen, reply),
             Aim::FindGhosts => self.handle_ghosts(service, reply),
             Aim::FindOwn { sent } => self.handle_own_found(service, sent, reply),
             Aim::HandBack { keys } => self.handle_handed_back(service, keys, reply),
-            Aim::History { epoch, sent } => self.handle_history(service, epoch, sent, reply),
             Aim::InspectStream => self.handle_inspected(service, &reply),
             Aim::ListGroups => self.handle_groups(service, reply),
+            Aim::ListOwn { epoch, sent } => self.handle_listed(service, epoch, sent, reply),
             Aim::ListPending => self.handle_pending(service, &reply),
             Aim::Read { epoch, sent } => self.handle_read(service, epoch, sent, reply),
             Aim::RemoveConsumer => self.handle_consumer_removed(service, &reply),
@@ -339,13 +341,20 @@ impl Server {
                 Aim::Expire(stream) => self.doubt_expiry(stream),
                 Aim::HandBack { keys } => self.void_hand_back(service, &keys, voided.sent),
                 Aim::Renew { keys, .. } => self.lose_renewal(service, &keys, voided.sent),
-                Aim::Claim { count, .. } => self.void_claim(service, count, voided.sent),
-                Aim::FindOwn { .. } => self.void_claim(service, 0, false),
-                Aim::TakeBack { ids, .. } => self.void_claim(service, ids.len(), voided.sent),
+                Aim::Claim { count, sent, .. } => {
+                    self.void_claim(service, count, sent, voided.sent);
+                }
+                Aim::FindOwn { sent } => self.void_claim(service, 0, sent, false),
+                Aim::TakeBack { ids, sent } => {
+                    self.void_claim(service, ids.len(), sent, voided.sent);
+                }
                 Aim::Count { .. } => self.void_count(service),
                 Aim::CreateGroup { .. } | Aim::InspectStream => self.void_creation(service),
-                Aim::History { .. } => self.void_history(service, voided.sent),
-                Aim::Read { .. } => self.void_read(service, voided.sent),
+                Aim::Fetch { unseen, .. } => {
+                    self.void_fetch(service, unseen, voided.sent, voided.sent && !ended.unfit);
+                }
+                Aim::ListOwn { .. } => self.void_list(service, voided.sent),
+                Aim::Read { sent, .. } => self.void_read(service, sent, voided.sent),
                 Aim::Reply(key) => self.lose_reply(service, key, voided.sent && !ended.unfit),
                 Aim::SeekEntry { missing, .. } => self.void_renewal(service, &[missing.key]),
                 Aim::SeekGroup { missing, .. } => {
@@ -373,7 +382,7 @@ impl Server {
         for service in &mut self.services {
             service.acks_paused_until = service.acks_paused_until.filter(|at| *at > self.now);
         }
-        self.tick_history();
+        self.tick_looks();
         self.tick_retry();
         if self.trim_at <= self.now {
             self.tick_trim();
@@ -420,7 +429,7 @@ impl Engine for Server {
                 if let Some(ended) = self.lanes.opened(now, lane, hello) {
                     self.handle_ended(ended);
                 }
-                self.expect_history(lane);
+                self.expect_look(lane);
                 if lane == Lane::Command {
                     self.clock.forget();
                     self.ask_time();

@@ -123,7 +123,7 @@ impl Server {
         service.reclaim.more = full || (next != StreamId::ZERO && scans_left);
         service.stats.entries_deleted += u64::try_from(deleted.len()).unwrap_or(u64::MAX);
         for entry in entries {
-            self.take_in(index, entry, Given { again: true, sent });
+            self.take_in(index, entry, Given::again(sent, self.now));
         }
         if nameless > 0 && !self.config.seeded.is(Bug::NilBodyKept) {
             self.find_ghosts(index, start, next);
@@ -132,7 +132,7 @@ impl Server {
 
     /// A claim whose answer is lost may have given this consumer entries that nobody has seen, or may
     /// yet do so.
-    pub(super) fn void_claim(&mut self, index: usize, count: usize, sent: bool) {
+    pub(super) fn void_claim(&mut self, index: usize, count: usize, at: Instant, sent: bool) {
         let stray_until = self.now + self.config.command_timeout;
         let Some(service) = self.services.get_mut(index) else {
             return;
@@ -141,7 +141,7 @@ impl Server {
         if sent {
             service.held.leases.stray_until = stray_until;
             service.reclaim.page.lost(count);
-            self.look_back(index);
+            self.look_back(index, at);
         }
     }
 

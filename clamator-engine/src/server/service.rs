@@ -13,6 +13,7 @@ use clamator_proto::{Contract, Keys, ServiceName};
 use super::config::{Concurrency, ServerConfig, ServiceConfig, StartFrom};
 use super::held::{Held, Key};
 use super::intake::{PAGE, READ_MAX};
+use super::look_back::{Look, Suspect};
 use super::pace::Pace;
 use super::stats::ServerStats;
 use super::take_back::TakeBack;
@@ -93,12 +94,18 @@ pub(super) struct Reader {
     /// How many entries the read under way asks for.
     pub(super) asked: usize,
     pub(super) page: Page,
-    /// Own pending entries behind this id are to be read before anything new.
-    pub(super) history: Option<StreamId>,
-    /// How often they were read since nothing was held: each time counts as a delivery.
-    pub(super) rereads: u64,
-    /// When they are to be read once more: a lost read may be given something until its BLOCK ends.
-    pub(super) history_again: Option<Instant>,
+    /// The look that is to be taken before anything new is read.
+    pub(super) look: Option<Look>,
+    /// When another is due: a lost read may be given something until its BLOCK ends.
+    pub(super) look_again: Option<Instant>,
+    /// When the first of the commands was sent for whose answers these looks make up.
+    pub(super) lost_since: Option<Instant>,
+    /// How many commands of the look are not answered.
+    pub(super) looking: usize,
+    /// Whether it was told that looks are refused.
+    pub(super) refusal_told: bool,
+    /// What may be why lanes end on which it is asked for.
+    pub(super) suspect: Option<Suspect>,
     /// Since when no read has been answered.
     pub(super) unanswered: Option<Instant>,
     /// No read before this time.
@@ -109,10 +116,10 @@ pub(super) struct Reader {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReadKind {
-    /// Own pending entries.
-    History,
     /// Entries that nobody was given yet.
     New,
+    /// Own pending entries.
+    Own,
 }
 
 /// Taking over what dead workers left.
@@ -145,9 +152,12 @@ impl Reader {
             under_way: None,
             asked: 0,
             page: Page::new(READ_MAX),
-            history: None,
-            rereads: 0,
-            history_again: None,
+            look: None,
+            look_again: None,
+            lost_since: None,
+            looking: 0,
+            refusal_told: false,
+            suspect: None,
             unanswered: None,
             paused_until: None,
             settled: BTreeSet::new(),

@@ -43,7 +43,7 @@ pub(super) struct Retry {
 }
 
 /// Lanes that may end with a reply under way, the last ones with it alone, before it is given up.
-const LOSSES_MAX: u32 = 8;
+pub(super) const LOSSES_MAX: u32 = 8;
 
 /// Replies that were sent and are not answered.
 #[derive(Debug, Default)]
@@ -90,7 +90,7 @@ impl Server {
             Some(fields) if key.epoch == service.epoch => {
                 service.held.insert_uncounted(key, fields)
             }
-            Some(_) | None => service.held.leases.remove(key),
+            Some(_) | None => service.held.give_up(key, run.deliveries),
         }
     }
 
@@ -113,7 +113,7 @@ impl Server {
         if matches!(self.stage, Stage::Draining(_)) && !run.lost {
             return service.held.insert_abandoned(key, run.deliveries);
         }
-        service.held.leases.remove(key);
+        service.held.give_up(key, run.deliveries);
         self.count_left(1);
     }
 
@@ -207,7 +207,7 @@ impl Server {
                 if let Some(service) = self.services.get_mut(index) {
                     service.held.remove(key);
                 }
-                self.look_back(index);
+                self.look_back(index, Instant::ZERO);
             }
             RefusalKind::Heals if seeded.is(Bug::ReplyWithoutPause) => self.void_reply(index, key),
             RefusalKind::Heals => {
@@ -407,7 +407,7 @@ impl Server {
         for id in ids {
             let key = Key { epoch, id };
             service.held.remove_settled(key);
-            if service.reader.under_way.is_some() {
+            if service.reader.may_name_settled() {
                 service.reader.settled.insert(key);
             }
         }

@@ -25,12 +25,16 @@ stats! {
         dead_letters,
         /// Entries that were given to this server although they are no longer in the stream.
         entries_deleted,
+        /// Entries that a connection was given that had ended, and that were found by looking back.
+        entries_found,
         /// Entries that were handed back at the stop, for another worker.
         entries_handed_back,
         /// Entries that an earlier process of this name was given, taken back at the start.
         entries_taken_back,
         /// Entries that others had acknowledged and left behind, and that this server deleted.
         entries_trimmed,
+        /// Entries that Redis could not send, each connection having ended on which one was asked for.
+        entries_unreadable,
         /// Requests that were not started, or not again, as their callers had given up.
         expired,
         /// Consumer groups that were gone and were created again.

@@ -156,8 +156,8 @@ impl Server {
             // A read whose lane ended may still be given something until its BLOCK ends, also one of an
             // earlier process, and a renewal take back what was handed back.
             let read = self.config.read_block + READ_SLACK;
-            let unsure = service.reader.history.is_some()
-                || service.reader.history_again.is_some()
+            let unsure = service.reader.look.is_some()
+                || service.reader.look_again.is_some()
                 || service.take_back.may_be_given(self.now, read)
                 || self.now < service.held.leases.stray_until;
             let unchecked = self.config.seeded.is(Bug::ConsumerRemovedUnchecked);

@@ -191,7 +191,7 @@ impl Server {
         self.check_ghosts(index, ids.into_iter().filter(|id| !named.contains(id)).collect());
         for entry in entries {
             self.stats_of(index).entries_taken_back += 1;
-            self.take_in(index, entry, Given { again: true, sent });
+            self.take_in(index, entry, Given::again(sent, self.now));
         }
     }
 }

@@ -43,9 +43,9 @@ impl Server {
 }
 
 fn reader_deadline(service: &Service) -> Option<Deadline> {
-    let free = service.reader.under_way != Some(ReadKind::History);
-    let again = service.reader.history_again.filter(|_| free);
-    let again = again.map(|at| Deadline::new(at, Timer::History));
+    let free = service.reader.under_way != Some(ReadKind::Own);
+    let again = service.reader.look_again.filter(|_| free);
+    let again = again.map(|at| Deadline::new(at, Timer::LookBack));
     let paused = service.reader.paused_until.map(|at| Deadline::new(at, Timer::Heal));
     Deadline::earlier(again, paused)
 }

@@ -5,7 +5,8 @@
 use bytes::Bytes;
 
 use super::verb::{Verb, Verbs};
-use crate::command::{ClaimAs, Command, ReadFrom};
+use crate::command::{ClaimAs, Command};
+use crate::engine::Lane;
 use crate::reply::{Entry, Reply};
 
 /// What gives entries.
@@ -27,10 +28,28 @@ pub(super) fn given<'a>(
     }
 }
 
+/// What gives entries, and what tells of those that were given before.
+pub(super) const HANDING: Verbs =
+    Verbs::of(&[Verb::XAutoClaim, Verb::XClaim, Verb::XRange, Verb::XReadGroup]);
+
+/// The entries whose bodies a worker is handed: those that it is given, and on a lane where otherwise
+/// new ones are read those that it looks back for.
+pub(super) fn handed<'a>(
+    lane: Lane,
+    command: &'a Command,
+    reply: &'a Reply,
+) -> Option<(&'a Bytes, &'a [Entry])> {
+    match (lane, command, reply) {
+        (Lane::Blocking(_), Command::XRange { key, .. }, Reply::Entries(entries)) => {
+            Some((key, entries))
+        }
+        _ => given(command, reply),
+    }
+}
+
 /// How many entries more a command asks for, and of which stream.
 pub(super) fn asked(command: &Command) -> Option<(&Bytes, u64)> {
-    if let Command::XReadGroup { key, from: ReadFrom::New, count, .. }
-    | Command::XAutoClaim { key, count, .. } = command
+    if let Command::XReadGroup { key, count, .. } | Command::XAutoClaim { key, count, .. } = command
     {
         return Some((key, *count));
     }

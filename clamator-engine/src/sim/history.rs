@@ -233,6 +233,14 @@ impl History {
         }
     }
 
+    /// Whether a process has the name of another one that is gone: what Redis still has to do for
+    /// that, it does for this one.
+    pub(super) fn succeeds(&self, node: NodeId, earlier: NodeId) -> bool {
+        let (own, other) = (self.nodes.get(node), self.nodes.get(earlier));
+        own.zip(other)
+            .is_some_and(|(own, other)| own.name == other.name && other.state == NodeState::Gone)
+    }
+
     /// Whether this has struck since then.
     pub(super) fn struck_since(&self, since: Instant, faults: FaultSet) -> bool {
         let recent = self.strikes.iter().rev().take_while(|(at, _)| *at >= since);

@@ -169,14 +169,6 @@ points! {
     HandlerOutlastedClaimIdle,
     /// A service ran as many handlers as it may (4.2).
     HandlersAtLimit,
-    /// A history read found nothing (4.5).
-    HistoryEmpty,
-    /// A history read found entries (4.5).
-    HistoryFound,
-    /// A history read found entries that are not in the stream any more (4.5).
-    HistoryFoundDeleted,
-    /// A history read went on behind what it had found (4.5).
-    HistoryWentOn,
     /// An entry got an id that is ahead of Redis's clock (3).
     IdAheadOfClock,
     /// A lane was given up because an answer was overdue (3).
@@ -189,6 +181,14 @@ points! {
     LeaseLeftOut,
     /// A renewal was answered with all that it asked for (4.4).
     LeaseRenewed,
+    /// A look found nothing pending (4.5).
+    LookEmpty,
+    /// A look found an entry that its process had not seen (4.5).
+    LookFound,
+    /// A look found an entry that is not in the stream any more (4.5).
+    LookFoundDeleted,
+    /// A server was not allowed to look (4.5).
+    LookRefused,
     /// What a lost read had been given was found by its own worker (4.5).
     LostReadFound,
     /// A request for a method that is not served was answered (4.7).

@@ -16,7 +16,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use crate::command::{Command, ReadFrom};
+use crate::command::Command;
 use crate::engine::{Deadline, Engine, Hello, Input, Lane, Output, Timer, Token};
 use crate::reply::{Entry, Refusal, Reply};
 use crate::stream_id::StreamId;
@@ -197,8 +197,8 @@ impl Python {
         let (key, group, consumer) =
             (self.stream.clone(), self.group.clone(), self.consumer.clone());
         if number == 0 {
-            let (from, block) = (ReadFrom::New, Some(BLOCK));
-            let read = Command::XReadGroup { key, group, consumer, from, count: READ_COUNT, block };
+            let block = Some(BLOCK);
+            let read = Command::XReadGroup { key, group, consumer, count: READ_COUNT, block };
             self.send(now, READING, read, Purpose::Read);
         } else {
             let (idle_min, start) = (self.claim_idle, StreamId::ZERO);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clamator_engine::sim::Dice;
-use clamator_engine::{ClaimAs, Command, GroupStart, ReadFrom, StreamId};
+use clamator_engine::{ClaimAs, Command, GroupStart, StreamId};
 
 use super::arguments::Arguments;
 use super::step::{Deed, Meddling, Step, client_of};
@@ -31,7 +31,7 @@ pub fn sequence(seed: u64) -> Vec<Step> {
 }
 
 /// What may be done, and how often if nothing speaks against it.
-const DEEDS: [(What, u64); 33] = [
+const DEEDS: [(What, u64); 32] = [
     (What::Ack, 90),
     (What::Add, 220),
     (What::AddMany, 8),
@@ -59,7 +59,6 @@ const DEEDS: [(What, u64); 33] = [
     (What::ReadBlocking, 25),
     (What::ReadGroup, 110),
     (What::ReadGroupBlocking, 55),
-    (What::ReadHistory, 50),
     (What::Sleep, 8),
     (What::TrimBelow, 25),
     (What::Unblock, 25),
@@ -96,7 +95,6 @@ enum What {
     ReadBlocking,
     ReadGroup,
     ReadGroupBlocking,
-    ReadHistory,
     Sleep,
     TrimBelow,
     Unblock,
@@ -281,14 +279,8 @@ impl Author {
             }
             What::ReadGroup | What::ReadGroupBlocking => {
                 let block = (what == What::ReadGroupBlocking).then(|| arguments.block(dice));
-                let (from, count) = (ReadFrom::New, arguments.count(dice));
-                Command::XReadGroup { key, group, consumer, from, count, block }
-            }
-            What::ReadHistory => {
-                let after = if at == 0 { StreamId::ZERO } else { arguments.id(dice, &key) };
-                let (from, count) = (ReadFrom::History(after), arguments.count(dice));
-                let block = dice.chance(10).then(|| arguments.block(dice));
-                Command::XReadGroup { key, group, consumer, from, count, block }
+                let count = arguments.count(dice);
+                Command::XReadGroup { key, group, consumer, count, block }
             }
             What::TrimBelow => Command::XTrim { min_id: arguments.id(dice, &key), key },
             What::Unblock => Command::ClientUnblock { client: client(dice) },
@@ -344,8 +336,8 @@ impl Author {
             let reader = 1 + index(&mut self.dice, SEATS - 1);
             let consumer = self.arguments.consumer(&mut self.dice);
             let block = Some(self.arguments.block(&mut self.dice));
-            let (key, group, from) = (key.clone(), group.clone(), ReadFrom::New);
-            self.ask(reader, Command::XReadGroup { key, group, consumer, from, count: 3, block });
+            let (key, group) = (key.clone(), group.clone());
+            self.ask(reader, Command::XReadGroup { key, group, consumer, count: 3, block });
         }
         self.push(seat, Deed::Meddle(Meddling::Delete(key.clone())));
         // Redis 6.2 tells a reader of the stream that was only when another one has come.
@@ -366,8 +358,7 @@ impl Author {
             let after = arguments.id(dice, &key);
             Command::XRead { key, after, count, block }
         } else {
-            let from = ReadFrom::New;
-            Command::XReadGroup { key, group, consumer, from, count, block }
+            Command::XReadGroup { key, group, consumer, count, block }
         };
         let behind = [What::Add, What::Ack, What::ReadGroup, What::Claim][index(dice, 4)];
         let behind = if dice.chance(50) { self.command(behind) } else { None };

@@ -133,12 +133,11 @@ fn plainer_commands(command: &Command) -> Vec<Command> {
             }]
         }
         // By one reader: whoever takes over from another keeps the step in which it does.
-        Command::XReadGroup { key, group, from, count, block, .. } => {
+        Command::XReadGroup { key, group, count, block, .. } => {
             vec![Command::XReadGroup {
                 key: key.clone(),
                 group: group.clone(),
                 consumer: Bytes::from_static(READER),
-                from: *from,
                 count: *count,
                 block: *block,
             }]

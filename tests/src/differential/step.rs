@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use clamator_engine::{Command, GroupStart, ReadFrom, StreamId};
+use clamator_engine::{Command, GroupStart, StreamId};
 
 /// One thing that happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,8 +113,7 @@ fn ids(command: &mut Command) -> Vec<&mut StreamId> {
         Command::XPendingRange { start, end, .. } | Command::XRange { start, end, .. } => {
             vec![start, end]
         }
-        Command::XRead { after, .. }
-        | Command::XReadGroup { from: ReadFrom::History(after), .. } => vec![after],
+        Command::XRead { after, .. } => vec![after],
         _ => vec![],
     }
 }

@@ -278,8 +278,9 @@ impl App<Server> for Serving {
                     }
                 }
             }
-            Command::XReadGroup { from, .. } if *from != clamator_engine::ReadFrom::New => {
-                self.seen.mark("history");
+            Command::XPendingRange { .. } if lane != Lane::Command => self.seen.mark("looked back"),
+            Command::XRange { .. } if lane != Lane::Command => {
+                self.seen.mark("looked back and found");
             }
             Command::XDel { .. } => {
                 let index = self.index(command).expect("a command stream");

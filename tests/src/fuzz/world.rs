@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clamator_engine::{
-    ClaimAs, Command, Entry, Fields, GroupInfo, PendingEntry, ReadFrom, Reply, StreamId, StreamInfo,
+    ClaimAs, Command, Entry, Fields, GroupInfo, PendingEntry, Reply, StreamId, StreamInfo,
 };
 
 use super::material;
@@ -48,15 +48,7 @@ impl World {
 
     pub(crate) fn reply(&mut self, script: &mut Script<'_>, command: &Command) -> Reply {
         match command {
-            Command::XReadGroup { from: ReadFrom::New, count, .. } => {
-                Reply::Entries(self.new_entries(script, *count))
-            }
-            Command::XReadGroup { from: ReadFrom::History(after), count, .. } => {
-                let ids: Vec<StreamId> =
-                    self.entries.keys().copied().filter(|id| id > after).collect();
-                let ids = ids.into_iter().take(size(*count).min(script.roll(5)));
-                Reply::Entries(ids.map(|id| self.give_again(script, id)).collect())
-            }
+            Command::XReadGroup { count, .. } => Reply::Entries(self.new_entries(script, *count)),
             Command::XAutoClaim { count, .. } => self.claimed(script, size(*count)),
             Command::XPendingRange { start, end, count, .. } => {
                 // An earlier process of the server's name may have been given what it was not.
@@ -70,7 +62,8 @@ impl World {
                     let keep = script.roll(8);
                     for id in ids.into_iter().take(size(*count)).skip(keep.saturating_sub(4)) {
                         self.given.insert(id);
-                        let (idle, deliveries) = (script.number(), 1 + script.number() % 4);
+                        let idle = if script.once_in(2) { 0 } else { script.number() };
+                        let deliveries = 1 + script.number() % 4;
                         let consumer = Bytes::from_static(b"c");
                         rows.push(PendingEntry::new(id, consumer, idle, deliveries));
                     }

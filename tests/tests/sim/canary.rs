@@ -56,7 +56,7 @@ fn a_failing_test_prints_the_failure() {
 #[test]
 fn what_was_never_reached_is_told() {
     let nothing = check_reached(&Summary::default()).unwrap_err();
-    for name in ["CrashInHandler", "HistoryFound", "taken over"] {
+    for name in ["CrashInHandler", "LookFound", "taken over"] {
         assert!(nothing.contains(name), "{nothing}");
     }
     let few = many(0, 20, 20, &|_| {});

@@ -65,29 +65,6 @@ fn consumers_are_given_disjoint_entries_in_order() {
 }
 
 #[test]
-fn a_history_read_counts_as_a_delivery_of_own_entries_still_in_the_stream() {
-    let mut log = log(3);
-    let mut group = group(&log);
-    log.remove(id(2));
-    let entries = group.read_history(&log, 1070, &ANA, StreamId::ZERO, 0);
-    assert_eq!(ids(&entries), [1, 2, 3]);
-    assert_eq!(entries[1].fields, None);
-    let pending: Vec<_> = group.pending(1080).collect();
-    assert_eq!(pending[0], PendingEntry::new(id(1), ANA, 10, 2));
-    assert_eq!(pending[1], PendingEntry::new(id(2), ANA, 80, 1));
-    assert_eq!(group.read_history(&log, 1070, &BOB, StreamId::ZERO, 0), vec![]);
-}
-
-#[test]
-fn a_history_read_pages_behind_the_id() {
-    let log = log(5);
-    let mut group = group(&log);
-    assert_eq!(ids(&group.read_history(&log, 1000, &ANA, id(2), 2)), [3, 4]);
-    assert_eq!(ids(&group.read_history(&log, 1000, &ANA, id(4), 2)), [5]);
-    assert_eq!(ids(&group.read_history(&log, 1000, &ANA, StreamId::MAX, 2)), [0_u64; 0]);
-}
-
-#[test]
 fn a_claim_takes_what_is_idle_for_exactly_the_minimum() {
     let log = log(2);
     let mut group = group(&log);

@@ -3,6 +3,7 @@
 //! Not what is no request at all (`settle`).
 
 use super::intake::{claim, pending};
+use super::look_back::{fetched, listed, looking_back};
 use super::reclaim::uncounted;
 use super::*;
 use crate::engine::Lane;
@@ -164,15 +165,11 @@ fn what_waits_behind_one_that_may_end_the_process_is_not_given_out_along_with_it
 }
 
 #[test]
-fn what_the_server_has_read_again_itself_was_not_started_so_often() {
-    // The second page, which is empty, is a reading as well.
-    for (deliveries, starts) in [(12, true), (13, false)] {
-        let mut rig = rig();
-        rig.lose(Lane::Blocking(0));
-        rig.run(SECOND / 2);
-        rig.open_lanes();
-        rig.answer("XREADGROUP", Reply::Entries(vec![request(1)]));
-        rig.answer("XPENDING", Reply::PendingRange(vec![pending(1, deliveries)]));
+fn what_is_found_looking_back_is_put_aside_only_if_it_would_start_once_too_often() {
+    for (deliveries, starts) in [(10, true), (11, false)] {
+        let mut rig = looking_back();
+        listed(&mut rig, vec![pending(1, deliveries)]);
+        fetched(&mut rig, request(1));
         assert_eq!(rig.jobs().len(), usize::from(starts), "{deliveries}");
     }
 }
@@ -188,37 +185,4 @@ fn what_cannot_be_counted_is_not_put_aside() {
     rig.refuse(look.token, "NOPERM");
     let job = rig.job();
     assert_eq!((job.entry, job.deliveries), (id(1), 2), "a guess");
-}
-
-#[test]
-fn what_the_server_has_read_again_counts_until_it_holds_nothing() {
-    let mut rig = rig();
-    rig.lose(Lane::Blocking(0));
-    rig.run(SECOND / 2);
-    rig.open_lanes();
-    rig.answer("XREADGROUP", Reply::Entries(vec![request(1), request(2)]));
-    rig.answer("XPENDING", Reply::PendingRange(vec![pending(1, 2), pending(2, 12)]));
-    let first = rig.job();
-    rig.habit = |command| match command {
-        Command::XAck { .. } | Command::XDel { .. } => Some(Reply::Integer(1)),
-        Command::XReadGroup { .. } => Some(Reply::Entries(vec![])),
-        other => quiet(other),
-    };
-    rig.run(5 * SECOND);
-    rig.end(&first);
-    rig.answer("XADD", added());
-    let second = rig.job();
-    assert_eq!(second.entry, id(2), "the twelfth time, of which two were no start");
-    rig.end(&second);
-    rig.answer("XADD", added());
-    rig.run(5 * SECOND);
-    rig.habit = quiet;
-    rig.run(2 * SECOND);
-    rig.lose(Lane::Blocking(0));
-    rig.run(SECOND / 2);
-    rig.open_lanes();
-    rig.answer("XREADGROUP", Reply::Entries(vec![request(3)]));
-    rig.answer("XPENDING", Reply::PendingRange(vec![pending(3, 13)]));
-    rig.no_job();
-    assert_eq!(added_to(&mut rig).1, "app:dead:arith");
 }

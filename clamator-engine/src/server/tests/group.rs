@@ -2,7 +2,8 @@
 //!
 //! Not what is read from it (`intake`).
 
-use super::intake::claim;
+use super::intake::{claim, pending};
+use super::look_back::{listed, looking_back};
 use super::*;
 use crate::command::GroupStart;
 use crate::engine::Lane;
@@ -136,11 +137,7 @@ fn a_read_that_began_before_the_stream_was_another_one_is_looked_up_in_the_pendi
     created_anew(&mut rig);
     rig.deliver(vec![notification(5)]);
     rig.no_job();
-    let Sent { token, command, .. } = rig.take("XREADGROUP");
-    let Command::XReadGroup { from: ReadFrom::History(StreamId::ZERO), .. } = command else {
-        panic!("{command:?}")
-    };
-    rig.reply(token, Reply::Entries(vec![]));
+    assert_eq!(listed(&mut rig, vec![]), StreamId::ZERO);
     rig.deliver(vec![notification(6)]);
     rig.job();
 }
@@ -409,14 +406,12 @@ fn what_was_settled_while_a_read_of_a_restored_group_was_under_way_is_not_starte
 
 /// Loses every lane, and opens them again; the pending list of before holds what an older copy of
 /// the data has brought back.
-fn bring_back(rig: &mut Rig<Server>, entries: Vec<Entry>) {
+fn bring_back(rig: &mut Rig<Server>, ms: u64) {
     rig.lose(Lane::Command);
     rig.lose(Lane::Blocking(0));
     rig.run(SECOND / 2);
     rig.open_lanes();
-    let look = rig.take("XREADGROUP");
-    assert!(matches!(look.command, Command::XReadGroup { from: ReadFrom::History(_), .. }));
-    rig.reply(look.token, Reply::Entries(entries));
+    listed(rig, vec![pending(ms, 1)]);
 }
 
 #[test]
@@ -428,8 +423,8 @@ fn what_is_acknowledged_again_is_not_started_when_an_older_copy_brings_it_back()
     assert_eq!(rig.acknowledged(), [id(5)]);
     rig.deliver(vec![notification(5)]);
     rig.take("XACK");
-    bring_back(&mut rig, vec![notification(5)]);
-    assert_eq!(rig.count("XPENDING"), 0);
+    bring_back(&mut rig, 5);
+    assert_eq!(rig.count("XRANGE"), 0);
     assert!(rig.acknowledged().contains(&id(5)));
     rig.no_job();
 }
@@ -444,8 +439,8 @@ fn what_is_acknowledged_twice_at_once_is_not_started_when_an_older_copy_brings_i
     rig.deliver(vec![notification(5)]);
     rig.take("XACK");
     rig.reply(first.token, Reply::Integer(1));
-    bring_back(&mut rig, vec![notification(5)]);
-    assert_eq!(rig.count("XPENDING"), 0);
+    bring_back(&mut rig, 5);
+    assert_eq!(rig.count("XRANGE"), 0);
     assert!(rig.acknowledged().contains(&id(5)));
     rig.no_job();
 }
@@ -462,29 +457,29 @@ fn what_waits_to_be_acknowledged_again_is_not_started_when_an_older_copy_brings_
     rig.lose(Lane::Blocking(0));
     rig.run(SECOND / 2);
     rig.open_lanes();
-    let look = rig.take("XREADGROUP");
-    rig.reply(look.token, Reply::Entries(vec![notification(5)]));
+    rig.deliver(vec![notification(5)]);
     assert_eq!(rig.count("XPENDING"), 0);
     assert!(rig.acknowledged().contains(&id(5)));
     rig.no_job();
 }
 
 #[test]
-fn a_history_that_began_before_the_stream_was_another_one_is_read_anew() {
-    let mut rig = rig();
-    rig.lose(Lane::Blocking(0));
-    rig.run(SECOND / 2);
-    rig.open_lanes();
-    let history = rig.take("XREADGROUP");
-    rig.habit = |_| None;
-    let claim = claim(&mut rig);
-    rig.refuse(claim.token, "NOGROUP");
-    created_anew(&mut rig);
-    rig.reply(history.token, Reply::Entries(vec![notification(5)]));
-    rig.no_job();
-    let Command::XReadGroup { from: ReadFrom::History(StreamId::ZERO), .. } =
-        rig.answer("XREADGROUP", Reply::Entries(vec![]))
-    else {
-        panic!()
-    };
+fn a_look_that_began_before_the_stream_was_another_one_is_taken_anew() {
+    for fetches in [false, true] {
+        let mut rig = looking_back();
+        if fetches {
+            listed(&mut rig, vec![pending(5, 1)]);
+        }
+        let look = rig.take(if fetches { "XRANGE" } else { "XPENDING" });
+        rig.habit = |_| None;
+        let claim = claim(&mut rig);
+        rig.refuse(claim.token, "NOGROUP");
+        created_anew(&mut rig);
+        let entries = Reply::Entries(vec![notification(5)]);
+        let rows = Reply::PendingRange(vec![pending(5, 1)]);
+        rig.reply(look.token, if fetches { entries } else { rows });
+        rig.no_job();
+        assert_eq!(rig.count("XRANGE"), 0);
+        assert_eq!(listed(&mut rig, vec![]), StreamId::ZERO);
+    }
 }

@@ -3,6 +3,7 @@
 //! Not the order of the stop (`stop`).
 
 use super::intake::pending;
+use super::look_back::{fetched, listed};
 use super::missing::given_out;
 use super::*;
 use crate::command::ClaimAs;
@@ -224,13 +225,12 @@ fn what_another_read_brings_while_it_is_handed_back_is_not_handed_back_twice_at_
     rig.lose(Lane::Blocking(0));
     rig.run(SECOND);
     rig.open_lanes();
-    rig.answer("XREADGROUP", Reply::Entries(vec![request(2)]));
-    rig.answer("XPENDING", Reply::PendingRange(vec![pending(2, 2)]));
-    let look = rig.take("XREADGROUP");
+    listed(&mut rig, vec![pending(2, 2), pending(3, 1)]);
+    fetched(&mut rig, request(2));
     rig.run(RIPE);
     rig.stop(5 * SECOND);
     hand_back(&mut rig);
-    rig.reply(look.token, Reply::Entries(vec![request(2)]));
+    fetched(&mut rig, request(2));
     rig.run(2 * RIPE);
     assert_eq!(rig.count("XCLAIM"), 0);
 }

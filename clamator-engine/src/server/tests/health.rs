@@ -60,7 +60,7 @@ fn a_server_whose_reads_are_not_answered_is_unhealthy_after_two_of_them_and_a_se
     }
     let Health::Unhealthy { reasons } = rig.engine.health(rig.now) else { panic!() };
     assert!(matches!(&reasons[..], [Ailment::Silent { unanswered }] if *unanswered > 3 * SECOND));
-    rig.answer("XREADGROUP", Reply::Entries(vec![]));
+    rig.answer("XPENDING", Reply::PendingRange(vec![]));
     assert!(rig.healthy());
 }
 

@@ -26,16 +26,6 @@ pub(super) fn claim(rig: &mut Rig<Server>) -> Sent {
     panic!("no claim until {}", rig.now)
 }
 
-/// Takes the oldest history read.
-pub(super) fn history(rig: &mut Rig<Server>) -> (Sent, StreamId) {
-    let sent = rig.take("XREADGROUP");
-    let Command::XReadGroup { from: ReadFrom::History(after), block: None, .. } = sent.command
-    else {
-        panic!("{sent:?}")
-    };
-    (sent, after)
-}
-
 #[test]
 fn a_read_waits_for_a_second_and_asks_for_one_before_the_pace_is_known() {
     let mut rig = rig();
@@ -181,109 +171,6 @@ fn one_tick_scans_only_so_far() {
 }
 
 #[test]
-fn a_lost_read_is_followed_by_the_own_pending_entries() {
-    let mut rig = rig_with_handlers(4);
-    rig.lose(Lane::Blocking(0));
-    rig.run(SECOND / 2);
-    rig.open_lanes();
-    let (sent, after) = history(&mut rig);
-    assert_eq!(after, StreamId::ZERO);
-    rig.reply(sent.token, Reply::Entries(vec![request(1), request(2)]));
-    let (sent, after) = history(&mut rig);
-    assert_eq!(after, id(2), "page by page until empty");
-    rig.reply(sent.token, Reply::Entries(vec![]));
-    rig.answer("XPENDING", Reply::PendingRange(vec![pending(1, 2), pending(2, 2)]));
-    assert_eq!(rig.jobs().len(), 2);
-    rig.deliver(vec![]);
-}
-
-#[test]
-fn the_own_pending_entries_are_read_again_when_the_lost_reads_block_has_ended() {
-    let mut rig = rig_with_handlers(4);
-    rig.lose(Lane::Blocking(0));
-    rig.run(SECOND / 2);
-    rig.open_lanes();
-    let (sent, _) = history(&mut rig);
-    rig.reply(sent.token, Reply::Entries(vec![]));
-    rig.run(3 * SECOND);
-    let (sent, after) = history(&mut rig);
-    assert_eq!(after, StreamId::ZERO);
-    rig.reply(sent.token, Reply::Entries(vec![request(1)]));
-}
-
-#[test]
-fn the_second_look_waits_until_redis_is_in_reach_again() {
-    let mut rig = rig_with_handlers(4);
-    rig.habit = quiet;
-    rig.lose(Lane::Blocking(0));
-    for _ in 0..5 {
-        rig.run(SECOND);
-        rig.opening.clear();
-        rig.lose(Lane::Blocking(0));
-    }
-    rig.run(2 * SECOND);
-    rig.open_lanes();
-    let (sent, _) = history(&mut rig);
-    rig.reply(sent.token, Reply::Entries(vec![]));
-    rig.run(3 * SECOND);
-    let (_, after) = history(&mut rig);
-    assert_eq!(after, StreamId::ZERO);
-}
-
-#[test]
-fn a_claim_whose_answer_got_lost_is_followed_by_the_own_pending_entries() {
-    let mut rig = rig();
-    claim(&mut rig);
-    rig.lose(Lane::Command);
-    rig.run(SECOND / 2);
-    rig.open_lanes();
-    rig.deliver(vec![]);
-    history(&mut rig);
-}
-
-#[test]
-fn what_is_held_is_not_started_again_by_a_history_read() {
-    let mut rig = rig();
-    rig.deliver(vec![request(1)]);
-    rig.job();
-    rig.lose(Lane::Blocking(0));
-    rig.run(SECOND / 2);
-    rig.open_lanes();
-    let (sent, _) = history(&mut rig);
-    rig.reply(sent.token, Reply::Entries(vec![request(1)]));
-    assert_eq!(rig.count("XPENDING"), 0);
-    rig.no_job();
-}
-
-#[test]
-fn what_was_settled_while_a_history_read_was_under_way_is_not_started_by_it() {
-    let mut rig = rig();
-    rig.deliver(vec![notification(1)]);
-    let job = rig.job();
-    rig.lose(Lane::Blocking(0));
-    rig.run(SECOND / 2);
-    rig.open_lanes();
-    let (sent, _) = history(&mut rig);
-    rig.end(&job);
-    rig.acknowledged();
-    rig.reply(sent.token, Reply::Entries(vec![notification(1)]));
-    assert_eq!(rig.count("XPENDING"), 0);
-    rig.no_job();
-}
-
-#[test]
-fn a_pending_entry_without_a_body_is_settled() {
-    let mut rig = rig();
-    rig.lose(Lane::Blocking(0));
-    rig.run(SECOND / 2);
-    rig.open_lanes();
-    let (sent, _) = history(&mut rig);
-    rig.reply(sent.token, Reply::Entries(vec![Entry::new(id(1), None)]));
-    assert_eq!(rig.acknowledged(), [id(1)]);
-    assert_eq!(rig.engine.stats().entries_deleted, 1);
-}
-
-#[test]
 fn deleted_entries_that_redis_names_are_counted() {
     let mut rig = rig();
     let sent = claim(&mut rig);
@@ -351,22 +238,20 @@ fn a_read_that_is_not_answered_in_time_ends_its_lane() {
 }
 
 #[test]
-fn a_page_that_comes_before_the_count_of_the_page_before_it_is_not_dropped() {
+fn what_a_second_claim_brings_before_the_count_of_the_first_is_not_dropped() {
     let mut rig = rig_with_handlers(300);
-    rig.lose(Lane::Blocking(0));
-    rig.run(SECOND / 2);
-    rig.open_lanes();
-    let page = |from: u64| Reply::Entries((from..from + 100).map(request).collect());
-    let sent = rig.take("XREADGROUP");
-    rig.reply(sent.token, page(1));
-    // The count of 1..=100 and the read of the second page are now under way, on two lanes.
+    let page = |from: u64, to: u64| (from..=to).map(request).collect();
+    let rows =
+        |from: u64, to: u64| Reply::PendingRange((from..=to).map(|ms| pending(ms, 2)).collect());
+    let sent = claim(&mut rig);
+    rig.reply(sent.token, claimed(id(101), page(1, 100)));
+    // The count of 1..=100 and the next claim are now under way.
     let count = rig.take("XPENDING");
-    let sent = rig.take("XREADGROUP");
-    rig.reply(sent.token, page(101));
-    rig.reply(count.token, Reply::PendingRange((1..=100).map(|ms| pending(ms, 2)).collect()));
+    let sent = rig.take("XAUTOCLAIM");
+    rig.reply(sent.token, claimed(StreamId::ZERO, page(101, 200)));
+    rig.reply(count.token, rows(1, 100));
     assert_eq!(rig.jobs().len(), 100);
-    let count = rig.find("XPENDING").expect("the second page is asked for");
-    rig.reply(count.token, Reply::PendingRange((101..=200).map(|ms| pending(ms, 2)).collect()));
+    rig.answer("XPENDING", rows(101, 200));
     assert_eq!(rig.jobs().len(), 100);
 }
 
@@ -428,25 +313,6 @@ fn a_redis_that_is_loading_is_not_asked_ten_times_a_second_for_ever() {
     }
     let said = rig.events().iter().filter(|e| matches!(e, ServerEvent::Disconnected(_))).count();
     assert!(opened <= 60, "{opened} connections of one lane in 30 s, {said} times 'disconnected'");
-}
-
-#[test]
-fn a_second_look_that_is_due_during_a_history_read_is_not_skipped() {
-    let mut rig = rig_with_handlers(4);
-    rig.lose(Lane::Blocking(0));
-    rig.run(SECOND / 2);
-    rig.open_lanes();
-    // The first page takes its time, until the second look is due.
-    let sent = rig.take("XREADGROUP");
-    rig.habit = quiet;
-    rig.run(SECOND * 3);
-    rig.reply(sent.token, Reply::Entries(vec![]));
-    let sent = rig.take("XREADGROUP");
-    assert!(
-        matches!(sent.command, Command::XReadGroup { from: ReadFrom::History(StreamId::ZERO), .. }),
-        "{:?}",
-        sent.command
-    );
 }
 
 #[test]

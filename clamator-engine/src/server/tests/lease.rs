@@ -4,6 +4,7 @@
 
 use super::group::created_anew;
 use super::intake::pending;
+use super::look_back::{fetched, listed};
 use super::missing::given_out;
 use super::*;
 use crate::command::ClaimAs;
@@ -64,7 +65,8 @@ pub(super) fn come_again(rig: &mut Rig<Server>) -> Job {
     rig.lose(Lane::Blocking(0));
     rig.run(SECOND);
     rig.open_lanes();
-    rig.answer("XREADGROUP", Reply::Entries(vec![request(1)]));
+    listed(rig, vec![pending(1, 2)]);
+    fetched(rig, request(1));
     rig.no_job();
     job
 }
@@ -340,7 +342,7 @@ fn a_reply_that_was_under_way_when_its_lease_was_lost_is_not_sent_again() {
 fn nothing_is_started_behind_a_lost_handler_at_a_stop() {
     let mut rig = rig_with_handlers(4);
     let job = come_again(&mut rig);
-    rig.answer("XREADGROUP", Reply::Entries(vec![]));
+    rig.deliver(vec![]);
     rig.engine.drain(rig.now, SECOND);
     rig.drain();
     rig.end(&job);

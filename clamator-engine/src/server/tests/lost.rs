@@ -3,6 +3,8 @@
 //! Not the losses that anybody may suffer: what is looked for after those is in `intake`, what is
 //! sent again in `settle`.
 
+use super::intake::pending;
+use super::look_back::{fetched, listed};
 use super::*;
 use crate::engine::Lane;
 
@@ -120,15 +122,10 @@ fn a_reply_that_redis_has_answered_is_no_suspect() {
 fn a_new_reply_does_not_wait_for_one_that_is_suspected_and_is_not_sent_along_with_it() {
     let mut rig = rig_after(3);
     let (suspect, _) = replies(&mut rig).pop().unwrap();
-    // A claim may have been lost, so the pending list is read first.
-    while let Sent { token, command: Command::XReadGroup { from, .. }, .. } = rig.take("XREADGROUP")
-    {
-        let is_new = from == ReadFrom::New;
-        rig.reply(token, Reply::Entries(if is_new { vec![request(3)] } else { vec![] }));
-        if is_new {
-            break;
-        }
-    }
+    // A claim may have been lost, so both looks come first.
+    listed(&mut rig, vec![]);
+    listed(&mut rig, vec![]);
+    rig.deliver(vec![request(3)]);
     let job = rig.job();
     rig.end(&job);
     assert!(replies(&mut rig).is_empty());
@@ -139,32 +136,88 @@ fn a_new_reply_does_not_wait_for_one_that_is_suspected_and_is_not_sent_along_wit
 
 #[test]
 fn after_a_lane_that_ended_with_a_read_half_as_much_is_asked_for() {
-    let mut rig = rig();
-    let mut asked = Vec::new();
-    for _ in 0..9 {
-        lose(&mut rig, Lane::Blocking(0));
-        let Command::XReadGroup { count, .. } = rig.take("XREADGROUP").command else { panic!() };
-        asked.push(count);
-    }
-    assert_eq!(asked, [1; 9], "a read of one place leaves a page of one");
-    let mut rig = rig_with_handlers(90);
-    let mut asked = Vec::new();
-    for _ in 0..4 {
-        lose(&mut rig, Lane::Blocking(0));
-        let Sent { token, command, .. } = rig.take("XREADGROUP");
-        let Command::XReadGroup { count, from: ReadFrom::History(_), .. } = command else {
-            panic!("{command:?}")
-        };
-        asked.push(count);
-        if asked.len() == 3 {
-            rig.reply(token, Reply::Entries(vec![notification(1)]));
+    for (handlers, expected) in [(1, [1; 4]), (90, [45, 23, 12, 6])] {
+        let mut rig = rig_with_handlers(handlers);
+        let asked = expected.map(|_| {
+            lose(&mut rig, Lane::Blocking(0));
+            listed(&mut rig, vec![]);
             let Command::XReadGroup { count, .. } = rig.take("XREADGROUP").command else {
                 panic!()
             };
-            asked.push(count);
+            count
+        });
+        assert_eq!(asked, expected);
+    }
+}
+
+#[test]
+fn after_a_lane_that_ended_with_bodies_half_as_many_are_asked_for_and_twice_as_many_after_an_answer()
+ {
+    let mut rig = rig_with_handlers(90);
+    let rows: Vec<_> = (1..=90).map(|ms| pending(ms, 1)).collect();
+    let mut asked = Vec::new();
+    for _ in 0..3 {
+        lose(&mut rig, Lane::Blocking(0));
+        listed(&mut rig, rows.clone());
+        asked.push(rig.count("XRANGE"));
+    }
+    for ms in 1..=12 {
+        fetched(&mut rig, notification(ms));
+    }
+    asked.push(rig.count("XRANGE"));
+    assert_eq!(asked, [45, 23, 12, 24]);
+}
+
+/// Loses lanes on which nothing is asked for but the body of 1, until that is given up.
+fn give_up(rig: &mut Rig<Server>) -> u32 {
+    for losses in 0..20 {
+        lose(rig, Lane::Blocking(0));
+        listed(rig, vec![pending(1, 1)]);
+        if rig.count("XRANGE") == 0 {
+            return losses;
         }
     }
-    assert_eq!(asked, [45, 23, 12, 24, 12]);
+    panic!("it is asked for again and again")
+}
+
+#[test]
+fn an_entry_whose_body_ends_every_lane_is_settled_and_told_about() {
+    let mut rig = rig_with_handlers(2);
+    assert_eq!(give_up(&mut rig), 8);
+    assert_eq!(rig.acknowledged(), [id(1)]);
+    let notices = rig.notices();
+    assert!(
+        matches!(&notices[..], [Notice::Unreadable { entry, .. }] if *entry == id(1)),
+        "{notices:?}"
+    );
+    assert_eq!(rig.engine.stats().entries_unreadable, 1);
+    rig.deliver(vec![notification(2)]);
+    rig.job();
+}
+
+#[test]
+fn an_entry_whose_body_comes_at_last_is_not_given_up_for_the_lanes_that_ended_before() {
+    let mut rig = rig_with_handlers(2);
+    for _ in 0..7 {
+        lose(&mut rig, Lane::Blocking(0));
+        listed(&mut rig, vec![pending(1, 1)]);
+        assert_eq!(rig.count("XRANGE"), 1);
+    }
+    fetched(&mut rig, notification(2));
+    assert_eq!(rig.engine.stats().entries_unreadable, 0);
+    assert_eq!(give_up(&mut rig), 8, "they count anew");
+}
+
+#[test]
+fn lanes_that_redis_calls_unfit_are_no_evidence_against_an_entry() {
+    let mut rig = rig_with_handlers(2);
+    for _ in 0..20 {
+        lose(&mut rig, Lane::Blocking(0));
+        listed(&mut rig, vec![pending(1, 1)]);
+        let body = rig.take("XRANGE");
+        rig.refuse(body.token, "LOADING");
+    }
+    assert_eq!(rig.engine.stats().entries_unreadable, 0);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! Not rule 4.3's measure of how much may wait otherwise: that is in `intake`.
 
+use super::super::look_back::Look;
 use super::*;
 
 fn rig_without_prefetch(handlers: Concurrency) -> Rig<Server> {
@@ -55,13 +56,13 @@ fn without_prefetch_what_a_lost_read_was_given_waits_until_the_handler_has_ended
     rig.deliver(vec![request(1)]);
     let job = rig.job();
     rig.lose(crate::engine::Lane::Blocking(0));
-    rig.engine.services[0].reader.history = Some(StreamId::ZERO);
+    rig.engine.services[0].reader.look = Some(Look::new());
     rig.run(SECOND);
     rig.open_lanes();
     rig.run(SECOND);
-    assert_eq!(rig.count("XREADGROUP"), 0);
+    assert_eq!(rig.count("XPENDING"), 0);
     rig.end(&job);
-    assert_eq!(rig.count("XREADGROUP"), 1);
+    assert_eq!(rig.count("XPENDING"), 1);
 }
 
 #[test]

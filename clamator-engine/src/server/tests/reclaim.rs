@@ -2,7 +2,7 @@
 //!
 //! Not the order in which claims come (`intake`).
 
-use super::intake::{claim, history, pending};
+use super::intake::{claim, pending};
 use super::*;
 use crate::engine::Lane;
 use crate::reply::{PendingEntry, StreamInfo};
@@ -136,23 +136,6 @@ fn ghosts_are_counted() {
     rig.answer("XRANGE", Reply::Entries(vec![]));
     assert_eq!(rig.acknowledged(), [id(1)]);
     assert_eq!(rig.engine.stats().entries_deleted, 1);
-}
-
-#[test]
-fn a_history_read_that_got_lost_starts_over() {
-    let mut rig = rig_with_handlers(4);
-    rig.lose(Lane::Blocking(0));
-    rig.run(SECOND / 2);
-    rig.open_lanes();
-    let (sent, _) = history(&mut rig);
-    rig.reply(sent.token, Reply::Entries(vec![request(1), request(2)]));
-    let (_, after) = history(&mut rig);
-    assert_eq!(after, id(2));
-    rig.lose(Lane::Blocking(0));
-    rig.run(SECOND / 2);
-    rig.open_lanes();
-    let (_, after) = history(&mut rig);
-    assert_eq!(after, StreamId::ZERO);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Not what is handed back to other workers (`hand_back`).
 
 use super::group::created_anew;
+use super::look_back::listed;
 use super::*;
 use crate::engine::Lane;
 use crate::reply::PendingEntry;
@@ -100,7 +101,7 @@ fn the_consumer_stays_until_the_second_look_for_what_a_lost_read_was_given() {
     rig.lose(Lane::Blocking(0));
     rig.run(SECOND / 2);
     rig.open_lanes();
-    rig.answer("XREADGROUP", Reply::Entries(vec![]));
+    listed(&mut rig, vec![]);
     rig.events();
     rig.stop(5 * SECOND);
     rig.unblocked();
@@ -114,7 +115,7 @@ fn the_consumer_stays_for_a_lost_read_although_the_stream_is_another_one_by_now(
     rig.lose(Lane::Blocking(0));
     rig.run(SECOND / 2);
     rig.open_lanes();
-    let look = rig.take("XREADGROUP");
+    let look = rig.take_on(Lane::Blocking(0), "XPENDING");
     rig.refuse(look.token, "NOGROUP");
     rig.run(SECOND);
     created_anew(&mut rig);

@@ -11,7 +11,7 @@ use super::{Fact, Invariant, Kind, Scene};
 use crate::command::Command;
 use crate::reply::{Entry, Fields};
 use crate::server::Answer;
-use crate::sim::given::{GIVING, given};
+use crate::sim::given::{HANDING, handed};
 use crate::sim::history::{NodeKind, id_in, is_dead, number_in};
 use crate::sim::network::NodeId;
 use crate::sim::verb::{Verb, Verbs};
@@ -48,13 +48,13 @@ impl Invariant for OwnMethods {
     }
 
     fn verbs(&self) -> Verbs {
-        GIVING
+        HANDING
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
-            Fact::Replied { node, command, reply: Ok(reply), .. } => {
-                if let Some((key, entries)) = given(command, reply) {
+            Fact::Replied { node, lane, command, reply: Ok(reply), .. } => {
+                if let Some((key, entries)) = handed(*lane, command, reply) {
                     self.hand(scene, *node, key, entries);
                 }
             }

@@ -164,11 +164,13 @@ impl Invariant for SpeaksSeldom {
             Notice::AckRefused { .. } => "acknowledgement refused",
             Notice::GroupRefused { .. } => "group refused",
             Notice::GroupRestored { .. } => "group restored",
+            Notice::LookRefused { .. } => "look refused",
             Notice::ReadRefused { .. } => "read refused",
             Notice::RenewalRefused { .. } => "renewal refused",
             Notice::ConsumerLeft { .. }
             | Notice::DeadLetter { .. }
             | Notice::DeadLetterRefused { .. }
+            | Notice::Unreadable { .. }
             | Notice::Expired { .. }
             | Notice::ExpiryRefused { .. }
             | Notice::HandlerOverdue { .. }

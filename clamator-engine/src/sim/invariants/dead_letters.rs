@@ -6,24 +6,26 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 
+use bytes::Bytes;
+
 use super::{Fact, Invariant, Kind, REWRITES, Scene};
-use crate::command::{Command, ReadFrom};
+use crate::command::Command;
 use crate::reply::Reply;
 use crate::server::Concurrency;
-use crate::sim::given::{GIVING, asked};
+use crate::sim::fault::{Fault, FaultSet};
+use crate::sim::given::{GIVING, asked, given};
 use crate::sim::history::{NodeKind, dead_entry, is_dead};
 use crate::sim::network::{Executed, NodeId};
 use crate::sim::verb::{Verb, Verbs};
+use crate::stream_id::StreamId;
+use crate::time::Instant;
 
 /// How often what may wait behind others may have been given out.
 const UNSUSPICIOUS: u64 = 2;
 
 /// Nothing is started that was started as often as it may be (4.8, I9).
-#[derive(Debug, Default)]
-pub(super) struct StartsSoOften {
-    /// How often each process has read what it was given before: Redis counts that as well.
-    rereads: BTreeMap<NodeId, u64>,
-}
+#[derive(Debug)]
+pub(super) struct StartsSoOften;
 
 impl Invariant for StartsSoOften {
     fn title(&self) -> (&'static str, &'static str) {
@@ -31,31 +33,63 @@ impl Invariant for StartsSoOften {
     }
 
     fn about(&self) -> &'static [Kind] {
-        &[Kind::Sent, Kind::Started]
-    }
-
-    fn verbs(&self) -> Verbs {
-        Verbs::of(&[Verb::XReadGroup])
+        &[Kind::Started]
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
-        if let Fact::Sent {
-            node,
-            command: Command::XReadGroup { from: ReadFrom::History(_), .. },
-            ..
-        } = fact
-        {
-            *self.rereads.entry(*node).or_default() += 1;
-        }
         let Fact::Started { node, start, .. } = fact else { return Ok(()) };
         let ours = scene.history.kind_of(*node) == Some(NodeKind::Server);
-        let rereads = self.rereads.get(node).copied().unwrap_or_default();
         // Whoever cannot ask for the count guesses 2, and puts nothing aside by that.
         if start.deliveries == 2 {
             return Ok(());
         }
-        if ours && start.deliveries > scene.plan.deliveries_max + rereads {
+        if ours && start.deliveries > scene.plan.deliveries_max {
             return Err(format!("{node} starts {start:?}"));
+        }
+        Ok(())
+    }
+}
+
+/// Faults by which an entry is not what was given, or looks older than it is.
+const AGING: FaultSet = REWRITES.and(FaultSet::of(&[Fault::RedisClockAhead]));
+
+/// A process does not give itself what it was given: that would be counted as if it had been started
+/// once more, and what nobody has started would be put aside (4.8, I9). What XAUTOCLAIM finds is left
+/// out, which tells nobody whose it was: all that it finds has not been renewed for `claim_idle`.
+#[derive(Debug, Default)]
+pub(super) struct CountsNoLooks {
+    /// Who was given each entry last.
+    given: BTreeMap<(Bytes, StreamId), NodeId>,
+}
+
+impl Invariant for CountsNoLooks {
+    fn title(&self) -> (&'static str, &'static str) {
+        ("what-a-process-was-given-is-not-counted-again", "4.8")
+    }
+
+    fn about(&self) -> &'static [Kind] {
+        &[Kind::Executed, Kind::Struck]
+    }
+
+    fn verbs(&self) -> Verbs {
+        GIVING
+    }
+
+    fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        match fact {
+            Fact::Struck(fault) if AGING.contains(*fault) => self.given.clear(),
+            Fact::Executed(Executed { node, command, reply: Ok(reply), .. }) => {
+                let Some((key, entries)) = given(command, reply) else { return Ok(()) };
+                let scans = matches!(command, Command::XAutoClaim { .. });
+                let ours = scene.history.kind_of(*node) == Some(NodeKind::Server);
+                for entry in entries {
+                    let before = self.given.insert((key.clone(), entry.id), *node);
+                    if before == Some(*node) && ours && !scans {
+                        return Err(format!("{node} is given {} again: {command:?}", entry.id));
+                    }
+                }
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -111,8 +145,11 @@ impl Invariant for NothingWaitsBehindSuspects {
 }
 
 /// Only what was given out too often is put aside (4.8).
-#[derive(Debug)]
-pub(super) struct BuriesOnlySpent;
+#[derive(Debug, Default)]
+pub(super) struct BuriesOnlySpent {
+    /// When each entry was given to each process last, which may hold it for long.
+    given: BTreeMap<(NodeId, Bytes, StreamId), Instant>,
+}
 
 impl Invariant for BuriesOnlySpent {
     fn title(&self) -> (&'static str, &'static str) {
@@ -124,10 +161,16 @@ impl Invariant for BuriesOnlySpent {
     }
 
     fn verbs(&self) -> Verbs {
-        Verbs::of(&[Verb::XAdd])
+        Verbs::of(&[Verb::XAdd, Verb::XAutoClaim, Verb::XClaim, Verb::XReadGroup])
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        if let Fact::Executed(Executed { node, command, reply: Ok(reply), .. }) = fact
+            && let Some((key, entries)) = given(command, reply)
+        {
+            let given = entries.iter().map(|entry| (*node, key.clone(), entry.id));
+            self.given.extend(given.map(|entry| (entry, scene.now)));
+        }
         let Fact::Executed(Executed {
             node,
             command: Command::XAdd { key, fields, .. },
@@ -145,8 +188,9 @@ impl Invariant for BuriesOnlySpent {
         };
         let names = scene.history.services.iter().find(|it| key.ends_with(it.service.as_bytes()));
         let Some(names) = names else { return Err(format!("{node} writes to {key:?}")) };
-        let age = scene.plan.claim_idle * 3;
-        if scene.history.struck_within(scene.now, age, REWRITES) {
+        let given = self.given.get(&(*node, names.stream.clone(), entry));
+        let since = given.copied().unwrap_or_default();
+        if scene.history.struck_within(since, scene.plan.claim_idle * 3, REWRITES) {
             return Ok(());
         }
         let streams = scene.network.streams();

@@ -19,7 +19,7 @@ use crate::engine::Lane;
 use crate::reply::{RefusalKind, Reply};
 use crate::sim::by_node::ByNode;
 use crate::sim::fault::{Fault, FaultSet};
-use crate::sim::given::{GIVING, given};
+use crate::sim::given::{GIVING, given, handed};
 use crate::sim::history::{NodeKind, NodeState, id_in, is_dead};
 use crate::sim::network::{Executed, NodeId};
 use crate::sim::verb::{Verb, Verbs};
@@ -88,7 +88,9 @@ impl Invariant for NotTakenBack {
                     } else {
                         self.owners.insert(entry, *node)
                     };
-                    if let Some(owner) = owner.filter(|owner| owner != node && !late) {
+                    let foreign =
+                        |owner: &NodeId| owner != node && !scene.history.succeeds(*node, *owner);
+                    if let Some(owner) = owner.filter(|owner| foreign(owner) && !late) {
                         return Err(format!("{node} takes {id} back from {owner}"));
                     }
                 }
@@ -186,7 +188,8 @@ impl Invariant for OutcomeIsOwn {
         for entry in &call.entries {
             let entry = (call.service, *entry);
             let owner = self.owners.get(&entry).filter(|_| !self.robbed.contains(&entry));
-            if let Some(owner) = owner.filter(|owner| **owner != Some(*node)) {
+            let own = |owner: NodeId| owner == *node || scene.history.succeeds(*node, owner);
+            if let Some(owner) = owner.filter(|owner| !owner.is_some_and(own)) {
                 return Err(format!(
                     "{node} answers {entry:?}, whose owner is {owner:?}: {call:?}"
                 ));
@@ -240,6 +243,15 @@ impl Touches {
         self.sent.insert(ticket, now);
     }
 
+    /// An entry is handed to it, with its body or without, that was asked for at `sent`.
+    fn hand(&mut self, entry: (usize, StreamId), is_whole: bool, sent: Instant, now: Instant) {
+        if !is_whole {
+            self.heard.remove(&entry);
+        } else if self.acknowledged.get(&entry).is_none_or(|at| *at < sent) {
+            self.heard.insert(entry, now);
+        }
+    }
+
     fn is_asked(&self, entry: &(usize, StreamId)) -> bool {
         let looked_at = |(service, ids): &(usize, RangeInclusive<StreamId>)| {
             *service == entry.0 && ids.contains(&entry.1)
@@ -250,11 +262,15 @@ impl Touches {
 
 impl RenewsInTime {
     fn hear(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) {
-        let (Fact::Replied { node, command, ticket, .. }
-        | Fact::Sent { node, command, ticket, .. }) = fact
+        let (Fact::Replied { node, lane, command, ticket, .. }
+        | Fact::Sent { node, lane, command, ticket, .. }) = fact
         else {
             return;
         };
+        // Who looks for what it has not seen does not look at what it holds.
+        if matches!((lane, command), (Lane::Blocking(_), Command::XPendingRange { .. })) {
+            return;
+        }
         let Some(service) = command.key().and_then(|key| scene.history.service_of(key)) else {
             return;
         };
@@ -300,13 +316,8 @@ impl RenewsInTime {
             worker.heard.clear();
             return;
         }
-        for entry in given(command, reply).into_iter().flat_map(|(_, entries)| entries) {
-            let key = (service, entry.id);
-            if entry.fields.is_none() {
-                worker.heard.remove(&key);
-            } else if worker.acknowledged.get(&key).is_none_or(|at| *at < sent) {
-                worker.heard.insert(key, scene.now);
-            }
+        for entry in handed(*lane, command, reply).into_iter().flat_map(|(_, entries)| entries) {
+            worker.hand((service, entry.id), entry.fields.is_some(), sent, scene.now);
         }
         let here: BTreeSet<StreamId> = match reply {
             Reply::Ids(ids) => ids.iter().copied().collect(),
@@ -349,6 +360,7 @@ impl Invariant for RenewsInTime {
             Verb::XAutoClaim,
             Verb::XClaim,
             Verb::XPendingRange,
+            Verb::XRange,
             Verb::XReadGroup,
         ])
     }

@@ -135,7 +135,7 @@ impl Invariants {
         ]
     }
 
-    fn of_workers() -> [Box<dyn Invariant>; 59] {
+    fn of_workers() -> [Box<dyn Invariant>; 60] {
         [
             Box::new(runs::NotTwiceAtOnce::default()),
             Box::new(runs::WithinLimit::default()),
@@ -143,8 +143,9 @@ impl Invariants {
             Box::new(runs::NotAgain::default()),
             Box::new(runs::CountsDeliveries::default()),
             Box::new(answers::OwnMethods::default()),
-            Box::new(dead_letters::StartsSoOften::default()),
-            Box::new(dead_letters::BuriesOnlySpent),
+            Box::new(dead_letters::StartsSoOften),
+            Box::new(dead_letters::BuriesOnlySpent::default()),
+            Box::new(dead_letters::CountsNoLooks::default()),
             Box::new(dead_letters::NothingWaitsBehindSuspects::default()),
             Box::new(deadlines::SparesWaiting::default()),
             Box::new(deadlines::SkipsExpired::default()),

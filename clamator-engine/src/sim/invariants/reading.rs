@@ -11,12 +11,12 @@ use bytes::Bytes;
 
 use super::lanes::{ASKING, Reach};
 use super::{Fact, Invariant, Kind, REWRITES, Scene};
-use crate::command::{Command, ReadFrom};
+use crate::command::Command;
 use crate::engine::Lane;
-use crate::reply::{Refusal, Reply};
+use crate::reply::{Entry, PendingEntry, Reply};
 use crate::server::Notice;
 use crate::sim::by_node::ByNode;
-use crate::sim::given::{GIVING, asked, given};
+use crate::sim::given::{GIVING, asked, handed};
 use crate::sim::history::{NodeKind, NodeState, dead_entry};
 use crate::sim::network::NodeId;
 use crate::sim::verb::{Verb, Verbs};
@@ -47,8 +47,9 @@ impl Invariant for Bounded {
         }
         let limit = scene.plan.read_block;
         let (blocks, allowed) = match command {
-            Command::XRead { block, .. }
-            | Command::XReadGroup { block, from: ReadFrom::New, .. } => (*block, limit + SLACK),
+            Command::XRead { block, .. } | Command::XReadGroup { block, .. } => {
+                (*block, limit + SLACK)
+            }
             _ => (Some(limit), scene.plan.command_timeout),
         };
         let blocks = blocks.is_some_and(|block| !block.is_zero() && block <= limit);
@@ -99,6 +100,7 @@ impl Invariant for WithinPlaces {
             Verb::XAutoClaim,
             Verb::XClaim,
             Verb::XPendingRange,
+            Verb::XRange,
             Verb::XReadGroup,
         ])
     }
@@ -123,21 +125,22 @@ impl Invariant for WithinPlaces {
             // What turns out to be another's is dropped.
             Fact::Replied {
                 node,
+                lane,
                 command: Command::XPendingRange { key, start, end, .. },
                 reply: Ok(Reply::PendingRange(rows)),
                 ..
             } => {
                 let Some(service) = scene.history.service_of(key) else { return Ok(()) };
                 let places = self.services.entry((*node, service)).or_default();
-                places
-                    .waiting
-                    .retain(|id| id < start || id > end || rows.iter().any(|row| row.id == *id));
-                // What has been given out too often is put aside, perhaps behind other replies.
-                for row in rows.iter().filter(|row| row.deliveries > scene.plan.deliveries_max) {
-                    places.leave(row.id);
+                if *lane == Lane::Command {
+                    let there = |id: &StreamId| rows.iter().any(|row| row.id == *id);
+                    places.waiting.retain(|id| id < start || id > end || there(id));
                 }
+                places.put_aside(rows, scene.plan.deliveries_max);
             }
-            Fact::Replied { node, command, reply, .. } => self.given(scene, *node, command, reply),
+            Fact::Replied { node, lane, command, reply: Ok(reply), .. } => {
+                self.hand(scene, *node, handed(*lane, command, reply));
+            }
             Fact::Sent { node, command: Command::XAck { key, ids, .. }, .. } => {
                 let Some(service) = scene.history.service_of(key) else { return Ok(()) };
                 let places = self.services.entry((*node, service)).or_default();
@@ -183,15 +186,8 @@ impl Invariant for WithinPlaces {
 
 impl WithinPlaces {
     /// A server is answered what it asked for.
-    fn given(
-        &mut self,
-        scene: &Scene<'_>,
-        node: NodeId,
-        command: &Command,
-        reply: &Result<Reply, Refusal>,
-    ) {
-        let given = reply.as_ref().ok().and_then(|reply| given(command, reply));
-        let Some((key, entries)) = given else { return };
+    fn hand(&mut self, scene: &Scene<'_>, node: NodeId, handed: Option<(&Bytes, &[Entry])>) {
+        let Some((key, entries)) = handed else { return };
         let Some(service) = scene.history.service_of(key) else { return };
         let places = self.services.entry((node, service)).or_default();
         let there = entries.iter().filter(|entry| entry.fields.is_some());
@@ -203,6 +199,14 @@ impl WithinPlaces {
 }
 
 impl Places {
+    /// What has been given out too often is put aside, perhaps behind other replies.
+    fn put_aside(&mut self, rows: &[PendingEntry], deliveries_max: u64) {
+        for row in rows.iter().filter(|row| row.deliveries > deliveries_max) {
+            self.waiting.remove(&row.id);
+            self.had.insert(row.id);
+        }
+    }
+
     /// An entry that waits is not going to be started.
     fn leave(&mut self, entry: StreamId) {
         if self.waiting.remove(&entry) {
@@ -379,12 +383,7 @@ impl Invariant for EndsReads {
             Fact::Sent { node, command: Command::ClientUnblock { .. }, .. } => {
                 self.nodes.of(*node).asked += 1;
             }
-            Fact::Sent {
-                node,
-                lane,
-                command: Command::XReadGroup { from: ReadFrom::New, .. },
-                ..
-            } => {
+            Fact::Sent { node, lane, command: Command::XReadGroup { .. }, .. } => {
                 self.nodes.of(*node).waiting.insert(*lane);
             }
             Fact::Replied { node, lane, command: Command::XReadGroup { .. }, .. } => {

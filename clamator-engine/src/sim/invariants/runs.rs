@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::settling::found_gone;
 use super::{Fact, Invariant, Kind, REWRITES, Scene};
-use crate::command::{Command, ReadFrom};
+use crate::command::Command;
 use crate::reply::Reply;
 use crate::server::Concurrency;
 use crate::sim::fault::{Fault, FaultSet};
@@ -143,7 +143,7 @@ impl Invariant for InOrder {
         match fact {
             Fact::Replied {
                 node,
-                command: Command::XReadGroup { key, from: ReadFrom::New, .. },
+                command: Command::XReadGroup { key, .. },
                 reply: Ok(Reply::Entries(entries)),
                 ..
             } => {
@@ -375,12 +375,27 @@ impl Invariant for NotSettled {
     }
 
     fn verbs(&self) -> Verbs {
-        Verbs::of(&[Verb::XAck, Verb::XAutoClaim, Verb::XClaim, Verb::XRange, Verb::XReadGroup])
+        Verbs::of(&[
+            Verb::XAck,
+            Verb::XAutoClaim,
+            Verb::XClaim,
+            Verb::XPendingRange,
+            Verb::XRange,
+            Verb::XReadGroup,
+        ])
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
             Fact::Executed(Executed { node, command, reply, .. }) => {
+                // What is pending although it was acknowledged is so again.
+                if let (Command::XPendingRange { key, .. }, Ok(Reply::PendingRange(rows))) =
+                    (command, reply)
+                {
+                    for row in rows {
+                        self.settled.remove(&(*node, key.clone(), row.id));
+                    }
+                }
                 if let (Command::XAck { key, ids, .. }, Ok(_)) = (command, reply) {
                     let settled = ids.iter().map(|id| (*node, key.clone(), *id));
                     self.settled.extend(settled.filter(|it| !self.gone.contains(it)));

@@ -15,7 +15,7 @@ use super::groups::{TELLING, is_there};
 use super::lanes::{ASKING, Reach};
 use super::reading::SLACK;
 use super::{Fact, Invariant, Kind, REWRITES, Scene};
-use crate::command::{ClaimAs, Command, ReadFrom};
+use crate::command::{ClaimAs, Command};
 use crate::engine::Lane;
 use crate::reply::{Refusal, RefusalKind, Reply};
 use crate::sim::by_node::ByNode;
@@ -44,7 +44,7 @@ struct LookBack {
     owed: bool,
     /// When the second look is over at the latest, if one is owed.
     again: Option<Instant>,
-    /// Whether a look was sent since the group is there.
+    /// Whether what was sent last is a look.
     looks: bool,
     /// Whether the look that was sent last was the first.
     first: bool,
@@ -58,33 +58,48 @@ struct LookBack {
 const LOOK_SLACK: Duration = Duration::from_secs(3);
 
 impl LookBack {
-    /// A read is sent; `late` says that all that the lost lane had sent must be done. Tells whether
-    /// it is in its turn.
-    fn read(&mut self, from: ReadFrom, local: Instant, block: Duration, late: bool) -> bool {
-        self.looks = matches!(from, ReadFrom::History(_));
-        match from {
-            ReadFrom::History(StreamId::ZERO) => {
-                self.first = core::mem::take(&mut self.owed);
-                self.refused = false;
-                if !self.first {
-                    self.again = None;
-                } else if self.again.is_none() {
-                    self.again = Some(local + block + SLACK + LOOK_SLACK);
-                }
-                let due = self.again.is_some_and(|again| again <= local + LOOK_SLACK);
-                self.both = late || due;
-                true
+    /// A look is sent; `late` says that all that the lost lane had sent must be done.
+    fn look(&mut self, local: Instant, block: Duration, late: bool) {
+        self.looks = true;
+        self.first = core::mem::take(&mut self.owed);
+        self.refused = false;
+        if !self.first {
+            self.again = None;
+        } else if self.again.is_none() {
+            self.again = Some(local + block + SLACK + LOOK_SLACK);
+        }
+        let due = self.again.is_some_and(|again| again <= local + LOOK_SLACK);
+        self.both = late || due;
+    }
+
+    /// A read of new entries is sent. Tells whether it is in its turn.
+    fn read(&mut self, local: Instant) -> bool {
+        (self.looks, self.reading) = (false, true);
+        !self.owed && !self.refused && self.again.is_none_or(|again| again >= local)
+    }
+
+    /// A look was answered.
+    fn looked(&mut self, refusal: Option<&Refusal>) {
+        match refusal.map(|refusal| (refusal.kind(), refusal.is_wrong_type())) {
+            None if self.both => self.again = None,
+            // Whoever may not look does without.
+            Some((RefusalKind::Final, false)) if self.both => self.again = None,
+            None | Some((RefusalKind::Final, false)) => {}
+            Some((RefusalKind::NoGroup, _)) => {
+                *self = Self { opened: self.opened, ..Self::default() };
             }
-            ReadFrom::History(_) => {
-                self.refused = false;
-                true
-            }
-            ReadFrom::New => {
-                self.reading = true;
-                !self.owed && !self.refused && self.again.is_none_or(|again| again >= local)
+            Some(_) => {
+                self.refused = self.looks;
+                self.owed = self.first;
             }
         }
     }
+}
+
+/// Whether a command is the beginning of a look, on a lane where otherwise new entries are read.
+fn is_look(lane: Lane, command: &Command) -> bool {
+    let lists = matches!(command, Command::XPendingRange { start: StreamId::ZERO, .. });
+    lists && matches!(lane, Lane::Blocking(_))
 }
 
 impl Invariant for LooksBack {
@@ -97,20 +112,24 @@ impl Invariant for LooksBack {
     }
 
     fn verbs(&self) -> Verbs {
-        Verbs::of(&[Verb::XGroupCreate, Verb::XReadGroup])
+        Verbs::of(&[Verb::XGroupCreate, Verb::XPendingRange, Verb::XRange, Verb::XReadGroup])
     }
 
     fn observe(&mut self, scene: &Scene<'_>, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
-            Fact::Sent { node, lane, command: Command::XReadGroup { from, .. }, local, .. }
-                if scene.history.kind_of(*node) == Some(NodeKind::Server) =>
-            {
+            Fact::Sent { node, lane, command, local, .. } if is_look(*lane, command) => {
                 let look = self.lanes.entry((*node, *lane)).or_default();
                 let jumps = FaultSet::of(&[Fault::WorkerClockAhead]);
                 let block = scene.plan.read_block;
                 let late = scene.now.since(look.opened) >= block + SLACK
                     || scene.history.struck_since(look.opened, jumps);
-                if !look.read(*from, *local, block, late) {
+                look.look(*local, block, late);
+            }
+            Fact::Sent { node, lane, command: Command::XReadGroup { .. }, local, .. }
+                if scene.history.kind_of(*node) == Some(NodeKind::Server) =>
+            {
+                let look = self.lanes.entry((*node, *lane)).or_default();
+                if !look.read(*local) {
                     return Err(format!("{node} does not look back: {look:?}, {fact:?}"));
                 }
             }
@@ -128,22 +147,26 @@ impl Invariant for LooksBack {
                     *look = LookBack { reading, opened, ..LookBack::default() };
                 }
             }
+            Fact::Replied { node, lane, command, reply, .. } if is_look(*lane, command) => {
+                let look = self.lanes.entry((*node, *lane)).or_default();
+                look.looked(reply.as_ref().err());
+            }
+            Fact::Replied { node, lane, command: Command::XReadGroup { .. }, reply, .. } => {
+                let look = self.lanes.entry((*node, *lane)).or_default();
+                look.reading = false;
+                if reply.as_ref().is_err_and(|it| it.kind() == RefusalKind::NoGroup) {
+                    *look = LookBack { opened: look.opened, ..LookBack::default() };
+                }
+            }
             Fact::Replied {
-                node, lane, command: Command::XReadGroup { from, .. }, reply, ..
+                node,
+                lane: lane @ Lane::Blocking(_),
+                command: Command::XRange { .. },
+                reply: Err(refusal),
+                ..
             } => {
                 let look = self.lanes.entry((*node, *lane)).or_default();
-                look.reading &= *from != ReadFrom::New;
-                match reply.as_ref().err().map(Refusal::kind) {
-                    Some(RefusalKind::NoGroup) => {
-                        *look = LookBack { opened: look.opened, ..LookBack::default() };
-                    }
-                    Some(_) if matches!(from, ReadFrom::History(_)) => {
-                        look.refused = look.looks;
-                        look.owed = look.first && *from == ReadFrom::History(StreamId::ZERO);
-                    }
-                    None if look.both && matches!(from, ReadFrom::History(_)) => look.again = None,
-                    Some(_) | None => {}
-                }
+                look.looked(Some(refusal));
             }
             // A claim may be lost with it: then both looks are taken anew, the second one later.
             Fact::Closed { node, lane: Lane::Command }

@@ -9,7 +9,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::{Network, NetworkEvent, NodeId};
-use crate::command::{Command, GroupStart, ReadFrom};
+use crate::command::{Command, GroupStart};
 use crate::engine::{Lane, Version};
 use crate::reply::{Refusal, Reply};
 use crate::stream_id::StreamId;
@@ -136,8 +136,8 @@ pub(in super::super) fn add() -> Command {
 /// Reads new entries, waiting for so many seconds if not 0.
 pub(in super::super) fn read(block: u64) -> Command {
     let block = Some(Duration::from_secs(block)).filter(|block| !block.is_zero());
-    let (consumer, from) = (Bytes::from_static(b"c"), ReadFrom::New);
-    Command::XReadGroup { key: STREAM, group: GROUP, consumer, from, count: 9, block }
+    let consumer = Bytes::from_static(b"c");
+    Command::XReadGroup { key: STREAM, group: GROUP, consumer, count: 9, block }
 }
 
 pub(in super::super) fn look() -> Command {

@@ -12,7 +12,7 @@ use super::super::network::NodeId;
 use super::Point;
 use super::watch::{Flight, ReadsFrom, Watch, What};
 use crate::call::CallError;
-use crate::command::{Command, ReadFrom};
+use crate::command::Command;
 use crate::engine::Lane;
 use crate::reply::{Entry, Refusal, RefusalKind, Reply};
 use crate::stream_id::StreamId;
@@ -53,9 +53,17 @@ impl Watch {
                 self.hits.hit_if(on, Point::ClaimContinued);
                 What::Claim
             }
-            Command::XReadGroup { key, from, .. } => {
-                self.reads(scene, node, key, *from);
+            Command::XReadGroup { .. } => {
+                eye.has_read = true;
                 What::Read
+            }
+            Command::XPendingRange { key, start: StreamId::ZERO, .. }
+                if matches!(lane, Lane::Blocking(_)) =>
+            {
+                let service = scene.history.service_of(key);
+                let looks = service.and_then(|service| eye.looks.get_mut(service));
+                looks.into_iter().for_each(|looks| *looks = looks.saturating_add(1));
+                What::Other
             }
             Command::XRead { after, .. } => {
                 let missing = *after == StreamId::ZERO && eye.newest != StreamId::ZERO;
@@ -72,21 +80,6 @@ impl Watch {
         }
         if let Some(eye) = self.eye(node) {
             eye.flights.push(Flight { ticket, lane, what, executed: false, given: 0 });
-        }
-    }
-
-    fn reads(&mut self, scene: &Scene<'_>, node: NodeId, key: &[u8], from: ReadFrom) {
-        let service = scene.history.service_of(key).unwrap_or(usize::MAX);
-        let Some(eye) = self.eye(node) else { return };
-        eye.has_read = true;
-        match from {
-            ReadFrom::History(StreamId::ZERO) => {
-                if let Some(looks) = eye.looks.get_mut(service) {
-                    *looks = looks.saturating_add(1);
-                }
-            }
-            ReadFrom::History(_) => self.hits.hit(Point::HistoryWentOn),
-            ReadFrom::New => {}
         }
     }
 
@@ -118,6 +111,7 @@ impl Watch {
         &mut self,
         scene: &Scene<'_>,
         node: NodeId,
+        lane: Lane,
         command: &Command,
         reply: &Result<Reply, Refusal>,
     ) {
@@ -142,6 +136,11 @@ impl Watch {
                 _ => {}
             },
             Some(NodeKind::Server) => match command {
+                Command::XPendingRange { .. } | Command::XRange { .. }
+                    if matches!(lane, Lane::Blocking(_)) =>
+                {
+                    self.look_answered(scene, node, command, reply);
+                }
                 Command::ClientUnblock { .. }
                 | Command::DelIdleConsumers { .. }
                 | Command::XAck { .. }

@@ -10,7 +10,7 @@ use super::super::invariants::Scene;
 use super::super::network::{Executed, NodeId};
 use super::Point;
 use super::watch::{Running, Watch, What};
-use crate::command::{ClaimAs, Command, ReadFrom};
+use crate::command::{ClaimAs, Command};
 use crate::reply::{Fields, Refusal, RefusalKind, Reply};
 use crate::server::{Concurrency, Notice, PoisonFault};
 use crate::stream_id::StreamId;
@@ -69,9 +69,8 @@ impl Watch {
     /// Redis carried a command out, or refused it.
     pub(super) fn executed(&mut self, scene: &Scene<'_>, executed: &Executed) {
         let given = match (&executed.command, &executed.reply) {
-            (Command::XReadGroup { key, from, .. }, Ok(Reply::Entries(entries))) => {
-                if *from == ReadFrom::New
-                    && !entries.is_empty()
+            (Command::XReadGroup { key, .. }, Ok(Reply::Entries(entries))) => {
+                if !entries.is_empty()
                     && let Some(service) = scene.history.service_of(key)
                 {
                     self.given_new(executed.node, service, entries);
@@ -241,7 +240,9 @@ impl Watch {
     pub(super) fn noticed(&mut self, notice: &Notice) {
         let point = match notice {
             Notice::AckRefused { .. } => Point::AckRefused,
-            Notice::ConsumerLeft { .. } | Notice::HandlerOverdue { .. } => return,
+            Notice::ConsumerLeft { .. }
+            | Notice::HandlerOverdue { .. }
+            | Notice::Unreadable { .. } => return,
             Notice::DeadLetter { .. } => Point::DeadLetter,
             Notice::DeadLetterRefused { .. } => Point::DeadLetterRefused,
             Notice::ClockJumped => Point::ClockJumped,
@@ -250,6 +251,7 @@ impl Watch {
             Notice::GroupRefused { .. } => Point::GroupRefused,
             Notice::GroupRestored { after: StreamId::ZERO, .. } => Point::GroupRestoredAtStart,
             Notice::GroupRestored { .. } => Point::GroupRestoredAtMark,
+            Notice::LookRefused { .. } => Point::LookRefused,
             Notice::NotFound { .. } => Point::MethodNotFoundDropped,
             Notice::Poison { fault: PoisonFault::Envelope(_), .. } => Point::PoisonEnvelope,
             Notice::Poison { fault: PoisonFault::NoEnvelope, .. } => Point::PoisonNoEnvelope,

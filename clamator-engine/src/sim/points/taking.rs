@@ -1,4 +1,4 @@
-//! Points of how workers come to entries: groups, reads, history, claims.
+//! Points of how workers come to entries: groups, reads, looks, claims.
 //!
 //! Not of what becomes of the entries then. Who has an entry is known from what Redis carried out;
 //! whether its owner knows, from what it was answered.
@@ -8,7 +8,7 @@ use super::super::invariants::Scene;
 use super::super::network::NodeId;
 use super::Point;
 use super::watch::{Seen, Watch};
-use crate::command::{ClaimAs, Command, ReadFrom};
+use crate::command::{ClaimAs, Command};
 use crate::reply::{Entry, Refusal, Reply};
 use crate::stream_id::StreamId;
 
@@ -62,12 +62,9 @@ impl Watch {
     ) {
         let service = |key: &[u8]| scene.history.service_of(key);
         match (command, reply) {
-            (Command::XReadGroup { key, from, .. }, Ok(Reply::Entries(entries))) => {
+            (Command::XReadGroup { key, .. }, Ok(Reply::Entries(entries))) => {
                 let Some(service) = service(key) else { return };
-                match from {
-                    ReadFrom::New => self.read_answered(node, service, entries),
-                    ReadFrom::History(_) => self.history_answered(node, service, entries),
-                }
+                self.read_answered(node, service, entries);
             }
             (Command::XReadGroup { key, .. }, Err(refusal)) => {
                 self.hits.hit_if(refusal.code == "UNBLOCKED", Point::Unblocked);
@@ -123,11 +120,29 @@ impl Watch {
         self.heard(node, service, entries);
     }
 
-    fn history_answered(&mut self, node: NodeId, service: usize, entries: &[Entry]) {
-        let found = if entries.is_empty() { Point::HistoryEmpty } else { Point::HistoryFound };
+    /// A server is answered when it looks back.
+    pub(super) fn look_answered(
+        &mut self,
+        scene: &Scene<'_>,
+        node: NodeId,
+        command: &Command,
+        reply: &Result<Reply, Refusal>,
+    ) {
+        let Some(service) = command.key().and_then(|key| scene.history.service_of(key)) else {
+            return;
+        };
+        let entries = match reply {
+            Ok(Reply::PendingRange(rows)) => {
+                return self.hits.hit_if(rows.is_empty(), Point::LookEmpty);
+            }
+            Ok(Reply::Entries(entries)) => entries,
+            Err(refusal) => {
+                return self.missing(node, Some(service), refusal, Point::NoGroupOnPending);
+            }
+            Ok(_) => return,
+        };
+        let found = if entries.is_empty() { Point::LookFoundDeleted } else { Point::LookFound };
         self.hits.hit(found);
-        let gone = entries.iter().any(|entry| entry.fields.is_none());
-        self.hits.hit_if(gone, Point::HistoryFoundDeleted);
         let looks = self.eye(node).and_then(|eye| eye.looks.get(service).copied()).unwrap_or(0);
         if self.heard(node, service, entries) {
             self.hits.hit(Point::LostReadFound);

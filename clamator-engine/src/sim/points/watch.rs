@@ -180,13 +180,13 @@ impl Watch {
             Fact::Opened { node, lane } => self.lane_opened(*node, *lane),
             Fact::Opening { node, lane } => self.lane_opening(scene.now, *node, *lane),
             Fact::Over => self.over(scene),
-            Fact::Replied { node, ticket, command, reply, .. } => {
+            Fact::Replied { node, lane, ticket, command, reply, .. } => {
                 if let Some(eye) = self.eye(*node)
                     && let Some(place) = eye.flights.iter().position(|it| it.ticket == *ticket)
                 {
                     eye.flights.swap_remove(place);
                 }
-                self.replied(scene, *node, command, reply);
+                self.replied(scene, *node, *lane, command, reply);
             }
             Fact::Sent { node, lane, command, ticket, .. } => {
                 self.sent(scene, *node, *lane, command, *ticket);

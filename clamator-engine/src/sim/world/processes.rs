@@ -13,7 +13,7 @@ use super::super::history::{NodeKind, NodeState};
 use super::super::network::{Cut, Executed, NodeId};
 use super::super::node::{Machine, Step};
 use super::{Phase, Planned, World};
-use crate::command::{Command, ReadFrom};
+use crate::command::Command;
 use crate::engine::Lane;
 use crate::reply::Reply;
 use crate::time::Instant;
@@ -99,9 +99,7 @@ impl World {
             {
                 (8, Lane::Command)
             }
-            (Command::XReadGroup { from: ReadFrom::New, .. }, Ok(Reply::Entries(entries)))
-                if !entries.is_empty() =>
-            {
+            (Command::XReadGroup { .. }, Ok(Reply::Entries(entries))) if !entries.is_empty() => {
                 (2, Lane::Blocking(0))
             }
             (Command::XAck { .. } | Command::XAdd { max_len: Some(_), .. }, Ok(_)) => {
