@@ -18,6 +18,7 @@ use crate::scene::{RAW, Scene, add_request, envelope, request};
 clamator_tests::scenarios!(
     an_entry_given_to_a_reader_that_is_killed_does_not_wait_for_claim_idle,
     an_entry_given_to_a_reader_that_only_redis_believes_in_does_not_wait_for_claim_idle,
+    an_entry_that_redis_cannot_send_is_told_about_and_keeps_nobody_waiting,
 );
 
 const ROUNDS: u64 = 50;
@@ -119,4 +120,35 @@ fn blocked_readers(redis: &RedisServer) -> Vec<String> {
     let marks = [" name=clamator:server:w ", " cmd=xreadgroup ", " flags=b "];
     let readers = clients.lines().filter(|line| marks.iter().all(|mark| line.contains(mark)));
     readers.filter_map(|line| Some(line.strip_prefix("id=")?.split_once(' ')?.0.into())).collect()
+}
+
+/// Each connection ends on which it is asked for, whoever asks.
+async fn an_entry_that_redis_cannot_send_is_told_about_and_keeps_nobody_waiting<R: Runtime>(
+    runtime: R,
+) {
+    let mut scene = Scene::without_server(&runtime).await;
+    for instance in ["v", "w"] {
+        scene.serve(Concurrency::Limit(16), |builder| builder.instance(instance)).await;
+    }
+    let limit: [&[u8]; 4] =
+        [b"CONFIG", b"SET", b"client-output-buffer-limit", b"normal 1000000 0 0"];
+    assert_eq!(scene.redis.connect().command(&limit).text(), "OK");
+    let mut wire = Wire::open(scene.redis.port()).expect("Redis takes connections");
+    for number in 0..9 {
+        let mut envelope = envelope(number, 1);
+        if number == 4 {
+            envelope.push_str(&" ".repeat(2_000_000));
+        }
+        wire.add(&request(&envelope, RAW));
+    }
+    wire.flush().expect("Redis reads");
+    let all_others = |scene: &Scene<R>| scene.length(RAW) == 8;
+    scene.await_that("the other replies", Duration::from_secs(20), all_others).await;
+    scene.await_that("nothing pending", Duration::from_secs(30), |it| it.pending() == 0).await;
+    let mut unreadable = 0;
+    for server in &scene.servers {
+        unreadable += server.stats().await.entries_unreadable;
+    }
+    assert_eq!((unreadable, scene.ledger.starts_max()), (1, 1));
+    scene.assert_settled().await;
 }
