@@ -199,6 +199,11 @@ impl<E: Engine> Rig<E> {
         }
     }
 
+    /// The waiting commands of this name, oldest first.
+    pub(crate) fn commands(&self, name: &str) -> impl Iterator<Item = &Command> {
+        self.commands.iter().map(|sent| &sent.command).filter(move |command| is(command, name))
+    }
+
     /// How many commands of this name wait.
     pub(crate) fn count(&self, name: &str) -> usize {
         self.commands.iter().filter(|sent| is(&sent.command, name)).count()

@@ -44,7 +44,7 @@ pub(super) enum Aim {
     RemoveConsumer,
     RemoveIdleConsumers,
     Renew { keys: Vec<Key>, sent: Instant },
-    Reply(Key),
+    Reply { key: Key, bytes: usize },
     SeekEntry { missing: Missing, given_out: bool, sent: Instant },
     SeekGroup { missing: Vec<Missing>, sent: Instant },
     TakeBack { ids: Vec<StreamId>, sent: Instant },

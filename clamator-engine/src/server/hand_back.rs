@@ -80,7 +80,10 @@ impl Server {
         let now = self.now;
         let Some(service) = self.services.get(index) else { return };
         let ready = service.is_ready() && self.lanes.is_open(Lane::Command);
-        if !ready || service.held.leases.are_paused(now) {
+        if !ready || service.held.leases.are_paused(now) || returned.is_empty() {
+            return;
+        }
+        if self.is_behind_much() {
             return;
         }
         let window = window(self.config.peer_claim_idle(), self.config.seeded);

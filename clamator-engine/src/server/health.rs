@@ -72,7 +72,7 @@ impl Aim {
             Self::CreateGroup { .. } => Need::CreateGroup,
             Self::Read { .. } => Need::Read,
             Self::Renew { .. } => Need::Renew,
-            Self::Reply(_) => Need::Write,
+            Self::Reply { .. } => Need::Write,
             Self::CheckConsumer
             | Self::CheckGhost(_)
             | Self::CheckLeases { .. }

@@ -12,8 +12,10 @@ use bytes::Bytes;
 
 use super::event::JobId;
 use super::leases::Leases;
+use super::look_back::GivenUp;
 use super::outbound::{Outbound, Write};
 use super::request::ReplyTo;
+use super::under_way::Turn;
 use crate::reply::Fields;
 use crate::seeded::{Bug, Seeded};
 use crate::stream_id::StreamId;
@@ -21,8 +23,6 @@ use crate::time::Instant;
 
 /// How often an entry may have been given out before it is watched.
 const UNSUSPICIOUS: u64 = 2;
-/// How many entries that were given up are remembered.
-const GIVEN_UP_MAX: usize = 1000;
 
 /// Names an entry: the epoch of its stream, and its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,9 +49,7 @@ pub(super) struct Held {
     unsent: BTreeSet<Key>,
     /// Those among them that may be why their lanes ended.
     suspects: BTreeSet<Key>,
-    /// What was started here, and is left to others: as the so manieth delivery it is not taken in
-    /// again.
-    given_up: BTreeMap<Key, u64>,
+    given_up: GivenUp,
     seeded: Seeded,
 }
 
@@ -124,7 +122,7 @@ impl Held {
     /// Takes in an entry that is ready to be started.
     pub(super) fn insert_waiting(&mut self, key: Key, unstarted: Unstarted) {
         self.uncounted.remove(&key);
-        self.given_up.remove(&key);
+        self.given_up.remove(key);
         self.waiting.insert(key);
         self.watch(key, unstarted.deliveries);
         self.entries.insert(key, State::Waiting(unstarted));
@@ -133,7 +131,7 @@ impl Held {
     /// Takes in an entry whose delivery count has to be asked for first.
     pub(super) fn insert_uncounted(&mut self, key: Key, fields: Fields) {
         self.uncounted.insert(key);
-        self.given_up.remove(&key);
+        self.given_up.remove(key);
         self.entries.insert(key, State::Uncounted(fields));
     }
 
@@ -236,9 +234,6 @@ impl Held {
     pub(super) fn give_up(&mut self, key: Key, deliveries: u64) {
         self.leases.remove(key);
         self.given_up.insert(key, deliveries);
-        if self.given_up.len() > GIVEN_UP_MAX {
-            self.given_up.pop_first();
-        }
     }
 
     /// Whether an entry that is pending for this server, and has been given out so often, is one that
@@ -249,7 +244,7 @@ impl Held {
                 run.again.is_none() && deliveries > run.deliveries
             }
             Some(_) => false,
-            None => self.given_up.get(&key).is_none_or(|seen| deliveries > *seen),
+            None => !self.given_up.knows(key, deliveries),
         }
     }
 
@@ -429,11 +424,16 @@ impl Held {
         &self.uncounted
     }
 
-    /// The oldest reply that has to be sent. Those that may end their lane come last, and only where
-    /// one is asked for that is going to be `alone`.
-    pub(super) fn next_unsent(&self, alone: bool) -> Option<Key> {
-        let suspects = self.suspects.first().filter(|_| alone);
-        self.unsent.first().or(suspects).copied()
+    /// The oldest reply that has to be sent, and may be. Those that may end their lane come last.
+    pub(super) fn next_unsent(&self, turn: Turn) -> Option<Key> {
+        let (others, suspects) = (self.unsent.first(), self.suspects.first());
+        match turn {
+            Turn::Alone => suspects,
+            Turn::Any => others.or(suspects),
+            Turn::Nothing => None,
+            Turn::Others => others,
+        }
+        .copied()
     }
 
     /// What needs nothing but to be acknowledged, once its lease is known to be valid.

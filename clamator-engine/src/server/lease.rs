@@ -61,12 +61,16 @@ impl Server {
         if leases.due.is_none_or(|due| due > now) {
             return;
         }
-        leases.due = None;
         if leases.all.is_empty() || !ready {
             // The group that is made, and the lane that is opened, look at them again.
+            leases.due = None;
             return;
         }
-        leases.due = Some(now + period);
+        if self.is_behind_much() {
+            return;
+        }
+        let Some(service) = self.services.get_mut(index) else { return };
+        service.held.leases.due = Some(now + period);
         let aging = self.aging(index, claim_idle.saturating_sub(period / 2));
         let Some(service) = self.services.get(index) else { return };
         let window = window(claim_idle, self.config.seeded);

@@ -15,13 +15,13 @@
 //! <https://redis.io/docs/latest/commands/xpending/>, <https://redis.io/docs/latest/commands/xrange/>,
 //! <https://redis.io/docs/latest/develop/reference/clients/#output-buffer-limits>
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::event::Notice;
-use super::held::State;
+use super::held::{Key, State};
 use super::intake::{Given, PAGE};
 use super::reclaim::PENDING_COUNT;
 use super::service::{ReadKind, Service};
@@ -54,6 +54,35 @@ pub(super) struct Unseen {
     /// When that was asked, and when it was told.
     asked: Instant,
     told: Instant,
+}
+
+/// What was started here, and is left to others: it stays pending for this server, and is not what a
+/// look is for.
+#[derive(Debug, Default)]
+pub(super) struct GivenUp {
+    /// As which delivery each was started.
+    all: BTreeMap<Key, u64>,
+}
+
+/// How many of them are remembered.
+const GIVEN_UP_MAX: usize = 1000;
+
+impl GivenUp {
+    pub(super) fn insert(&mut self, key: Key, deliveries: u64) {
+        self.all.insert(key, deliveries);
+        if self.all.len() > GIVEN_UP_MAX {
+            self.all.pop_first();
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: Key) {
+        self.all.remove(&key);
+    }
+
+    /// Whether an entry was started as this delivery, or as a later one.
+    pub(super) fn knows(&self, key: Key, deliveries: u64) -> bool {
+        self.all.get(&key).is_some_and(|started| deliveries <= *started)
+    }
 }
 
 /// What may be why lanes end.

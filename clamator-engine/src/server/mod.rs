@@ -41,6 +41,7 @@ mod take_back;
 mod tests;
 mod timers;
 mod trim;
+mod under_way;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -56,9 +57,10 @@ use self::expiry::ReplyStreams;
 use self::held::{Key, Run, Unstarted};
 use self::request::{Judge, Verdict};
 use self::service::Service;
-use self::settle::{Retry, UnderWay};
+use self::settle::Retry;
 pub use self::stats::ServerStats;
 use self::stop::Drain;
+use self::under_way::UnderWay;
 use crate::command::Command;
 use crate::engine::{Engine, Input, Lane, Loss, Output};
 use crate::health::Refusals;
@@ -310,7 +312,10 @@ impl Server {
             Aim::Read { epoch, sent } => self.handle_read(service, epoch, sent, reply),
             Aim::RemoveConsumer => self.handle_consumer_removed(service, &reply),
             Aim::RemoveIdleConsumers => self.handle_idle_consumers_removed(service, &reply),
-            Aim::Reply(key) => self.handle_replied(service, key, reply),
+            Aim::Reply { key, bytes } => {
+                self.reply_done(bytes);
+                self.handle_replied(service, key, reply);
+            }
             Aim::SeekEntry { missing, given_out, sent } => {
                 self.handle_entry_sought(service, missing, given_out, sent, reply);
             }
@@ -355,7 +360,10 @@ impl Server {
                 }
                 Aim::ListOwn { .. } => self.void_list(service, voided.sent),
                 Aim::Read { sent, .. } => self.void_read(service, sent, voided.sent),
-                Aim::Reply(key) => self.lose_reply(service, key, voided.sent && !ended.unfit),
+                Aim::Reply { key, bytes } => {
+                    self.reply_done(bytes);
+                    self.lose_reply(service, key, voided.sent && !ended.unfit);
+                }
                 Aim::SeekEntry { missing, .. } => self.void_renewal(service, &[missing.key]),
                 Aim::SeekGroup { missing, .. } => {
                     let keys: Vec<Key> = missing.iter().map(|it| it.key).collect();
@@ -437,6 +445,7 @@ impl Engine for Server {
                     for service in &mut self.services {
                         service.held.leases.hurry(now);
                     }
+                    self.renew_all();
                     self.replies.proven = false;
                     self.tell_doubtful();
                 }

@@ -40,6 +40,11 @@ impl Outbound {
         Self { key, fields, write, creates: true, losses: 0, lost: false }
     }
 
+    /// How large it is, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.fields.iter().map(|(name, value)| name.len() + value.len()).sum()
+    }
+
     /// Whether it may be why they ended.
     pub(super) const fn is_suspect(&self) -> bool {
         self.losses >= LOSSES_IN_COMPANY

@@ -45,16 +45,6 @@ pub(super) struct Retry {
 /// Lanes that may end with a reply under way, the last ones with it alone, before it is given up.
 pub(super) const LOSSES_MAX: u32 = 8;
 
-/// Replies that were sent and are not answered.
-#[derive(Debug, Default)]
-pub(super) struct UnderWay {
-    replies: usize,
-    /// Whether it is one that may be why lanes ended, and is alone for that.
-    suspect: bool,
-    /// Whether the lane has answered anything: if it then ends with a reply, that is no accident.
-    pub(super) proven: bool,
-}
-
 impl Server {
     /// The handler of a job has ended. A second answer to one job changes nothing.
     pub fn answer(&mut self, now: Instant, job: JobId, answer: Answer) {
@@ -155,19 +145,16 @@ impl Server {
 
     /// Sends the oldest reply that waits. Tells whether there was one, and a lane to send it on.
     fn send_oldest_reply(&mut self, index: usize) -> bool {
-        if !self.lanes.is_open(Lane::Command) || self.replies.suspect {
-            return false;
-        }
+        let turn = self.turn();
         let Some(service) = self.services.get_mut(index) else { return false };
-        let alone = self.replies.replies == 0 && self.replies.proven;
-        let Some(key) = service.held.next_unsent(alone) else { return false };
+        let Some(key) = service.held.next_unsent(turn) else { return false };
         if !self.is_ours(index, key) {
             return false;
         }
         let Some(service) = self.services.get_mut(index) else { return false };
         let Some(outbound) = service.held.send_reply(key) else { return true };
-        self.replies.replies += 1;
-        self.replies.suspect = outbound.is_suspect();
+        let bytes = outbound.bytes();
+        self.replies.sent(self.now, bytes, outbound.is_suspect());
         let Outbound { key: stream, fields, write, .. } = outbound;
         let dead = matches!(write, Write::DeadLetter { .. });
         // Dead letters stay, and whatever else a relaxed server writes to is not its own to delete.
@@ -182,7 +169,7 @@ impl Server {
             max_len: Some(max_len).filter(|_| !self.config.seeded.is(Bug::ReplyUnbounded)),
             fields,
         };
-        self.send(index, command, Aim::Reply(key));
+        self.send(index, command, Aim::Reply { key, bytes });
         if creates && own {
             self.limit_reply_stream(index, stream);
         }
@@ -190,7 +177,6 @@ impl Server {
     }
 
     pub(super) fn handle_replied(&mut self, index: usize, key: Key, reply: Result<Reply, Refusal>) {
-        self.reply_done();
         let Err(refusal) = reply else {
             if self.retry.take().is_some() {
                 self.dirty.extend(0..self.services.len());
@@ -264,20 +250,10 @@ impl Server {
         }
     }
 
-    /// A reply is no longer under way.
-    fn reply_done(&mut self) {
-        self.replies.replies = self.replies.replies.saturating_sub(1);
-        self.replies.suspect = false;
-        if self.replies.replies == 0 && self.services.iter().any(|it| it.held.has_suspects()) {
-            self.dirty.extend(0..self.services.len());
-        }
-    }
-
     /// A lane has ended with a reply under way. It is sent again, unless it is the reply that
     /// ends lanes, as one does that is larger than Redis is set to take: then an error is sent.
     pub(super) fn lose_reply(&mut self, index: usize, key: Key, suspected: bool) {
         let patient = self.config.seeded.is(Bug::ReplyEndsLanes);
-        self.reply_done();
         let Some(service) = self.services.get_mut(index) else { return };
         let lost = if suspected && !patient { service.held.lose_reply(key) } else { None };
         if let Some(outbound) = lost.filter(|it| it.losses >= LOSSES_MAX)
@@ -297,8 +273,10 @@ impl Server {
         if self.config.seeded.is(Bug::ReplyForgotten) {
             return;
         }
-        if let Some(service) = self.services.get_mut(index) {
-            service.held.unsend_reply(key);
+        let Some(service) = self.services.get_mut(index) else { return };
+        service.held.unsend_reply(key);
+        if service.held.has_suspects() {
+            self.replies.suspect_waits(self.now);
         }
     }
 

@@ -90,7 +90,11 @@ impl Server {
     /// time. Tells whether it does.
     pub(super) fn take_back(&mut self, index: usize, count: usize) -> bool {
         let idle_min = self.idle_enough();
-        let Some(service) = self.services.get_mut(index).filter(|it| it.take_back.is_due()) else {
+        if self.services.get(index).is_none_or(|it| !it.take_back.is_due()) {
+            return false;
+        }
+        let behind_much = self.is_behind_much();
+        let Some(service) = self.services.get_mut(index).filter(|_| !behind_much) else {
             return false;
         };
         let sent = self.now;

@@ -25,6 +25,7 @@ mod stats;
 mod stop;
 mod take_back;
 mod trim;
+mod under_way;
 
 use alloc::format;
 use alloc::string::String;

@@ -32,7 +32,8 @@ impl Server {
             let acks = acks.map(|at| Deadline::new(at, Timer::RetryReplies));
             let renewal = service.held.leases.due().filter(|_| service.is_ready());
             let renewal = renewal.map(|at| Deadline::new(at, Timer::Renew));
-            let renewal = renewal.filter(|_| self.lanes.is_open(Lane::Command));
+            let may_renew = self.lanes.is_open(Lane::Command) && !self.replies.renewal_waits();
+            let renewal = renewal.filter(|_| may_renew);
             [self.group_deadline(service), reader_deadline(service), acks, renewal]
         };
         [self.lanes.deadline(), retry]

@@ -19,14 +19,17 @@ fn a_reply_with_which_lanes_end_is_sent_behind_all_others_and_alone() {
     held.insert_replying(key(1), outbound());
     held.insert_replying(key(2), outbound());
     for _ in 0..LOSSES_IN_COMPANY {
-        assert_eq!(held.next_unsent(false), Some(key(1)));
+        assert_eq!(held.next_unsent(Turn::Others), Some(key(1)));
         assert!(held.send_reply(key(1)).is_some_and(|reply| !reply.is_suspect()));
         assert!(held.lose_reply(key(1)).is_some());
         held.unsend_reply(key(1));
     }
-    assert_eq!((held.next_unsent(false), held.next_unsent(true)), (Some(key(2)), Some(key(2))));
+    assert_eq!(
+        (held.next_unsent(Turn::Others), held.next_unsent(Turn::Any)),
+        (Some(key(2)), Some(key(2)))
+    );
     held.send_reply(key(2));
-    assert_eq!((held.next_unsent(false), held.next_unsent(true)), (None, Some(key(1))));
+    assert_eq!((held.next_unsent(Turn::Others), held.next_unsent(Turn::Any)), (None, Some(key(1))));
 }
 
 fn waiting(held: &mut Held, number: u64) {
@@ -68,5 +71,5 @@ fn what_is_dropped_is_not_held_in_any_way() {
         held.remove(key(number));
     }
     assert_eq!((held.len(), held.unstarted(), held.running()), (0, 0, 0));
-    assert_eq!(held.next_unsent(true), None);
+    assert_eq!(held.next_unsent(Turn::Any), None);
 }

@@ -1,0 +1,160 @@
+//! Rules 4.4 and 4.6: what does not wait for ever behind the replies that are under way.
+//!
+//! Not the suspicion against a reply (`lost`), nor what is renewed and handed back when it is time
+//! (`lease`, `hand_back`).
+
+use super::lease::{PERIOD, renew};
+use super::*;
+use crate::command::ClaimAs;
+use crate::engine::{Input, Lane};
+
+/// Lets time pass on a slow link: bytes move all the time.
+fn slowly(rig: &mut Rig<Server>, time: Duration) {
+    for _ in 0..time.as_secs() {
+        rig.run(SECOND);
+        rig.input(Input::Progress { lane: Lane::Command, bytes: 64 * 1024 });
+    }
+}
+
+/// A handler ends whose result has so many bytes.
+fn end_with(rig: &mut Rig<Server>, job: &Job, bytes: usize) {
+    let result = Json::encode(&"a".repeat(bytes)).unwrap();
+    rig.engine.answer(rig.now, job.id, Answer::Result(result));
+    rig.drain();
+}
+
+/// Three handlers run; one ends, with a result of so many bytes, and its reply is under way for a
+/// period. The jobs of the other two.
+fn behind(bytes: usize) -> (Rig<Server>, Vec<Job>) {
+    let mut rig = rig_with_handlers(3);
+    rig.habit = quiet;
+    rig.deliver(vec![request(1), request(2), request(3)]);
+    let mut jobs = rig.jobs();
+    rig.run(SECOND / 2);
+    end_with(&mut rig, &jobs.remove(0), bytes);
+    assert_eq!(rig.count("XADD"), 1);
+    slowly(&mut rig, PERIOD);
+    (rig, jobs)
+}
+
+#[test]
+fn a_renewal_is_not_sent_behind_a_large_reply_and_comes_before_the_next_one() {
+    let (mut rig, jobs) = behind(100_000);
+    assert_eq!(rig.count("XCLAIM"), 0);
+    end_with(&mut rig, &jobs[0], 100_000);
+    assert_eq!(rig.count("XADD"), 1, "it would keep the renewal waiting as well");
+    rig.answer("XADD", added());
+    assert_eq!(rig.count("XADD"), 1, "now it may go");
+    assert_eq!(renew(&mut rig), [id(1), id(2), id(3)]);
+}
+
+#[test]
+fn a_renewal_is_sent_behind_a_small_reply() {
+    let (mut rig, jobs) = behind(10_000);
+    assert_eq!(renew(&mut rig), [id(1), id(2), id(3)]);
+    end_with(&mut rig, &jobs[0], 10_000);
+    assert_eq!(rig.count("XADD"), 2);
+}
+
+#[test]
+fn a_lost_lane_leaves_nothing_to_wait_for() {
+    let (mut rig, _) = behind(100_000);
+    rig.lose(Lane::Command);
+    rig.run(SECOND);
+    rig.open_lanes();
+    let sent = [rig.count("XADD"), rig.count("XCLAIM") + rig.count("XPENDING")];
+    assert_eq!(sent, [1, 1], "the reply, and a renewal or a look");
+}
+
+#[test]
+fn nothing_is_handed_back_behind_a_large_reply() {
+    let mut rig = rig_with_handlers(2);
+    rig.habit = quiet;
+    rig.deliver(vec![request(1), request(2)]);
+    let jobs = rig.jobs();
+    rig.deliver(vec![request(3)]);
+    rig.run(SECOND / 2);
+    end_with(&mut rig, &jobs[0], 100_000);
+    assert_eq!(rig.jobs().len(), 1);
+    rig.deliver(vec![request(4)]);
+    rig.stop(60 * SECOND);
+    slowly(&mut rig, 3 * SECOND);
+    assert_eq!(rig.count("XCLAIM"), 0);
+    rig.answer("XADD", added());
+    let sent = rig.take("XCLAIM");
+    let Command::XClaim { ids, claim_as: ClaimAs::HandedBack { .. }, idle_min, .. } = sent.command
+    else {
+        panic!("{sent:?}")
+    };
+    assert_eq!(ids, [id(4)]);
+    assert!(idle_min >= 3 * SECOND, "as of now: {idle_min:?}");
+}
+
+/// A server with a reply that may be why three lanes have ended, and more to do than it can.
+fn suspecting() -> Rig<Server> {
+    let mut rig = rig_with_handlers(4);
+    rig.habit = quiet;
+    rig.deliver(vec![request(1)]);
+    let job = rig.job();
+    rig.end(&job);
+    for _ in 0..3 {
+        assert_eq!(rig.count("XADD"), 1);
+        rig.lose(Lane::Command);
+        rig.lose(Lane::Blocking(0));
+        rig.run(2 * SECOND);
+        rig.open_lanes();
+    }
+    rig
+}
+
+/// The ids of the requests whose replies are under way.
+fn replying(rig: &Rig<Server>) -> Vec<u64> {
+    let id = |text: &[u8]| {
+        let text = core::str::from_utf8(text).unwrap();
+        let (_, rest) = text.split_once(r#""id":"#).unwrap();
+        rest.split_once(',').unwrap().0.parse().unwrap()
+    };
+    rig.commands("XADD")
+        .map(|command| match command {
+            Command::XAdd { fields, .. } => id(&fields[1].1),
+            other => panic!("{other:?}"),
+        })
+        .collect()
+}
+
+#[test]
+fn a_reply_that_has_to_be_alone_is_sent_within_about_a_second_however_many_others_there_are() {
+    let mut rig = suspecting();
+    rig.habit = |command| match command {
+        Command::XPendingRange { .. } => Some(Reply::PendingRange(vec![])),
+        other => quiet(other),
+    };
+    rig.run(SECOND / 100);
+    // At each time one reply is under way, and the next one waits to follow it.
+    let mut alone_after = None;
+    let mut waiting = Vec::new();
+    for round in 0..40u64 {
+        if let Some(read) = rig.find("XREADGROUP") {
+            rig.reply(read.token, Reply::Entries(vec![request(100 + round)]));
+        }
+        waiting.extend(rig.jobs());
+        if !waiting.is_empty() {
+            let job = waiting.remove(0);
+            rig.end(&job);
+        }
+        let now = replying(&rig);
+        if now == [1] {
+            alone_after.get_or_insert(round);
+            break;
+        }
+        assert!(!now.contains(&1), "{now:?}");
+        rig.run(SECOND / 10);
+        if rig.count("XADD") > 1 || rig.count("XADD") == 1 && waiting.is_empty() {
+            rig.answer("XADD", added());
+        }
+    }
+    assert!(alone_after.is_some_and(|rounds| rounds <= 16), "{alone_after:?}");
+    assert_eq!(rig.count("XADD"), 1);
+    rig.answer("XADD", added());
+    assert!(rig.count("XADD") > 0, "the others go on");
+}
