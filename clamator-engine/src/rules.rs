@@ -38,27 +38,31 @@
 //! **4.4 Leases.** What is held, running or waiting, is renewed at a third of `claim_idle`, unless
 //! another worker has taken it over: nothing is taken back. A lease is valid for `claim_idle` after
 //! the command was sent that touched the entry last, and no longer than its group is there. What a
-//! handler comes to whose lease is lost is not heard (`server/lease.rs`, `server/missing.rs`).
+//! handler comes to whose lease is lost is not heard (`server/lease.rs`, `server/missing.rs`). No
+//! renewal is sent behind more replies than pass in time (`server/under_way.rs`).
 //!
 //! **4.5 Reclaim.** Once a second, spread by 25 %, what other consumers left idle for `claim_idle`
 //! is taken over, with a cursor that is carried on. What is already held starts no second handler. What
 //! an earlier process of the same name was given is taken back after a start, once it has been idle for
 //! two renewal intervals, so that nothing is taken from a twin that renews in time
 //! (`server/take_back.rs`).
-//! After a lane that ended with a read unanswered the own pending entries are read first, and once
-//! more when that read must be over (`server/reclaim.rs`, `server/intake.rs`).
+//! After a lane that ended with a read unanswered what is pending for this consumer and not held is
+//! looked for first, and once more when that read must be over. That counts as no delivery
+//! (`server/reclaim.rs`, `server/look_back.rs`).
 //!
 //! **4.6 Isolation.** One entry never harms another: bad bytes, a reply that cannot be written, a
 //! handler that panics are settled on their own. A reply with which three lanes have ended is sent
 //! alone; if they go on ending, its caller is sent an error. What is read or taken over when a lane
-//! ends is asked for in halves.
+//! ends is asked for in halves, and an entry that ends every lane on which it alone is asked for is
+//! settled with a notice (`server/settle.rs`, `server/look_back.rs`).
 //!
 //! **4.7 Reach.** A reply goes to `<prefix>:replies:` and nowhere else; a method of another service
 //! is not run (`server/request.rs`).
 //!
 //! **4.8 Poison.** What is no request is acknowledged with a notice; its caller is told when it can
 //! be found out who that is. An entry that would be given out once too often is put aside as a dead
-//! letter, and acknowledged behind that (`server/dead.rs`).
+//! letter, and acknowledged behind that. A server never counts up what it holds itself
+//! (`server/dead.rs`).
 //!
 //! **4.9 Deadlines.** A request says for how long its caller still waits. One whose deadline is past
 //! by more than `deadline_slack`, as Redis's clock has been seen to show on this lane, is not run: it
