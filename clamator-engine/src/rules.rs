@@ -61,8 +61,7 @@
 //!
 //! **4.8 Poison.** What is no request is acknowledged with a notice; its caller is told when it can
 //! be found out who that is. An entry that would be given out once too often is put aside as a dead
-//! letter, and acknowledged behind that. A server never counts up what it holds itself
-//! (`server/dead.rs`).
+//! letter, and acknowledged behind that (`server/dead.rs`).
 //!
 //! **4.9 Deadlines.** A request says for how long its caller still waits. One whose deadline is past
 //! by more than `deadline_slack`, as Redis's clock has been seen to show on this lane, is not run: it
