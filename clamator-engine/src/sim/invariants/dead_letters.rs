@@ -8,11 +8,11 @@ use alloc::string::String;
 
 use bytes::Bytes;
 
+use super::taking::AGING;
 use super::{Fact, Invariant, Kind, REWRITES, Scene};
 use crate::command::Command;
 use crate::reply::Reply;
 use crate::server::Concurrency;
-use crate::sim::fault::{Fault, FaultSet};
 use crate::sim::given::{GIVING, asked, given};
 use crate::sim::history::{NodeKind, dead_entry, is_dead};
 use crate::sim::network::{Executed, NodeId};
@@ -49,9 +49,6 @@ impl Invariant for StartsSoOften {
         Ok(())
     }
 }
-
-/// Faults by which an entry is not what was given, or looks older than it is.
-const AGING: FaultSet = REWRITES.and(FaultSet::of(&[Fault::RedisClockAhead]));
 
 /// A process does not give itself what it was given: that would be counted as if it had been started
 /// once more, and what nobody has started would be put aside (4.8, I9). What XAUTOCLAIM finds is left

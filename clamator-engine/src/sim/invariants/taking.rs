@@ -194,7 +194,7 @@ pub(super) struct TakesBackTheDead {
 }
 
 /// Faults by which an entry looks older than it is, or is not the one that was touched.
-const AGING: FaultSet = REWRITES.and(FaultSet::of(&[Fault::RedisClockAhead]));
+pub(super) const AGING: FaultSet = REWRITES.and(FaultSet::of(&[Fault::RedisClockAhead]));
 
 impl Invariant for TakesBackTheDead {
     fn title(&self) -> (&'static str, &'static str) {
