@@ -122,7 +122,6 @@ impl Held {
     /// Takes in an entry that is ready to be started.
     pub(super) fn insert_waiting(&mut self, key: Key, unstarted: Unstarted) {
         self.uncounted.remove(&key);
-        self.given_up.remove(key);
         self.waiting.insert(key);
         self.watch(key, unstarted.deliveries);
         self.entries.insert(key, State::Waiting(unstarted));
@@ -131,7 +130,6 @@ impl Held {
     /// Takes in an entry whose delivery count has to be asked for first.
     pub(super) fn insert_uncounted(&mut self, key: Key, fields: Fields) {
         self.uncounted.insert(key);
-        self.given_up.remove(key);
         self.entries.insert(key, State::Uncounted(fields));
     }
 

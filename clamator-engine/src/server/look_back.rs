@@ -75,10 +75,6 @@ impl GivenUp {
         }
     }
 
-    pub(super) fn remove(&mut self, key: Key) {
-        self.all.remove(&key);
-    }
-
     /// Whether an entry was started as this delivery, or as a later one.
     pub(super) fn knows(&self, key: Key, deliveries: u64) -> bool {
         self.all.get(&key).is_some_and(|started| deliveries <= *started)
@@ -309,15 +305,16 @@ impl Server {
         service.reader.own_lost(sent);
     }
 
-    /// The lane has ended with a body unanswered; `suspected` says that it may be why.
-    pub(super) fn void_fetch(&mut self, index: usize, unseen: Unseen, sent: bool, suspected: bool) {
+    /// The lane has ended with a body unanswered.
+    pub(super) fn void_fetch(&mut self, index: usize, unseen: Unseen, sent: bool) {
         let Some(service) = self.services.get_mut(index) else { return };
         let reader = &mut service.reader;
         reader.own_lost(sent);
-        if sent {
-            reader.page.lost(reader.asked);
+        if !sent {
+            return;
         }
-        if suspected && reader.asked == 1 {
+        reader.page.lost(reader.asked);
+        if reader.asked == 1 {
             let before = reader.suspect.filter(|it| it.id == unseen.id).map_or(0, |it| it.losses);
             reader.suspect = Some(Suspect { id: unseen.id, losses: before + 1 });
         }

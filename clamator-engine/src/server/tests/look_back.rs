@@ -130,7 +130,7 @@ fn what_was_given_out_before_the_lost_read_was_sent_is_left_alone() {
     rig.run(SECOND / 2);
     lose(&mut rig);
     let idle = |ms, idle_ms| PendingEntry { idle_ms, ..pending(ms, 1) };
-    listed(&mut rig, vec![idle(1, 1001), idle(2, 1000)]);
+    listed(&mut rig, vec![idle(1, 1401), idle(2, 1400)]);
     fetched(&mut rig, request(2));
     assert_eq!(starts(&mut rig), [(2, 1)]);
 }
@@ -158,6 +158,18 @@ fn what_was_settled_while_a_look_was_under_way_is_not_started_by_it() {
         rig.no_job();
         assert_eq!(rig.acknowledged(), [id(1)], "it may have been given out again");
     }
+}
+
+#[test]
+fn what_is_being_acknowledged_is_acknowledged_once_more_if_it_is_pending_all_the_same() {
+    let mut rig = rig_with_handlers(4);
+    rig.deliver(vec![notification(1)]);
+    let job = rig.job();
+    rig.end(&job);
+    assert_eq!(rig.count("XACK"), 1);
+    lose(&mut rig);
+    listed(&mut rig, vec![pending(1, 1)]);
+    assert_eq!((rig.count("XACK"), rig.count("XRANGE")), (2, 0));
 }
 
 #[test]
