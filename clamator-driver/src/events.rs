@@ -94,8 +94,8 @@ impl Speaker<'_> {
             Notice::ReplyToRefused { service, entry } => warn!(
                 target: "clamator", instance, %service, %entry, "reply-to refused"
             ),
-            Notice::Unreadable { service, entry } => error!(
-                target: "clamator", instance, %service, %entry, "redis entry unreadable"
+            Notice::Unreadable { service, entry, settled } => error!(
+                target: "clamator", instance, %service, %entry, settled, "redis entry unreadable"
             ),
             notice => warn!(target: "clamator", instance, ?notice, "notice"),
         }

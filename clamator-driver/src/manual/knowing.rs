@@ -56,7 +56,7 @@
 //! | `clamator_server_renewals_refused_total` | renewals that Redis does not allow |
 //! | `clamator_server_handlers_overdue_total` | handlers that were dropped after `handler_timeout` |
 //! | `clamator_server_entries_deleted_total` | entries that were given out although they are gone |
-//! | `clamator_server_entries_unreadable_total` | entries that Redis could not send, each connection having ended on which one was asked for |
+//! | `clamator_server_entries_unreadable_total` | entries that did not arrive, each connection having ended on which one was asked for |
 //! | `clamator_server_entries_found_total` | entries that a connection was given that had ended, found by looking back |
 //! | `clamator_server_entries_trimmed_total` | entries that others had acknowledged and left, and that were deleted |
 //! | `clamator_server_entries_handed_back_total` | entries that were handed back at the stop |

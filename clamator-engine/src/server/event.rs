@@ -213,14 +213,16 @@ pub enum Notice {
         /// Which entry.
         entry: StreamId,
     },
-    /// Redis could not send an entry: each connection ended on which its body was asked for, as when
-    /// it is larger than `client-output-buffer-limit` or a proxy allows. It was acknowledged, and did
-    /// not run.
+    /// An entry does not arrive: each of many connections ended on which nothing else was asked for, as
+    /// when it is larger than `client-output-buffer-limit` or a proxy allows. It did not run.
     Unreadable {
         /// On whose stream.
         service: ServiceName,
         /// Which entry.
         entry: StreamId,
+        /// Whether each of them was closed from the other side. Then the entry was acknowledged: it is
+        /// gone. Else it took too long, and is left to other workers.
+        settled: bool,
     },
 }
 

@@ -13,6 +13,7 @@ use core::time::Duration;
 use super::config::StartFrom;
 use super::event::Notice;
 use super::intake::wide;
+use super::look_back::GivenUp;
 use super::service::{GroupState, Reclaim, Service};
 use super::{Aim, Server, Stage};
 use crate::command::{Command, GroupStart};
@@ -138,6 +139,7 @@ impl Server {
         service.group.created_at = Some(now);
         service.take_back.group_is_there(now, existed && !self.config.instance_is_fresh);
         service.held.leases.void(now);
+        service.held.given_up = GivenUp::default();
         service.held.leases.hurry(now);
         let kept = self.config.seeded.is(Bug::CursorKept);
         let cursor = if kept { service.reclaim.cursor } else { StreamId::ZERO };
@@ -289,7 +291,7 @@ impl Service {
         self.group.mark = Some(StreamId::ZERO);
         self.reader.settled.clear();
         // A second look stays due: what a lost read may yet be given is of this stream.
-        self.reader.look = None;
+        self.reader.look_is_over();
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) struct Held {
     unsent: BTreeSet<Key>,
     /// Those among them that may be why their lanes ended.
     suspects: BTreeSet<Key>,
-    given_up: GivenUp,
+    pub(super) given_up: GivenUp,
     seeded: Seeded,
 }
 
@@ -439,9 +439,9 @@ impl Held {
         self.doubtful.iter().copied().collect()
     }
 
-    /// Whether there are replies that have to be sent alone.
-    pub(super) fn has_suspects(&self) -> bool {
-        !self.suspects.is_empty()
+    /// The replies that have to be sent alone.
+    pub(super) const fn suspects(&self) -> &BTreeSet<Key> {
+        &self.suspects
     }
 
     /// Whether any reply has to be sent or is under way.

@@ -306,6 +306,12 @@ impl Reader {
         self.look = Some(Look::new());
     }
 
+    /// Nothing is to be looked for now.
+    pub(super) fn look_is_over(&mut self) {
+        self.look = None;
+        self.lost_since = self.lost_since.filter(|_| self.look_again.is_some());
+    }
+
     /// Whether what is under way may still name what was settled meanwhile.
     pub(super) const fn may_name_settled(&self) -> bool {
         self.under_way.is_some() || self.look.is_some()

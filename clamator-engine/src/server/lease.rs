@@ -273,5 +273,6 @@ impl Server {
             self.events.push_back(ServerEvent::LeaseLost(job));
         }
         self.dirty.insert(index);
+        self.stop_waiting();
     }
 }

@@ -7,10 +7,15 @@
 //! held. Neither counts as a delivery: XREADGROUP would count one more for all that is held, and what
 //! is looked at often would be taken for what ends processes (rule 4.8).
 //!
+//! Both are answered by a replica as well. A lane is not opened to one; if its server becomes one while a
+//! look is under way, what was settled elsewhere since may be found, and runs again, as after any
+//! failover that lost an acknowledgement.
+//!
 //! A body that Redis cannot send, as it is larger than what a connection may have outstanding, ends
 //! each lane on which it is asked for. Fewer and fewer are asked for, in the end that one alone; and
-//! when lane after lane has ended with nothing else under way, it is given up, so that it does not end
-//! this worker's lanes for ever, and then those of the next (rule 4.6).
+//! when lane after lane was closed with nothing else under way, it is settled, so that it does not end
+//! this worker's lanes for ever, and then those of the next (rule 4.6). If it only takes too long, which
+//! may be this worker's link, it is left to others.
 //!
 //! <https://redis.io/docs/latest/commands/xpending/>, <https://redis.io/docs/latest/commands/xrange/>,
 //! <https://redis.io/docs/latest/develop/reference/clients/#output-buffer-limits>
@@ -87,7 +92,13 @@ pub(super) struct Suspect {
     id: StreamId,
     /// How many lanes in succession have ended with nothing but its body asked for.
     losses: u32,
+    /// How many of them because it took too long.
+    overdue: u32,
 }
+
+/// By how much longer than it was an entry may be said to have been idle: Redis counts milliseconds,
+/// and its clock may go otherwise.
+const IDLE_SLACK: Duration = Duration::from_millis(100);
 
 impl Look {
     pub(super) const fn new() -> Self {
@@ -170,10 +181,11 @@ impl Server {
     /// Asks for bodies. What is never answered is given up.
     fn fetch(&mut self, index: usize, unseen: Vec<Unseen>) {
         let Some(service) = self.services.get_mut(index) else { return };
+        let guilty = service.reader.suspect.filter(|it| it.losses >= LOSSES_MAX);
         if let [alone] = unseen[..]
-            && service.reader.suspect.is_some_and(|it| it.id == alone.id && it.losses >= LOSSES_MAX)
+            && let Some(guilty) = guilty.filter(|it| it.id == alone.id)
         {
-            return self.give_up_entry(index, alone);
+            return self.give_up_entry(index, alone, guilty.overdue == 0);
         }
         service.reader.asked = unseen.len();
         for unseen in unseen {
@@ -217,7 +229,7 @@ impl Server {
             Ok(Reply::PendingRange(rows)) => {
                 self.services.get_mut(index).into_iter().for_each(|it| it.listed(&rows, sent, now));
             }
-            Ok(_) => self.garbled(index),
+            Ok(_) => self.look_garbled(index),
             Err(refusal) => self.look_refused(index, refusal),
         }
         self.end_look(index);
@@ -238,16 +250,34 @@ impl Server {
         }
         match reply {
             Ok(Reply::Entries(_)) if self.is_doubtful(index, epoch, unseen.asked) => {}
-            Ok(Reply::Entries(entries)) => {
-                let gone = Entry { id: unseen.id, fields: None };
-                let entry = entries.into_iter().next().unwrap_or(gone);
-                self.stats_of(index).entries_found += u64::from(entry.fields.is_some());
-                self.take_in(index, entry, unseen.given());
-            }
-            Ok(_) => self.garbled(index),
+            Ok(Reply::Entries(entries)) => self.found(index, unseen, entries),
+            Ok(_) => self.look_garbled(index),
             Err(refusal) => self.look_refused(index, refusal),
         }
         self.end_look(index);
+    }
+
+    /// The entry, or none if it is no longer in the stream, for which a look was taken.
+    fn found(&mut self, index: usize, unseen: Unseen, entries: Vec<Entry>) {
+        let Some(service) = self.services.get(index) else { return };
+        let key = service.entry(unseen.id);
+        // Another lane may have brought it meanwhile.
+        let settled = service.reader.settled.contains(&key)
+            || matches!(service.held.state(key), Some(State::Settling));
+        if !settled && !service.held.is_unseen(key, unseen.deliveries) {
+            return;
+        }
+        let gone = Entry { id: unseen.id, fields: None };
+        let entry = entries.into_iter().next().unwrap_or(gone);
+        self.stats_of(index).entries_found += u64::from(entry.fields.is_some());
+        self.take_in(index, entry, unseen.given());
+    }
+
+    fn look_garbled(&mut self, index: usize) {
+        if let Some(service) = self.services.get_mut(index) {
+            service.reader.look = Some(Look::new());
+        }
+        self.garbled(index);
     }
 
     /// Looks again after a pause, unless that will not be allowed either: then what this consumer was
@@ -257,7 +287,7 @@ impl Server {
         let Some(service) = self.services.get_mut(index) else { return };
         let reader = &mut service.reader;
         if refusal.kind() == RefusalKind::Final && !refusal.is_wrong_type() {
-            reader.look = None;
+            reader.look_is_over();
             let told = core::mem::replace(&mut reader.refusal_told, true);
             let notice = Notice::LookRefused { service: service.name(), refusal };
             if !told {
@@ -276,25 +306,30 @@ impl Server {
         if let Some(service) = self.services.get_mut(index) {
             let reader = &mut service.reader;
             if reader.looking == 0 && reader.look.as_ref().is_some_and(Look::is_over) {
-                reader.look = None;
-                reader.lost_since = reader.lost_since.filter(|_| reader.look_again.is_some());
+                reader.look_is_over();
             }
             reader.forget_settled();
         }
         self.tick_looks();
     }
 
-    /// Settles an entry whose body Redis cannot send: nobody can be given it.
-    fn give_up_entry(&mut self, index: usize, unseen: Unseen) {
+    /// An entry's body does not come. If each lane was closed on which it was asked for, nobody can be
+    /// given it: it is settled.
+    fn give_up_entry(&mut self, index: usize, unseen: Unseen, settles: bool) {
         let claim_idle = self.config.peer_claim_idle();
         let Some(service) = self.services.get_mut(index) else { return };
         let key = service.entry(unseen.id);
         service.reader.suspect = None;
         service.stats.entries_unreadable += 1;
         service.held.leases.touch(key, unseen.given(), claim_idle);
-        let (service, entry) = (service.name(), unseen.id);
-        self.notice(Notice::Unreadable { service, entry });
-        self.settle(index, key);
+        let notice =
+            Notice::Unreadable { service: service.name(), entry: unseen.id, settled: settles };
+        self.notice(notice);
+        if settles {
+            self.settle(index, key);
+        } else if let Some(service) = self.services.get_mut(index) {
+            service.held.give_up(key, unseen.deliveries);
+        }
         self.end_look(index);
         self.dirty.insert(index);
     }
@@ -306,7 +341,7 @@ impl Server {
     }
 
     /// The lane has ended with a body unanswered.
-    pub(super) fn void_fetch(&mut self, index: usize, unseen: Unseen, sent: bool) {
+    pub(super) fn void_fetch(&mut self, index: usize, unseen: Unseen, sent: bool, overdue: bool) {
         let Some(service) = self.services.get_mut(index) else { return };
         let reader = &mut service.reader;
         reader.own_lost(sent);
@@ -315,8 +350,11 @@ impl Server {
         }
         reader.page.lost(reader.asked);
         if reader.asked == 1 {
-            let before = reader.suspect.filter(|it| it.id == unseen.id).map_or(0, |it| it.losses);
-            reader.suspect = Some(Suspect { id: unseen.id, losses: before + 1 });
+            let new = Suspect { id: unseen.id, losses: 0, overdue: 0 };
+            let mut suspect = reader.suspect.filter(|it| it.id == unseen.id).unwrap_or(new);
+            suspect.losses += 1;
+            suspect.overdue += u32::from(overdue);
+            reader.suspect = Some(suspect);
         }
     }
 }
@@ -327,7 +365,7 @@ impl Service {
         let full = u64::try_from(rows.len()).is_ok_and(|rows| rows >= PENDING_COUNT);
         let from = rows.last().filter(|_| full).map(|row| row.id.next());
         // What is idle for longer was not given by what was lost.
-        let longest = told.since(self.reader.lost_since.unwrap_or_default());
+        let longest = told.since(self.reader.lost_since.unwrap_or_default()) + IDLE_SLACK;
         let mut unseen = VecDeque::new();
         for row in rows {
             match self.held.state(self.entry(row.id)) {

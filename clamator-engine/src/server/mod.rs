@@ -355,7 +355,9 @@ impl Server {
                 }
                 Aim::Count { .. } => self.void_count(service),
                 Aim::CreateGroup { .. } | Aim::InspectStream => self.void_creation(service),
-                Aim::Fetch { unseen, .. } => self.void_fetch(service, unseen, voided.sent),
+                Aim::Fetch { unseen, .. } => {
+                    self.void_fetch(service, unseen, voided.sent, ended.overdue);
+                }
                 Aim::ListOwn { .. } => self.void_list(service, voided.sent),
                 Aim::Read { sent, .. } => self.void_read(service, sent, voided.sent),
                 Aim::Reply { key, bytes } => {

@@ -275,7 +275,7 @@ impl Server {
         }
         let Some(service) = self.services.get_mut(index) else { return };
         service.held.unsend_reply(key);
-        if service.held.has_suspects() {
+        if !service.held.suspects().is_empty() {
             self.replies.suspect_waits(self.now);
         }
     }

@@ -33,7 +33,7 @@ stats! {
         entries_taken_back,
         /// Entries that others had acknowledged and left behind, and that this server deleted.
         entries_trimmed,
-        /// Entries that Redis could not send, each connection having ended on which one was asked for.
+        /// Entries that did not arrive, each connection having ended on which one was asked for.
         entries_unreadable,
         /// Requests that were not started, or not again, as their callers had given up.
         expired,

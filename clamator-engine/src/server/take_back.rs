@@ -90,13 +90,13 @@ impl Server {
     /// time. Tells whether it does.
     pub(super) fn take_back(&mut self, index: usize, count: usize) -> bool {
         let idle_min = self.idle_enough();
-        if self.services.get(index).is_none_or(|it| !it.take_back.is_due()) {
-            return false;
-        }
-        let behind_much = self.is_behind_much();
-        let Some(service) = self.services.get_mut(index).filter(|_| !behind_much) else {
+        let Some(service) = self.services.get(index).filter(|it| it.take_back.is_due()) else {
             return false;
         };
+        if !service.take_back.found.1.is_empty() && self.is_behind_much() {
+            return false;
+        }
+        let Some(service) = self.services.get_mut(index) else { return false };
         let sent = self.now;
         let (found_at, mut ids) = core::mem::take(&mut service.take_back.found);
         ids.truncate(if sent.since(found_at) <= FOUND_MAX { count } else { 0 });

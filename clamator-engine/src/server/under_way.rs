@@ -9,6 +9,7 @@
 use core::time::Duration;
 
 use super::Server;
+use super::held::{Held, Key};
 use crate::engine::Lane;
 use crate::time::Instant;
 
@@ -46,8 +47,8 @@ pub(super) enum Turn {
 }
 
 impl UnderWay {
-    fn turn(&self, now: Instant) -> Turn {
-        let waited = self.suspect_has_waited(now);
+    /// `waited` says that one has waited for long that has to be alone, and that it may be sent.
+    const fn turn(&self, waited: bool) -> Turn {
         match self.replies {
             _ if self.suspect || self.renewal_waits => Turn::Nothing,
             0 if !self.proven => Turn::Others,
@@ -95,14 +96,26 @@ impl Server {
         if !self.lanes.is_open(Lane::Command) {
             return Turn::Nothing;
         }
-        if self.replies.suspect_has_waited(self.now) && !self.has_suspects() {
+        let mut waited = self.replies.suspect_has_waited(self.now);
+        if waited && !self.has_suspects(|_, _| true) {
             self.replies.suspect_since = None;
+            waited = false;
         }
-        self.replies.turn(self.now)
+        let now = self.now;
+        let sendable = |held: &Held, key| held.leases.is_valid(key, now);
+        self.replies.turn(waited && self.has_suspects(sendable))
     }
 
-    fn has_suspects(&self) -> bool {
-        self.services.iter().any(|service| service.held.has_suspects())
+    fn has_suspects(&self, wanted: impl Fn(&Held, Key) -> bool) -> bool {
+        let any = |held: &Held| held.suspects().iter().any(|key| wanted(held, *key));
+        self.services.iter().any(|service| any(&service.held))
+    }
+
+    /// A lease was lost, perhaps of a reply that others wait for.
+    pub(super) fn stop_waiting(&mut self) {
+        if self.replies.suspect_has_waited(self.now) {
+            self.dirty.extend(0..self.services.len());
+        }
     }
 
     /// Whether so much is on its way that a command would be carried out too late that says how long an
@@ -130,7 +143,7 @@ impl Server {
             self.renew_all();
             self.dirty.extend(0..self.services.len());
         }
-        if suspect || self.replies.replies == 0 && self.has_suspects() {
+        if suspect || self.replies.replies == 0 && self.has_suspects(|_, _| true) {
             self.dirty.extend(0..self.services.len());
         }
     }
