@@ -407,11 +407,13 @@
 //! | error | `RPC result validation failed` | a handler's result cannot be written |
 //! | error | `RPC dead letter` | an entry that was given out too often was put aside |
 //! | error | `redis dead letter refused` | one that could not be, and is gone |
+//! | error | `redis entry unreadable` | an entry that no connection could bring: it is `settled`, and gone, or left to other workers |
 //! | warn | `RPC params validation failed` | parameters that do not fit the handler |
 //! | warn | `RPC notification failed`, `RPC method not found` | a notification that came to nothing |
 //! | warn | `redis disconnected` | no connection, and why; once for each kind of reason |
 //! | warn | `redis poison envelope`, `reply-to refused`, `redis reply refused` | one entry of a stream |
 //! | warn | `redis read refused`, `redis ack refused`, `redis group refused`, `redis renewal refused`, `redis expiry refused` | Redis refuses; it is tried again |
+//! | warn | `redis look refused` | what a connection was given that has ended cannot be looked for, and waits for `claim_idle` |
 //! | warn | `RPC lease lost`, `RPC handler overdue` | a handler that is not going to be heard |
 //! | warn | `RPC request expired` | a request that was not run, as its caller had given up |
 //! | warn | `redis clock jumped` | Redis's clock, or this host's, was set; [deadlines] of what was sent before are not looked at |

@@ -131,8 +131,8 @@ pub(crate) struct Ended<P> {
     pub(crate) voided: Vec<Voided<P>>,
     /// Whether Redis said that it cannot go on: then none of the commands ended it.
     pub(crate) unfit: bool,
-    /// Whether an answer took too long.
-    pub(crate) overdue: bool,
+    /// Whether the connection ended by itself.
+    pub(crate) closed: bool,
 }
 
 /// A command that got no reply.
@@ -244,7 +244,7 @@ impl<P> Lanes<P> {
             return None;
         }
         self.actions.push_back(Action::Close(lane));
-        Some(Ended { voided: self.void(now, lane, BACKOFF_MIN), unfit: false, overdue: false })
+        Some(Ended { voided: self.void(now, lane, BACKOFF_MIN), unfit: false, closed: false })
     }
 
     /// Closes every lane for good; every token is void.
@@ -323,7 +323,7 @@ impl<P> Lanes<P> {
     fn give_first_up(&mut self, lane: Lane) -> Option<Ended<P>> {
         let flying = self.state(lane)?.flying.pop_front()?;
         let voided = alloc::vec![Voided { purpose: flying.purpose, sent: true }];
-        Some(Ended { voided, unfit: false, overdue: true })
+        Some(Ended { voided, unfit: false, closed: false })
     }
 
     /// When [`Self::tick`] has something to do.
@@ -433,12 +433,12 @@ impl<P> Lanes<P> {
             }
         }
         let voided = self.void(now, lane, pause);
-        let (unfit, overdue) =
-            (matches!(loss, Loss::Unfit(_)), matches!(loss, Loss::Overdue { .. }));
+        let unfit = matches!(loss, Loss::Unfit(_));
+        let closed = matches!(loss, Loss::Closed { .. });
         if self.is_news(Trouble::of(&loss)) {
             self.actions.push_back(Action::Disconnected(loss));
         }
-        Ended { voided, unfit, overdue }
+        Ended { voided, unfit, closed }
     }
 
     /// Forgets what is under way on the lane, which is opened again after about this pause.

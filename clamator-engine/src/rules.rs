@@ -54,7 +54,8 @@
 //! handler that panics are settled on their own. A reply with which three lanes have ended is sent
 //! alone; if they go on ending, its caller is sent an error. What is read or taken over when a lane
 //! ends is asked for in halves, and an entry that ends every lane on which it alone is asked for is
-//! settled with a notice (`server/settle.rs`, `server/look_back.rs`).
+//! settled with a notice, or left to others if it only takes too long (`server/settle.rs`,
+//! `server/look_back.rs`).
 //!
 //! **4.7 Reach.** A reply goes to `<prefix>:replies:` and nowhere else; a method of another service
 //! is not run (`server/request.rs`).

@@ -105,6 +105,8 @@ bugs! {
     ExpiredUnsampled = "rule 4.9",
     /// Methods of other services are run.
     ForeignMethodRun = "rule 4.7",
+    /// What a look finds is not asked for.
+    FoundForgotten = "rule 4.5",
     /// Running handlers are dropped when the stop begins.
     GraceIgnored = "rule 4.10, knative#4",
     /// The group is created again at the end of the stream.

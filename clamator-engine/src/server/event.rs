@@ -150,7 +150,7 @@ pub enum Notice {
         destroyed: u64,
     },
     /// What a connection that ended was given cannot be looked for: it waits until it is claimed, for
-    /// `claim_idle` at the least. Allow XPENDING and XRANGE. Said once until they can.
+    /// `claim_idle` at the least. Allow XPENDING and XRANGE. Said once until one is found.
     LookRefused {
         /// Whose entries.
         service: ServiceName,
@@ -221,7 +221,7 @@ pub enum Notice {
         /// Which entry.
         entry: StreamId,
         /// Whether each of them was closed from the other side. Then the entry was acknowledged: it is
-        /// gone. Else it took too long, and is left to other workers.
+        /// gone. Else it took too long, or could not be read, and is left to other workers.
         settled: bool,
     },
 }

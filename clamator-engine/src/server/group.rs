@@ -291,7 +291,7 @@ impl Service {
         self.group.mark = Some(StreamId::ZERO);
         self.reader.settled.clear();
         // A second look stays due: what a lost read may yet be given is of this stream.
-        self.reader.look_is_over();
+        self.reader.look = None;
     }
 }
 

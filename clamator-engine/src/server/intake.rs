@@ -150,7 +150,7 @@ impl Server {
         };
         service.reader.answered();
         match reply {
-            Ok(Reply::Entries(_)) if self.is_doubtful(index, epoch, sent) => {}
+            Ok(Reply::Entries(_)) if self.is_doubtful(index, epoch) => {}
             Ok(Reply::Entries(entries)) => {
                 let given = Given::first(sent, self.now);
                 for entry in entries {
@@ -167,11 +167,11 @@ impl Server {
 
     /// Whether a read was sent before the stream was found to be another one: nothing says of which
     /// of the two its entries are. Those of the new one are pending, and are looked for next.
-    pub(super) fn is_doubtful(&mut self, index: usize, epoch: u32, sent: Instant) -> bool {
+    pub(super) fn is_doubtful(&mut self, index: usize, epoch: u32) -> bool {
         let service = self.services.get_mut(index).filter(|it| it.epoch != epoch);
         let is_doubtful = service.is_some();
         if let Some(service) = service {
-            service.reader.look_for(sent);
+            service.reader.look = Some(Look::new());
         }
         is_doubtful
     }
@@ -209,13 +209,13 @@ impl Server {
     }
 
     /// The lane ended with a read of new entries unanswered.
-    pub(super) fn void_read(&mut self, index: usize, at: Instant, sent: bool) {
+    pub(super) fn void_read(&mut self, index: usize, sent: bool) {
         let Some(service) = self.services.get_mut(index) else { return };
         service.reader.settled.clear();
         service.reader.lost(sent);
         if sent {
             service.reader.page.lost(service.reader.asked);
-            self.look_back(index, at);
+            self.look_back(index);
         }
     }
 
@@ -283,12 +283,6 @@ impl Reader {
         }
     }
 
-    /// What was given by a command that was sent at `sent` is to be looked for.
-    pub(super) fn look_for(&mut self, sent: Instant) {
-        self.look = Some(Look::new());
-        self.lost_since = Some(self.lost_since.map_or(sent, |since| since.min(sent)));
-    }
-
     /// One of the commands of a look was answered.
     pub(super) fn own_answered(&mut self) {
         self.looking = self.looking.saturating_sub(1);
@@ -304,12 +298,6 @@ impl Reader {
         self.looking = 0;
         self.settled.clear();
         self.look = Some(Look::new());
-    }
-
-    /// Nothing is to be looked for now.
-    pub(super) fn look_is_over(&mut self) {
-        self.look = None;
-        self.lost_since = self.lost_since.filter(|_| self.look_again.is_some());
     }
 
     /// Whether what is under way may still name what was settled meanwhile.

@@ -14,8 +14,8 @@
 //! A body that Redis cannot send, as it is larger than what a connection may have outstanding, ends
 //! each lane on which it is asked for. Fewer and fewer are asked for, in the end that one alone; and
 //! when lane after lane was closed with nothing else under way, it is settled, so that it does not end
-//! this worker's lanes for ever, and then those of the next (rule 4.6). If it only takes too long, which
-//! may be this worker's link, it is left to others.
+//! this worker's lanes for ever, and then those of the next (rule 4.6). If it takes too long, or cannot
+//! be read, which may be this worker's own trouble, it is left to others.
 //!
 //! <https://redis.io/docs/latest/commands/xpending/>, <https://redis.io/docs/latest/commands/xrange/>,
 //! <https://redis.io/docs/latest/develop/reference/clients/#output-buffer-limits>
@@ -92,13 +92,14 @@ pub(super) struct Suspect {
     id: StreamId,
     /// How many lanes in succession have ended with nothing but its body asked for.
     losses: u32,
-    /// How many of them because it took too long.
-    overdue: u32,
+    /// How many of them were closed from the other side.
+    closed: u32,
+    /// When the first of them ended.
+    since: Instant,
 }
 
-/// By how much longer than it was an entry may be said to have been idle: Redis counts milliseconds,
-/// and its clock may go otherwise.
-const IDLE_SLACK: Duration = Duration::from_millis(100);
+/// For how long lanes end with nothing but one body asked for before that is given up.
+const GUILTY_AFTER: Duration = Duration::from_secs(3);
 
 impl Look {
     pub(super) const fn new() -> Self {
@@ -123,16 +124,16 @@ impl Unseen {
 }
 
 impl Server {
-    /// What this consumer was given by a command is to be looked for that was sent at `sent`, and whose
-    /// lane has ended: at once, and again when what Redis still had to do for that lane must be done.
-    pub(super) fn look_back(&mut self, index: usize, sent: Instant) {
+    /// What this consumer was given on a lane that has ended is to be looked for: at once, and again when
+    /// what Redis still had to do for that lane must be done.
+    pub(super) fn look_back(&mut self, index: usize) {
         let again = self.now + self.config.read_block + READ_SLACK;
         let seeded = self.config.seeded;
         let Some(service) = self.services.get_mut(index) else { return };
         if seeded.is(Bug::LookMissing) {
             return;
         }
-        service.reader.look_for(sent);
+        service.reader.look = Some(Look::new());
         service.reader.look_again = (!seeded.is(Bug::SecondLookMissing)).then_some(again);
     }
 
@@ -141,7 +142,7 @@ impl Server {
     pub(super) fn expect_look(&mut self, lane: Lane) {
         let waits = |service: &Service| service.lane == lane && service.reader.look.is_some();
         if let Some(index) = self.services.iter().position(waits) {
-            self.look_back(index, self.now);
+            self.look_back(index);
         }
     }
 
@@ -180,12 +181,14 @@ impl Server {
 
     /// Asks for bodies. What is never answered is given up.
     fn fetch(&mut self, index: usize, unseen: Vec<Unseen>) {
+        let now = self.now;
         let Some(service) = self.services.get_mut(index) else { return };
-        let guilty = service.reader.suspect.filter(|it| it.losses >= LOSSES_MAX);
+        let suspect = service.reader.suspect.filter(|it| it.losses >= LOSSES_MAX);
+        let guilty = suspect.filter(|it| it.since + GUILTY_AFTER <= now);
         if let [alone] = unseen[..]
             && let Some(guilty) = guilty.filter(|it| it.id == alone.id)
         {
-            return self.give_up_entry(index, alone, guilty.overdue == 0);
+            return self.give_up_entry(index, alone, guilty.closed == guilty.losses);
         }
         service.reader.asked = unseen.len();
         for unseen in unseen {
@@ -225,9 +228,11 @@ impl Server {
         let Some(service) = self.services.get_mut(index) else { return };
         service.reader.own_answered();
         match reply {
-            Ok(Reply::PendingRange(_)) if self.is_doubtful(index, epoch, sent) => {}
+            Ok(Reply::PendingRange(_)) if self.is_doubtful(index, epoch) => {}
             Ok(Reply::PendingRange(rows)) => {
-                self.services.get_mut(index).into_iter().for_each(|it| it.listed(&rows, sent, now));
+                let forgets = self.config.seeded.is(Bug::FoundForgotten);
+                let Some(service) = self.services.get_mut(index) else { return };
+                service.listed(if forgets { &[] } else { &rows }, sent, now);
             }
             Ok(_) => self.look_garbled(index),
             Err(refusal) => self.look_refused(index, refusal),
@@ -249,7 +254,7 @@ impl Server {
             service.reader.suspect = None;
         }
         match reply {
-            Ok(Reply::Entries(_)) if self.is_doubtful(index, epoch, unseen.asked) => {}
+            Ok(Reply::Entries(_)) if self.is_doubtful(index, epoch) => {}
             Ok(Reply::Entries(entries)) => self.found(index, unseen, entries),
             Ok(_) => self.look_garbled(index),
             Err(refusal) => self.look_refused(index, refusal),
@@ -259,7 +264,7 @@ impl Server {
 
     /// The entry, or none if it is no longer in the stream, for which a look was taken.
     fn found(&mut self, index: usize, unseen: Unseen, entries: Vec<Entry>) {
-        let Some(service) = self.services.get(index) else { return };
+        let Some(service) = self.services.get_mut(index) else { return };
         let key = service.entry(unseen.id);
         // Another lane may have brought it meanwhile.
         let settled = service.reader.settled.contains(&key)
@@ -268,6 +273,7 @@ impl Server {
             return;
         }
         let gone = Entry { id: unseen.id, fields: None };
+        service.reader.refusal_told = false;
         let entry = entries.into_iter().next().unwrap_or(gone);
         self.stats_of(index).entries_found += u64::from(entry.fields.is_some());
         self.take_in(index, entry, unseen.given());
@@ -287,7 +293,7 @@ impl Server {
         let Some(service) = self.services.get_mut(index) else { return };
         let reader = &mut service.reader;
         if refusal.kind() == RefusalKind::Final && !refusal.is_wrong_type() {
-            reader.look_is_over();
+            reader.look = None;
             let told = core::mem::replace(&mut reader.refusal_told, true);
             let notice = Notice::LookRefused { service: service.name(), refusal };
             if !told {
@@ -306,7 +312,7 @@ impl Server {
         if let Some(service) = self.services.get_mut(index) {
             let reader = &mut service.reader;
             if reader.looking == 0 && reader.look.as_ref().is_some_and(Look::is_over) {
-                reader.look_is_over();
+                reader.look = None;
             }
             reader.forget_settled();
         }
@@ -314,11 +320,12 @@ impl Server {
     }
 
     /// An entry's body does not come. If each lane was closed on which it was asked for, nobody can be
-    /// given it: it is settled.
-    fn give_up_entry(&mut self, index: usize, unseen: Unseen, settles: bool) {
+    /// given it: it is settled, unless a handler still runs for an earlier delivery of it.
+    fn give_up_entry(&mut self, index: usize, unseen: Unseen, closed: bool) {
         let claim_idle = self.config.peer_claim_idle();
         let Some(service) = self.services.get_mut(index) else { return };
         let key = service.entry(unseen.id);
+        let settles = closed && !service.held.contains(key);
         service.reader.suspect = None;
         service.stats.entries_unreadable += 1;
         service.held.leases.touch(key, unseen.given(), claim_idle);
@@ -341,7 +348,8 @@ impl Server {
     }
 
     /// The lane has ended with a body unanswered.
-    pub(super) fn void_fetch(&mut self, index: usize, unseen: Unseen, sent: bool, overdue: bool) {
+    pub(super) fn void_fetch(&mut self, index: usize, unseen: Unseen, sent: bool, closed: bool) {
+        let now = self.now;
         let Some(service) = self.services.get_mut(index) else { return };
         let reader = &mut service.reader;
         reader.own_lost(sent);
@@ -350,10 +358,10 @@ impl Server {
         }
         reader.page.lost(reader.asked);
         if reader.asked == 1 {
-            let new = Suspect { id: unseen.id, losses: 0, overdue: 0 };
+            let new = Suspect { id: unseen.id, losses: 0, closed: 0, since: now };
             let mut suspect = reader.suspect.filter(|it| it.id == unseen.id).unwrap_or(new);
             suspect.losses += 1;
-            suspect.overdue += u32::from(overdue);
+            suspect.closed += u32::from(closed);
             reader.suspect = Some(suspect);
         }
     }
@@ -364,19 +372,16 @@ impl Service {
     fn listed(&mut self, rows: &[PendingEntry], asked: Instant, told: Instant) {
         let full = u64::try_from(rows.len()).is_ok_and(|rows| rows >= PENDING_COUNT);
         let from = rows.last().filter(|_| full).map(|row| row.id.next());
-        // What is idle for longer was not given by what was lost.
-        let longest = told.since(self.reader.lost_since.unwrap_or_default()) + IDLE_SLACK;
         let mut unseen = VecDeque::new();
         for row in rows {
             match self.held.state(self.entry(row.id)) {
                 // Given out again by a group that was created anew: it must be acknowledged there.
                 Some(State::Settling) => self.acks.push(row.id),
-                _ if Duration::from_millis(row.idle_ms) > longest => {}
+                _ if self.take_back.was_given_before(row, told) => {}
                 _ if !self.held.is_unseen(self.entry(row.id), row.deliveries) => {}
                 _ => unseen.push_back(Unseen::new(row, asked, told)),
             }
         }
         self.reader.look = Some(Look { from, unseen });
-        self.reader.refusal_told = false;
     }
 }

@@ -346,20 +346,16 @@ impl Server {
                 Aim::Expire(stream) => self.doubt_expiry(stream),
                 Aim::HandBack { keys } => self.void_hand_back(service, &keys, voided.sent),
                 Aim::Renew { keys, .. } => self.lose_renewal(service, &keys, voided.sent),
-                Aim::Claim { count, sent, .. } => {
-                    self.void_claim(service, count, sent, voided.sent);
-                }
-                Aim::FindOwn { sent } => self.void_claim(service, 0, sent, false),
-                Aim::TakeBack { ids, sent } => {
-                    self.void_claim(service, ids.len(), sent, voided.sent);
-                }
+                Aim::Claim { count, .. } => self.void_claim(service, count, voided.sent),
+                Aim::FindOwn { .. } => self.void_claim(service, 0, false),
+                Aim::TakeBack { ids, .. } => self.void_claim(service, ids.len(), voided.sent),
                 Aim::Count { .. } => self.void_count(service),
                 Aim::CreateGroup { .. } | Aim::InspectStream => self.void_creation(service),
                 Aim::Fetch { unseen, .. } => {
-                    self.void_fetch(service, unseen, voided.sent, ended.overdue);
+                    self.void_fetch(service, unseen, voided.sent, ended.closed);
                 }
                 Aim::ListOwn { .. } => self.void_list(service, voided.sent),
-                Aim::Read { sent, .. } => self.void_read(service, sent, voided.sent),
+                Aim::Read { .. } => self.void_read(service, voided.sent),
                 Aim::Reply { key, bytes } => {
                     self.reply_done(bytes);
                     self.lose_reply(service, key, voided.sent && !ended.unfit);

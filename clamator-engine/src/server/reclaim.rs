@@ -132,7 +132,7 @@ impl Server {
 
     /// A claim whose answer is lost may have given this consumer entries that nobody has seen, or may
     /// yet do so.
-    pub(super) fn void_claim(&mut self, index: usize, count: usize, at: Instant, sent: bool) {
+    pub(super) fn void_claim(&mut self, index: usize, count: usize, sent: bool) {
         let stray_until = self.now + self.config.command_timeout;
         let Some(service) = self.services.get_mut(index) else {
             return;
@@ -141,7 +141,7 @@ impl Server {
         if sent {
             service.held.leases.stray_until = stray_until;
             service.reclaim.page.lost(count);
-            self.look_back(index, at);
+            self.look_back(index);
         }
     }
 

@@ -98,8 +98,6 @@ pub(super) struct Reader {
     pub(super) look: Option<Look>,
     /// When another is due: a lost read may be given something until its BLOCK ends.
     pub(super) look_again: Option<Instant>,
-    /// When the first of the commands was sent for whose answers these looks make up.
-    pub(super) lost_since: Option<Instant>,
     /// How many commands of the look are not answered.
     pub(super) looking: usize,
     /// Whether it was told that looks are refused.
@@ -154,7 +152,6 @@ impl Reader {
             page: Page::new(READ_MAX),
             look: None,
             look_again: None,
-            lost_since: None,
             looking: 0,
             refusal_told: false,
             suspect: None,

@@ -193,7 +193,7 @@ impl Server {
                 if let Some(service) = self.services.get_mut(index) {
                     service.held.remove(key);
                 }
-                self.look_back(index, Instant::ZERO);
+                self.look_back(index);
             }
             RefusalKind::Heals if seeded.is(Bug::ReplyWithoutPause) => self.void_reply(index, key),
             RefusalKind::Heals => {

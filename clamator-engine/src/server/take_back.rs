@@ -31,6 +31,10 @@ use crate::time::Instant;
 /// end; what somebody else is given meanwhile is not idle any more, and is not claimed.
 const FOUND_MAX: Duration = Duration::from_millis(100);
 
+/// By how much longer than it was an entry may be said to have been idle: Redis counts milliseconds,
+/// and its clock may go otherwise.
+const IDLE_SLACK: Duration = Duration::from_millis(100);
+
 /// How far a service has come with what is pending for its name.
 #[derive(Debug, Default)]
 pub(super) struct TakeBack {
@@ -68,6 +72,13 @@ impl TakeBack {
     /// as this, may still be given something.
     pub(super) fn may_be_given(&self, now: Instant, read: Duration) -> bool {
         self.follows && now < self.started + read
+    }
+
+    /// Whether an entry that is pending for this name was given to an earlier process of it, as far as
+    /// its idle time says.
+    pub(super) fn was_given_before(&self, row: &PendingEntry, told: Instant) -> bool {
+        let age = told.since(self.started) + IDLE_SLACK;
+        self.follows && Duration::from_millis(row.idle_ms) > age
     }
 
     pub(super) const fn is_due(&self) -> bool {

@@ -9,7 +9,7 @@
 use core::time::Duration;
 
 use super::Server;
-use super::held::{Held, Key};
+use super::held::Held;
 use crate::engine::Lane;
 use crate::time::Instant;
 
@@ -97,18 +97,23 @@ impl Server {
             return Turn::Nothing;
         }
         let mut waited = self.replies.suspect_has_waited(self.now);
-        if waited && !self.has_suspects(|_, _| true) {
+        if waited && !self.has_suspects() {
             self.replies.suspect_since = None;
             waited = false;
         }
-        let now = self.now;
-        let sendable = |held: &Held, key| held.leases.is_valid(key, now);
-        self.replies.turn(waited && self.has_suspects(sendable))
+        self.replies.turn(waited && self.has_sendable_suspect())
     }
 
-    fn has_suspects(&self, wanted: impl Fn(&Held, Key) -> bool) -> bool {
-        let any = |held: &Held| held.suspects().iter().any(|key| wanted(held, *key));
-        self.services.iter().any(|service| any(&service.held))
+    fn has_suspects(&self) -> bool {
+        self.services.iter().any(|service| !service.held.suspects().is_empty())
+    }
+
+    /// Whether any service would send one, if it was its turn.
+    fn has_sendable_suspect(&self) -> bool {
+        let sendable = |held: &Held| {
+            held.suspects().first().is_some_and(|key| held.leases.is_valid(*key, self.now))
+        };
+        self.services.iter().any(|service| sendable(&service.held))
     }
 
     /// A lease was lost, perhaps of a reply that others wait for.
@@ -143,7 +148,7 @@ impl Server {
             self.renew_all();
             self.dirty.extend(0..self.services.len());
         }
-        if suspect || self.replies.replies == 0 && self.has_suspects(|_, _| true) {
+        if suspect || self.replies.replies == 0 && self.has_suspects() {
             self.dirty.extend(0..self.services.len());
         }
     }

@@ -238,7 +238,8 @@ impl History {
     pub(super) fn succeeds(&self, node: NodeId, earlier: NodeId) -> bool {
         let (own, other) = (self.nodes.get(node), self.nodes.get(earlier));
         own.zip(other)
-            .is_some_and(|(own, other)| own.name == other.name && other.state == NodeState::Gone)
+            .filter(|(own, other)| own.name == other.name && other.born < own.born)
+            .is_some_and(|(_, other)| other.state == NodeState::Gone)
     }
 
     /// Whether this has struck since then.

@@ -235,6 +235,28 @@ fn an_entry_whose_body_only_takes_too_long_is_left_to_others() {
 }
 
 #[test]
+fn an_entry_that_is_given_up_while_a_handler_still_runs_for_it_is_left_to_others() {
+    let mut config = config();
+    config.handler_timeout = Some(SECOND);
+    let mut arith = service("arith");
+    arith.concurrency = Concurrency::Limit(2);
+    let mut rig = serving(config, arith);
+    rig.habit = quiet;
+    rig.deliver(vec![request(1)]);
+    let job = rig.job();
+    rig.run(3 * SECOND);
+    assert_eq!(rig.engine.stats().handlers_overdue, 1);
+    for _ in 0..9 {
+        lose(&mut rig, Lane::Blocking(0));
+        listed(&mut rig, vec![pending(1, 2)]);
+    }
+    assert_eq!(rig.engine.stats().entries_unreadable, 1);
+    assert_eq!((rig.count("XACK"), rig.engine.stats().running), (0, 1));
+    rig.end(&job);
+    assert_eq!((rig.count("XACK"), rig.engine.stats().held), (0, 0));
+}
+
+#[test]
 fn after_a_lane_that_ended_with_a_claim_half_as_much_is_claimed() {
     let mut rig = rig_with_handlers(90);
     let mut asked = Vec::new();

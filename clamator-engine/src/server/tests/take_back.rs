@@ -377,3 +377,15 @@ fn a_group_that_is_made_anew_is_no_start() {
         assert!(!own(&sent), "{sent:?}");
     }
 }
+
+#[test]
+fn what_an_earlier_process_was_given_is_not_looked_for_after_a_lost_read() {
+    let mut rig = with_handlers(2);
+    rig.lose(Lane::Blocking(0));
+    rig.run(SECOND * 9 / 10);
+    rig.open_lanes();
+    // Redis may say a little more than it was.
+    listed(&mut rig, vec![left(1, 1001), left(2, 1000)]);
+    rig.answer("XRANGE", Reply::Entries(vec![notification(2)]));
+    assert_eq!((rig.job().entry, rig.count("XRANGE")), (id(2), 0));
+}

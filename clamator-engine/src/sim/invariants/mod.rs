@@ -135,7 +135,7 @@ impl Invariants {
         ]
     }
 
-    fn of_workers() -> [Box<dyn Invariant>; 60] {
+    fn of_workers() -> [Box<dyn Invariant>; 61] {
         [
             Box::new(runs::NotTwiceAtOnce::default()),
             Box::new(runs::WithinLimit::default()),
@@ -146,6 +146,7 @@ impl Invariants {
             Box::new(dead_letters::StartsSoOften),
             Box::new(dead_letters::BuriesOnlySpent::default()),
             Box::new(dead_letters::CountsNoLooks::default()),
+            Box::new(taking::FetchesWhatItFinds::default()),
             Box::new(dead_letters::NothingWaitsBehindSuspects::default()),
             Box::new(deadlines::SparesWaiting::default()),
             Box::new(deadlines::SkipsExpired::default()),
