@@ -16,6 +16,7 @@ mod groups;
 mod handing_back;
 mod lanes;
 mod leases;
+mod looking;
 mod reading;
 mod refusals;
 mod reply_streams;
@@ -146,7 +147,7 @@ impl Invariants {
             Box::new(dead_letters::StartsSoOften),
             Box::new(dead_letters::BuriesOnlySpent::default()),
             Box::new(dead_letters::CountsNoLooks::default()),
-            Box::new(taking::FetchesWhatItFinds::default()),
+            Box::new(looking::FetchesWhatItFinds::default()),
             Box::new(dead_letters::NothingWaitsBehindSuspects::default()),
             Box::new(deadlines::SparesWaiting::default()),
             Box::new(deadlines::SkipsExpired::default()),
