@@ -322,7 +322,7 @@ fn what_was_idle_before_it_was_found_is_renewed_so_much_earlier() {
 }
 
 /// A server that has given 1 up, as its handler took too long, and that looks for what is pending.
-fn overdue() -> (Rig<Server>, Job) {
+pub(super) fn overdue() -> (Rig<Server>, Job) {
     let mut config = config();
     config.handler_timeout = Some(SECOND);
     let mut arith = service("arith");

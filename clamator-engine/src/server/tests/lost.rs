@@ -4,7 +4,7 @@
 //! sent again in `settle`.
 
 use super::intake::pending;
-use super::look_back::{fetched, listed};
+use super::look_back::{fetched, listed, overdue};
 use super::*;
 use crate::engine::Lane;
 
@@ -236,16 +236,7 @@ fn an_entry_whose_body_only_takes_too_long_is_left_to_others() {
 
 #[test]
 fn an_entry_that_is_given_up_while_a_handler_still_runs_for_it_is_left_to_others() {
-    let mut config = config();
-    config.handler_timeout = Some(SECOND);
-    let mut arith = service("arith");
-    arith.concurrency = Concurrency::Limit(2);
-    let mut rig = serving(config, arith);
-    rig.habit = quiet;
-    rig.deliver(vec![request(1)]);
-    let job = rig.job();
-    rig.run(3 * SECOND);
-    assert_eq!(rig.engine.stats().handlers_overdue, 1);
+    let (mut rig, job) = overdue();
     for _ in 0..9 {
         lose(&mut rig, Lane::Blocking(0));
         listed(&mut rig, vec![pending(1, 2)]);
